@@ -1,0 +1,1 @@
+"""What services say to each other: generated gRPC stubs, event envelopes, capabilities."""

@@ -1,0 +1,1 @@
+"""Database engine, migrations runner and object store of the core services."""

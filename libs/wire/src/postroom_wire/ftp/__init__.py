@@ -1,0 +1,1 @@
+"""FTP (RFC 959): commands, replies, listings and the server's states."""

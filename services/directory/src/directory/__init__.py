@@ -1,0 +1,1 @@
+"""Who: tenants, domains, accounts, aliases, credentials and capabilities."""

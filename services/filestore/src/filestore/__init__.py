@@ -1,0 +1,1 @@
+"""Files: the tree, uploads and versions."""

@@ -1,0 +1,1 @@
+"""FTP and FTPS: files go up and down."""

@@ -1,0 +1,1 @@
+"""Mail: accepted messages, mailboxes, the queue and its reports."""

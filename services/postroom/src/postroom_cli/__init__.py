@@ -1,0 +1,1 @@
+"""The command `postroom`: starts everything on one machine and administers it."""

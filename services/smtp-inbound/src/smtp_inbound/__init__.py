@@ -1,0 +1,1 @@
+"""SMTP in: MX and submission."""

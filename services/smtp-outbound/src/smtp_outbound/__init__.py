@@ -1,0 +1,1 @@
+"""SMTP out: delivers the queue to other mail systems."""

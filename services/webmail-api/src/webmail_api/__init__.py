@@ -1,0 +1,1 @@
+"""REST: sessions, mail, files and administration over HTTP."""
