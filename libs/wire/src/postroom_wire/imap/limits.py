@@ -1,0 +1,35 @@
+"""Every bound of the IMAP engine in one place."""
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Sizes in octets, without the CRLF of a line."""
+
+    max_line: int = 65_536
+    max_command: int = 262_144
+    """All lines and literals of one command together, without APPEND's message."""
+    max_literals: int = 128
+    max_literal: int = 65_536
+    max_literal_before_login: int = 8_192
+    max_non_synchronizing_before_login: int = 4_096
+    """LITERAL- (RFC 7888 s5) is what is advertised before login."""
+    append_limit: int = 52_428_800
+    max_append_chunk: int = 262_144
+    max_skipped: int = 134_217_728
+    """What is read and thrown away of one refused command before the connection is given up."""
+    max_nesting: int = 32
+    max_search_keys: int = 512
+    max_fetch_items: int = 64
+    max_header_fields: int = 512
+    """In all HEADER.FIELDS lists of one FETCH together."""
+    max_part_depth: int = 64
+    max_flags: int = 128
+    max_list_patterns: int = 32
+    max_id_pairs: int = 30
+    """RFC 2971 s3.3."""
+
+
+DEFAULT_LIMITS: Final = Limits()
