@@ -1,21 +1,48 @@
 # What one does with Postroom; `make` alone prints it.
 PYTHON ?= python3
-# One environment an interpreter: `.venv` for the default one, `.venv-<name>` beside it for another.
+# An environment for each interpreter: `.venv` for the default one, `.venv-<name>` beside it for another.
 VENV := .venv$(if $(filter-out python3,$(PYTHON)),-$(notdir $(PYTHON)))
 BIN := $(VENV)/bin
 SHELL := /bin/bash
+MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev lock
+.PHONY: help run setup setup-dev test test-tools check fmt proto lock bench clean
 
 help: ## print this
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo "ARGS='...' passes options on; PYTHON=python3.13 takes another interpreter."
 
-setup: ## create the environment from requirements.lock (what `run` does first)
+run: setup ## start everything on this machine, with two demo accounts; Ctrl-C stops it
+	@exec $(BIN)/postroom up --demo $(ARGS)
+
+setup: ## create the environment for `run` from requirements.lock
 	@tools/setup $(PYTHON) $(VENV) runtime
 
-setup-dev: ## the same with the development tools (what `test` and `check` do first)
+setup-dev: ## the same with the development tools, for `test` and `check`
 	@tools/setup $(PYTHON) $(VENV) development
+
+test: setup-dev test-tools ## run the whole test suite (ARGS='-k imap' for a part of it)
+	@POSTROOM_DEBIAN_TOOLS=$(CURDIR)/build/debian/bin $(BIN)/python -m pytest $(ARGS)
+
+test-tools: ## fetch the Debian clients that tests use, without root and without installing them
+	@tools/debian-tools tools/debian-packages.txt build/debian
+
+check: setup-dev ## check format, lint, types, architecture, spelling, contracts (ARGS='types lint' for some)
+	@tools/check $(BIN) $(ARGS)
+
+fmt: setup-dev ## lay out the code and mend what can be mended
+	@$(BIN)/ruff check --quiet --fix-only . && $(BIN)/ruff format --quiet .
+
+proto: setup-dev ## generate the contracts' Python from proto/
+	@tools/proto $(BIN)
 
 lock: setup-dev ## rewrite the locks from the pyproject.toml files (ARGS=--upgrade for newer versions)
 	@tools/lock $(BIN)/uv $(ARGS)
+
+bench: setup-dev ## measure, beside the peers where they are installed (ARGS=--help says what there is)
+	@cd tests/bench && exec $(CURDIR)/$(BIN)/python -m bench $(ARGS)
+
+clean: ## remove environments and whatever else was built (never mail or files)
+	rm -rf .venv .venv-* build .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find libs services tests tools -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,40 @@
+"""What every test of Postroom stands on: Hypothesis' profiles, and the clients that Debian has."""
+
+import os
+import shutil
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile("default", max_examples=50, deadline=None)
+# The same examples in every run that decides: a find there must be one that anyone can repeat.
+settings.register_profile("ci", settings.get_profile("default"), derandomize=True, print_blob=True)
+settings.register_profile(
+    "thorough",
+    max_examples=2_000,
+    deadline=timedelta(seconds=5),
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "default"))
+
+
+def _find_debian_tool(name: str) -> Path:
+    """The program from `make test-tools`, else the machine's own; skips the test where there is neither."""
+    if folder := os.environ.get("POSTROOM_DEBIAN_TOOLS"):
+        fetched = Path(folder) / name
+        if fetched.exists():
+            return fetched
+    if found := shutil.which(name):
+        return Path(found)
+    if os.environ.get("CI"):
+        pytest.fail(f"{name} is not here: is it in tools/debian-packages.txt?")
+    pytest.skip(f"{name} is not here; `make test` fetches it")
+
+
+@pytest.fixture(scope="session")
+def debian_tool() -> Callable[[str], Path]:
+    """Finds a real client by its name: `debian_tool("mbsync")`."""
+    return _find_debian_tool
