@@ -1,10 +1,14 @@
 """The two kinds of protocol error, and the constant replies to theirs (RFC 3501 s7.1, RFC 5530)."""
 
+import re
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final, NewType
 
 Tag = NewType("Tag", bytes)
+
+# text = 1*TEXT-CHAR; we send no controls
+_TEXT: Final = re.compile(rb"[\x20-\x7e]+")
 
 
 class Condition(Enum):
@@ -15,6 +19,20 @@ class Condition(Enum):
     BAD = b"BAD"
 
 
+class LocalProtocolError(Exception):
+    """Our own side broke the protocol: a bug."""
+
+
+def check_text(text: bytes) -> bytes:
+    """The text itself, if it can stand in a response.
+
+    One that begins with "[" would be read as a response code.
+    """
+    if text.startswith(b"[") or not _TEXT.fullmatch(text):
+        raise LocalProtocolError("not a text that can be sent")
+    return text
+
+
 @dataclass(frozen=True, slots=True)
 class Refusal:
     """A constant text for the peer, with its response code in wire form."""
@@ -23,14 +41,13 @@ class Refusal:
     text: bytes
     code: bytes | None = None
 
+    def __post_init__(self) -> None:
+        check_text(self.text)
+
     def encode(self, tag: Tag | None) -> bytes:
         """The response line; untagged when the command's tag could not be read."""
         code = b"" if self.code is None else b"[" + self.code + b"] "
         return (tag or b"*") + b" " + self.condition.value + b" " + code + self.text + b"\r\n"
-
-
-class LocalProtocolError(Exception):
-    """Our own side broke the protocol: a bug."""
 
 
 class RemoteProtocolError(Exception):
@@ -60,9 +77,7 @@ LITERAL_TOO_BIG: Final = Refusal(Condition.BAD, b"Literal too big", b"TOOBIG")
 MESSAGE_TOO_BIG: Final = Refusal(Condition.NO, b"Message too big", b"TOOBIG")
 NESTED_TOO_DEEPLY: Final = Refusal(Condition.BAD, b"Nested too deeply")
 TOO_MANY_ITEMS: Final = Refusal(Condition.NO, b"Too many items in one command", b"LIMIT")
-BAD_CHARSET: Final = Refusal(
-    Condition.NO, b"Charset not supported", b"BADCHARSET (US-ASCII UTF-8)"
-)
+BAD_CHARSET: Final = Refusal(Condition.NO, b"Charset not supported", b"BADCHARSET (US-ASCII UTF-8)")
 BAD_STRING: Final = Refusal(Condition.BAD, b"String is not valid in its charset")
 BAD_MAILBOX_NAME: Final = Refusal(Condition.NO, b"Mailbox name not allowed", b"CANNOT")
 BAD_FLAG: Final = Refusal(Condition.BAD, b"Flag unknown")

@@ -16,16 +16,24 @@ class PartOffsets(Protocol):
     """
 
     @property
-    def header_offset(self) -> int: ...
+    def header_offset(self) -> int:
+        """From the start of the message."""
+        ...
 
     @property
-    def header_length(self) -> int: ...
+    def header_length(self) -> int:
+        """With its closing empty line."""
+        ...
 
     @property
-    def body_offset(self) -> int: ...
+    def body_offset(self) -> int:
+        """From the start of the message."""
+        ...
 
     @property
-    def body_length(self) -> int: ...
+    def body_length(self) -> int:
+        """Without the line break before a boundary."""
+        ...
 
 
 PartTable: TypeAlias = Mapping[PartPath, PartOffsets]

@@ -1,0 +1,28 @@
+"""What we can do, said before and after login (RFC 3501 s6.1.1, s7.2.1)."""
+
+from typing import Final
+
+from postroom_wire.imap.state import State
+
+_BEFORE_LOGIN: Final = (b"IMAP4rev1", b"SASL-IR", b"LITERAL-", b"ID")
+_AFTER_LOGIN: Final = (
+    b"IMAP4rev1",
+    b"LITERAL+",  # RFC 7888 s5: never together with LITERAL-
+    b"ID",
+    b"IDLE",
+    b"NAMESPACE",
+    b"CHILDREN",
+    b"UNSELECT",
+    b"UIDPLUS",
+    b"MOVE",
+    b"SPECIAL-USE",
+)
+
+
+def capabilities(state: State, *, offers_tls: bool, takes_passwords: bool) -> tuple[bytes, ...]:
+    """The list for CAPABILITY. `offers_tls`: STARTTLS would work now; `takes_passwords`: LOGIN would."""
+    if state is not State.NOT_AUTHENTICATED:
+        return _AFTER_LOGIN
+    tls = (b"STARTTLS",) if offers_tls else ()
+    login = (b"AUTH=PLAIN",) if takes_passwords else (b"LOGINDISABLED",)
+    return (*_BEFORE_LOGIN, *tls, *login)

@@ -1,0 +1,257 @@
+"""From one complete command to its value (RFC 3501 s9 command); pure, and total: a value or a refusal."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from postroom_wire.imap.commands import (
+    Append,
+    Authenticate,
+    Capability,
+    Check,
+    Close,
+    Command,
+    Copy,
+    Create,
+    Delete,
+    Enable,
+    Examine,
+    Expunge,
+    Id,
+    Idle,
+    Login,
+    Logout,
+    Move,
+    Namespace,
+    Noop,
+    Rename,
+    Select,
+    StartTls,
+    Subscribe,
+    Unselect,
+    Unsubscribe,
+)
+from postroom_wire.imap.cursor import Cursor
+from postroom_wire.imap.errors import NO_TAG, UNKNOWN_COMMAND, RemoteProtocolError, Tag
+from postroom_wire.imap.fetch_parser import parse_fetch, parse_store
+from postroom_wire.imap.flags import RECENT, Flag
+from postroom_wire.imap.limits import DEFAULT_LIMITS, Limits
+from postroom_wire.imap.list_parser import parse_list, parse_lsub, parse_status
+from postroom_wire.imap.mailbox_name import DELIMITER
+from postroom_wire.imap.search_parser import parse_search, parse_uid_search
+
+# tag = 1*<any ASTRING-CHAR except "+">
+TAG: Final = re.compile(rb"([!#$&',\-./0-9:;<=>?@A-Z\[\]^_`a-z|}~]+) ")
+
+Parser = Callable[[Cursor], Command]
+
+
+@dataclass(frozen=True, slots=True)
+class TaggedCommand:
+    """A command and the tag that its answer bears."""
+
+    tag: Tag
+    command: Command
+
+
+def parse_command(octets: bytes, limits: Limits = DEFAULT_LIMITS) -> TaggedCommand:
+    """command = tag SP (command-any / ...), without its last CRLF, with its literals inside.
+
+    Raises `RemoteProtocolError`, with the tag if there is one, and nothing else.
+    """
+    found = TAG.match(octets)
+    if found is None:
+        raise RemoteProtocolError(NO_TAG, "no tag")
+    tag = Tag(found[1])
+    cursor = Cursor(octets[found.end() :], limits)
+    try:
+        command = _parse_named(cursor)
+        cursor.end()
+    except RemoteProtocolError as error:
+        raise RemoteProtocolError(error.refusal, error.detail, tag) from error
+    return TaggedCommand(tag, command)
+
+
+def parse_append_head(octets: bytes, limits: Limits = DEFAULT_LIMITS) -> Append:
+    """append = "APPEND" SP mailbox [SP flag-list] [SP date-time] SP literal, up to that literal.
+
+    `octets` begin after the command's name and its SP, and end with the `{size}` of the message.
+    """
+    cursor = Cursor(octets, limits)
+    mailbox = cursor.mailbox()
+    cursor.sp()
+    flags: tuple[Flag, ...] = ()
+    if cursor.next_is(b"("):
+        # Clients that copy mail between servers send \Recent along; it means nothing here (s2.3.2).
+        flags = tuple(flag for flag in cursor.flag_list() if flag != RECENT)
+        cursor.sp()
+    date_time = None
+    if cursor.next_is(b'"'):
+        date_time = cursor.date_time()
+        cursor.sp()
+    cursor.expect(b"{")
+    size = cursor.number()
+    cursor.accept(b"+")
+    cursor.expect(b"}")
+    cursor.end()
+    return Append(mailbox, flags, date_time, size)
+
+
+def _parse_named(cursor: Cursor) -> Command:
+    name = cursor.command_name()
+    if name != b"UID":
+        return _find(_COMMANDS, name)(cursor)
+    # uid = "UID" SP (copy / fetch / search / store / move / expunge)
+    cursor.sp()
+    return _find(_UID_COMMANDS, cursor.command_name())(cursor)
+
+
+def _find(table: dict[bytes, Parser], name: bytes) -> Parser:
+    parser = table.get(name)
+    if parser is None:
+        raise RemoteProtocolError(UNKNOWN_COMMAND, "unknown command")
+    return parser
+
+
+def parse_id(cursor: Cursor) -> Id:
+    """id = "ID" SPACE ( "(" #(string SPACE nstring) ")" / nil )   (RFC 2971 s4)."""
+    cursor.sp()
+    if cursor.nil():
+        return Id(None)
+    cursor.expect(b"(")
+    pairs: list[tuple[bytes, bytes | None]] = []
+    if not cursor.next_is(b")"):
+        pairs.append(_id_pair(cursor))
+        while cursor.more(len(pairs), cursor.limits.max_id_pairs):
+            pairs.append(_id_pair(cursor))
+    cursor.expect(b")")
+    return Id(tuple(pairs))
+
+
+def parse_authenticate(cursor: Cursor) -> Authenticate:
+    """authenticate = "AUTHENTICATE" SP auth-type [SP (base64 / "=")]   (RFC 4959 s7)."""
+    cursor.sp()
+    mechanism = cursor.atom().upper()
+    if cursor.at_end:
+        return Authenticate(mechanism, None)
+    cursor.sp()
+    return Authenticate(mechanism, b"" if cursor.accept(b"=") else cursor.base64())
+
+
+def parse_login(cursor: Cursor) -> Login:
+    """login = "LOGIN" SP userid SP password."""
+    cursor.sp()
+    user = cursor.astring()
+    cursor.sp()
+    return Login(user, cursor.astring())
+
+
+def parse_enable(cursor: Cursor) -> Enable:
+    """enable = "ENABLE" 1*(SP capability)   (RFC 5161 s4)."""
+    cursor.sp()
+    names = [cursor.atom().upper()]
+    while cursor.more(len(names), cursor.limits.max_flags):
+        names.append(cursor.atom().upper())
+    return Enable(tuple(names))
+
+
+def parse_create(cursor: Cursor) -> Create:
+    """create = "CREATE" SP mailbox; a trailing delimiter is only a declaration (s6.3.3)."""
+    cursor.sp()
+    return Create(cursor.mailbox_name(cursor.astring().removesuffix(DELIMITER.encode("ascii"))))
+
+
+def parse_rename(cursor: Cursor) -> Rename:
+    """rename = "RENAME" SP mailbox SP mailbox."""
+    cursor.sp()
+    source = cursor.mailbox()
+    cursor.sp()
+    return Rename(source, cursor.mailbox())
+
+
+def parse_uid_expunge(cursor: Cursor) -> Expunge:
+    """uid-expunge = "UID" SP "EXPUNGE" SP sequence-set   (RFC 4315 s4)."""
+    cursor.sp()
+    return Expunge(cursor.sequence_set())
+
+
+def _id_pair(cursor: Cursor) -> tuple[bytes, bytes | None]:
+    name = cursor.string()
+    cursor.sp()
+    return name, cursor.nstring()
+
+
+def _bare(command: Command) -> Parser:
+    def parse(_cursor: Cursor) -> Command:
+        return command
+
+    return parse
+
+
+def _with_mailbox(
+    make: type[Select] | type[Examine] | type[Delete] | type[Subscribe] | type[Unsubscribe],
+) -> Parser:
+    def parse(cursor: Cursor) -> Command:
+        cursor.sp()
+        return make(cursor.mailbox())
+
+    return parse
+
+
+def _to_mailbox(make: type[Copy] | type[Move], *, uid: bool) -> Parser:
+    def parse(cursor: Cursor) -> Command:
+        cursor.sp()
+        messages = cursor.sequence_set()
+        cursor.sp()
+        return make(messages, cursor.mailbox(), uid)
+
+    return parse
+
+
+def _append_without_message(cursor: Cursor) -> Command:
+    # An APPEND with a message never comes here: the fragmenter streams it.
+    raise cursor.wrong("literal")
+
+
+_COMMANDS: Final[dict[bytes, Parser]] = {
+    b"CAPABILITY": _bare(Capability()),
+    b"NOOP": _bare(Noop()),
+    b"LOGOUT": _bare(Logout()),
+    b"ID": parse_id,
+    b"STARTTLS": _bare(StartTls()),
+    b"AUTHENTICATE": parse_authenticate,
+    b"LOGIN": parse_login,
+    b"ENABLE": parse_enable,
+    b"NAMESPACE": _bare(Namespace()),
+    b"SELECT": _with_mailbox(Select),
+    b"EXAMINE": _with_mailbox(Examine),
+    b"CREATE": parse_create,
+    b"DELETE": _with_mailbox(Delete),
+    b"RENAME": parse_rename,
+    b"SUBSCRIBE": _with_mailbox(Subscribe),
+    b"UNSUBSCRIBE": _with_mailbox(Unsubscribe),
+    b"LIST": parse_list,
+    b"LSUB": parse_lsub,
+    b"STATUS": parse_status,
+    b"APPEND": _append_without_message,
+    b"CHECK": _bare(Check()),
+    b"CLOSE": _bare(Close()),
+    b"UNSELECT": _bare(Unselect()),
+    b"EXPUNGE": _bare(Expunge()),
+    b"SEARCH": parse_search,
+    b"FETCH": lambda cursor: parse_fetch(cursor, uid=False),
+    b"STORE": lambda cursor: parse_store(cursor, uid=False),
+    b"COPY": _to_mailbox(Copy, uid=False),
+    b"MOVE": _to_mailbox(Move, uid=False),
+    b"IDLE": _bare(Idle()),
+}
+
+_UID_COMMANDS: Final[dict[bytes, Parser]] = {
+    b"COPY": _to_mailbox(Copy, uid=True),
+    b"MOVE": _to_mailbox(Move, uid=True),
+    b"FETCH": lambda cursor: parse_fetch(cursor, uid=True),
+    b"STORE": lambda cursor: parse_store(cursor, uid=True),
+    b"SEARCH": parse_uid_search,
+    b"EXPUNGE": parse_uid_expunge,
+}

@@ -1,0 +1,196 @@
+"""SEARCH over rows in memory, and what of it only the store can answer (RFC 3501 s6.4.4).
+
+Use: make a `SearchProgram`, take `verdict` of every row. True is a hit, False is none, None depends on what
+memory does not hold: those rows are the candidates. Ask the store which candidates match each of `asked`,
+`learn` what it says, and take the verdicts of the candidates again.
+"""
+
+from collections.abc import Callable, Container
+from datetime import date
+from enum import Enum
+from functools import partial
+from typing import Final, NamedTuple, TypeAlias
+
+from postroom_wire.imap.flags import fold
+from postroom_wire.imap.search_keys import (
+    All,
+    And,
+    Arrived,
+    HasFlag,
+    HeaderContains,
+    IsRecent,
+    Larger,
+    LeafKey,
+    Not,
+    Or,
+    SearchKey,
+    Sent,
+    SequenceNumbers,
+    Smaller,
+    TextContains,
+    Uids,
+    When,
+)
+from postroom_wire.imap.sequence import NumberRanges
+
+
+class Column(Enum):
+    """What memory may hold of a message beyond numbers and flags."""
+
+    SIZE = "size"
+    INTERNAL_DATE = "internal date"
+    SENT_DATE = "sent date"
+
+
+class SearchRow(NamedTuple):
+    """One message as memory knows it; columns that are not held stay None. Dates are in UTC."""
+
+    sequence_number: int
+    uid: int
+    flags: frozenset[str] = frozenset()
+    """Folded, from `FlagNames.folded`."""
+    recent: bool = False
+    size: int | None = None
+    internal_date: date | None = None
+    sent_date: date | None = None
+
+
+Verdict: TypeAlias = Callable[[SearchRow], bool | None]
+
+EVERYTHING: Final = frozenset(Column)
+
+
+class SearchProgram:
+    """A search over one view: `exists` messages, the largest UID `last_uid`, the columns that rows have."""
+
+    def __init__(
+        self, key: SearchKey, *, exists: int, last_uid: int, columns: frozenset[Column] = EVERYTHING
+    ) -> None:
+        self._exists = exists
+        self._last_uid = last_uid
+        self._columns = columns
+        self._answers: dict[LeafKey, Container[int]] = {}
+        self._asked: dict[LeafKey, None] = {}
+        self.verdict: Verdict = self._compile(key)
+        self.asked: tuple[LeafKey, ...] = tuple(self._asked)
+        """The keys that the store must answer, each once; empty when memory answers all."""
+        self.sequence_numbers, self.uids = self._bounds(key)
+        """Outside of these no row can match; None is no bound."""
+
+    def learn(self, key: LeafKey, uids: Container[int]) -> None:
+        """The store's answer to one key of `asked`: the UIDs that match, of the candidates at least."""
+        self._answers[key] = uids
+
+    def _bounds(self, key: SearchKey) -> tuple[NumberRanges | None, NumberRanges | None]:
+        numbers: NumberRanges | None = None
+        uids: NumberRanges | None = None
+        for part in key.keys if isinstance(key, And) else (key,):
+            match part:
+                case SequenceNumbers(wanted):
+                    numbers = wanted.resolve(self._exists)
+                case Uids(wanted):
+                    uids = wanted.resolve(self._last_uid)
+                case _:
+                    pass
+        return numbers, uids
+
+    def _compile(self, key: SearchKey) -> Verdict:
+        match key:
+            case Not(inner):
+                return partial(_not, self._compile(inner))
+            case Or(left, right):
+                return partial(_or, self._compile(left), self._compile(right))
+            case And(keys):
+                return partial(_and, tuple(self._compile(part) for part in keys))
+            case TextContains() | HeaderContains():
+                return self._ask(key)
+            case Larger() | Smaller():
+                return self._sized(key)
+            case Arrived(when, day):
+                if Column.INTERNAL_DATE not in self._columns:
+                    return self._ask(key)
+                return partial(_arrived, when, day)
+            case Sent(when, day):
+                return self._ask(key) if Column.SENT_DATE not in self._columns else partial(_sent, when, day)
+            case All() | HasFlag() | IsRecent() | SequenceNumbers() | Uids():
+                return self._numbered_or_flagged(key)
+
+    def _numbered_or_flagged(
+        self, key: All | HasFlag | IsRecent | SequenceNumbers | Uids
+    ) -> Callable[[SearchRow], bool]:
+        match key:
+            case All():
+                return lambda _row: True
+            case HasFlag(flag):
+                wanted = fold(flag)
+                return lambda row: wanted in row.flags
+            case IsRecent():
+                return lambda row: row.recent
+            case SequenceNumbers(numbers):
+                among = numbers.resolve(self._exists)
+                return lambda row: row.sequence_number in among
+            case Uids(uids):
+                among = uids.resolve(self._last_uid)
+                return lambda row: row.uid in among
+
+    def _sized(self, key: Larger | Smaller) -> Verdict:
+        if Column.SIZE not in self._columns:
+            return self._ask(key)
+        bound = key.size
+        if isinstance(key, Larger):
+            return lambda row: None if row.size is None else row.size > bound
+        return lambda row: None if row.size is None else row.size < bound
+
+    def _ask(self, key: LeafKey) -> Verdict:
+        self._asked[key] = None
+
+        def verdict(row: SearchRow) -> bool | None:
+            found = self._answers.get(key)
+            return None if found is None else row.uid in found
+
+        return verdict
+
+
+def _not(verdict: Verdict, row: SearchRow) -> bool | None:
+    found = verdict(row)
+    return None if found is None else not found
+
+
+def _or(left: Verdict, right: Verdict, row: SearchRow) -> bool | None:
+    first = left(row)
+    if first:
+        return True
+    second = right(row)
+    return second if second or first is not None else None
+
+
+def _and(verdicts: tuple[Verdict, ...], row: SearchRow) -> bool | None:
+    result: bool | None = True
+    for verdict in verdicts:
+        found = verdict(row)
+        if found is False:
+            return False
+        if found is None:
+            result = None
+    return result
+
+
+def _arrived(when: When, day: date, row: SearchRow) -> bool | None:
+    return _compare(when, row.internal_date, day)
+
+
+def _sent(when: When, day: date, row: SearchRow) -> bool | None:
+    # No Date field that can be read: no day compares to it.
+    return row.sent_date is not None and _compare(when, row.sent_date, day)
+
+
+def _compare(when: When, value: date | None, day: date) -> bool | None:
+    if value is None:
+        return None
+    match when:
+        case When.BEFORE:
+            return value < day
+        case When.ON:
+            return value == day
+        case When.SINCE:
+            return value >= day

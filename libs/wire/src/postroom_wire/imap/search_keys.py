@@ -1,0 +1,145 @@
+"""The keys of SEARCH (RFC 3501 s6.4.4) as a tree of values; two spellings of one thing are one value."""
+
+from dataclasses import dataclass
+from datetime import date
+from enum import Enum
+from typing import TypeAlias
+
+from postroom_wire.imap.flags import Flag
+from postroom_wire.imap.sequence import SequenceSet
+
+
+class When(Enum):
+    """How a date compares: BEFORE is earlier, ON that day, SINCE that day or later."""
+
+    BEFORE = "BEFORE"
+    ON = "ON"
+    SINCE = "SINCE"
+
+
+class TextField(Enum):
+    """Where a text key looks. The first five look into one header field."""
+
+    BCC = "BCC"
+    CC = "CC"
+    FROM = "FROM"
+    SUBJECT = "SUBJECT"
+    TO = "TO"
+    BODY = "BODY"
+    TEXT = "TEXT"
+    """Header and body."""
+
+
+@dataclass(frozen=True, slots=True)
+class All:
+    """Every message."""
+
+
+@dataclass(frozen=True, slots=True)
+class HasFlag:
+    """ANSWERED, KEYWORD x and the like; UN... is `Not` of it."""
+
+    flag: Flag
+
+
+@dataclass(frozen=True, slots=True)
+class IsRecent:
+    """RECENT; OLD is `Not` of it, NEW is this and not seen."""
+
+
+@dataclass(frozen=True, slots=True)
+class SequenceNumbers:
+    """A message sequence set."""
+
+    numbers: SequenceSet
+
+
+@dataclass(frozen=True, slots=True)
+class Uids:
+    """UID sequence-set."""
+
+    uids: SequenceSet
+
+
+@dataclass(frozen=True, slots=True)
+class Larger:
+    """More than so many octets."""
+
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Smaller:
+    """Fewer than so many octets."""
+
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """BEFORE, ON, SINCE: the internal date, without time and zone."""
+
+    when: When
+    day: date
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """SENTBEFORE, SENTON, SENTSINCE: the Date field, without time and zone."""
+
+    when: When
+    day: date
+
+
+@dataclass(frozen=True, slots=True)
+class HeaderContains:
+    """HEADER field-name string; an empty value asks only that the field exists."""
+
+    name: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class TextContains:
+    """BCC, CC, FROM, SUBJECT, TO, BODY and TEXT: a substring, without case."""
+
+    field: TextField
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    """NOT key."""
+
+    key: "SearchKey"
+
+
+@dataclass(frozen=True, slots=True)
+class Or:
+    """OR key key."""
+
+    left: "SearchKey"
+    right: "SearchKey"
+
+
+@dataclass(frozen=True, slots=True)
+class And:
+    """Keys side by side; never empty."""
+
+    keys: "tuple[SearchKey, ...]"
+
+
+LeafKey: TypeAlias = (
+    All
+    | HasFlag
+    | IsRecent
+    | SequenceNumbers
+    | Uids
+    | Larger
+    | Smaller
+    | Arrived
+    | Sent
+    | HeaderContains
+    | TextContains
+)
+SearchKey: TypeAlias = LeafKey | Not | Or | And

@@ -1,0 +1,164 @@
+"""SEARCH (RFC 3501 s6.4.4, s9 search-key)."""
+
+from collections.abc import Callable
+from typing import Final
+
+from postroom_wire.imap.commands import Search
+from postroom_wire.imap.cursor import Cursor
+from postroom_wire.imap.errors import BAD_CHARSET, BAD_STRING, NESTED_TOO_DEEPLY, TOO_MANY_ITEMS
+from postroom_wire.imap.flags import ANSWERED, DELETED, DRAFT, FLAGGED, SEEN
+from postroom_wire.imap.search_keys import (
+    All,
+    And,
+    Arrived,
+    HasFlag,
+    HeaderContains,
+    IsRecent,
+    Larger,
+    Not,
+    Or,
+    SearchKey,
+    Sent,
+    SequenceNumbers,
+    Smaller,
+    TextContains,
+    TextField,
+    Uids,
+    When,
+)
+
+# US-ASCII is a part of UTF-8, and clients that send 8-bit octets without a CHARSET mean UTF-8.
+_CHARSETS: Final = {b"US-ASCII", b"ASCII", b"UTF-8", b"UTF8"}
+
+_BARE: Final[dict[bytes, SearchKey]] = {
+    b"ALL": All(),
+    b"ANSWERED": HasFlag(ANSWERED),
+    b"DELETED": HasFlag(DELETED),
+    b"DRAFT": HasFlag(DRAFT),
+    b"FLAGGED": HasFlag(FLAGGED),
+    b"SEEN": HasFlag(SEEN),
+    b"RECENT": IsRecent(),
+    b"NEW": And((IsRecent(), Not(HasFlag(SEEN)))),
+    b"OLD": Not(IsRecent()),
+    b"UNANSWERED": Not(HasFlag(ANSWERED)),
+    b"UNDELETED": Not(HasFlag(DELETED)),
+    b"UNDRAFT": Not(HasFlag(DRAFT)),
+    b"UNFLAGGED": Not(HasFlag(FLAGGED)),
+    b"UNSEEN": Not(HasFlag(SEEN)),
+}
+_TEXTS: Final = {field.value.encode("ascii"): field for field in TextField}
+_ARRIVED: Final = {when.value.encode("ascii"): when for when in When}
+_SENT: Final = {b"SENT" + name: when for name, when in _ARRIVED.items()}
+
+
+def parse_search(cursor: Cursor) -> Search:
+    """search = "SEARCH" [SP "CHARSET" SP astring] 1*(SP search-key)."""
+    return Search(_SearchKeys(cursor).program())
+
+
+def parse_uid_search(cursor: Cursor) -> Search:
+    """The same after "UID" SP."""
+    return Search(_SearchKeys(cursor).program(), uid=True)
+
+
+class _SearchKeys:
+    """One program's keys, counted; the depth goes down with the recursion."""
+
+    def __init__(self, cursor: Cursor) -> None:
+        self._cursor = cursor
+        self._count = 0
+
+    def program(self) -> SearchKey:
+        """[SP "CHARSET" SP astring] 1*(SP search-key); the keys are joined by AND."""
+        cursor = self._cursor
+        cursor.sp()
+        if cursor.accept_word(b"CHARSET"):
+            cursor.sp()
+            if cursor.astring().upper() not in _CHARSETS:
+                raise cursor.wrong("US-ASCII or UTF-8", BAD_CHARSET)
+            cursor.sp()
+        return self._keys(depth=0)
+
+    def _keys(self, depth: int) -> SearchKey:
+        """search-key *(SP search-key)."""
+        keys = [self._key(depth)]
+        while self._cursor.accept(b" "):
+            keys.append(self._key(depth))
+        return keys[0] if len(keys) == 1 else And(tuple(keys))
+
+    def _key(self, depth: int) -> SearchKey:
+        """search-key."""
+        cursor = self._cursor
+        if depth > cursor.limits.max_nesting:
+            raise cursor.wrong("less nesting", NESTED_TOO_DEEPLY)
+        self._count += 1
+        if self._count > cursor.limits.max_search_keys:
+            raise cursor.wrong("fewer search keys", TOO_MANY_ITEMS)
+        if cursor.accept(b"("):
+            keys = self._keys(depth + 1)
+            cursor.expect(b")")
+            return keys
+        if cursor.digit_next or cursor.next_is(b"*"):
+            return SequenceNumbers(cursor.sequence_set())
+        return self._named(cursor.word(), depth)
+
+    def _named(self, name: bytes, depth: int) -> SearchKey:
+        bare = _BARE.get(name)
+        if bare is not None:
+            return bare
+        self._cursor.sp()
+        if name == b"NOT":
+            return Not(self._key(depth + 1))
+        if name == b"OR":
+            left = self._key(depth + 1)
+            self._cursor.sp()
+            return Or(left, self._key(depth + 1))
+        return self._with_argument(name)
+
+    def _with_argument(self, name: bytes) -> SearchKey:
+        cursor = self._cursor
+        if name in _TEXTS:
+            return TextContains(_TEXTS[name], self._text())
+        if name in _ARRIVED:
+            return Arrived(_ARRIVED[name], cursor.date())
+        if name in _SENT:
+            return Sent(_SENT[name], cursor.date())
+        parser = _ARGUMENTS.get(name)
+        if parser is None:
+            raise cursor.wrong("search-key")
+        return parser(self)
+
+    def header(self) -> SearchKey:
+        """ "HEADER" SP header-fld-name SP astring."""
+        name = self._text()
+        self._cursor.sp()
+        return HeaderContains(name, self._text())
+
+    def keyword(self) -> HasFlag:
+        """ "KEYWORD" SP flag-keyword."""
+        return HasFlag(self._cursor.flag_keyword())
+
+    def number(self) -> int:
+        """number."""
+        return self._cursor.number()
+
+    def uids(self) -> Uids:
+        """ "UID" SP sequence-set."""
+        return Uids(self._cursor.sequence_set())
+
+    def _text(self) -> str:
+        octets = self._cursor.astring()
+        try:
+            return octets.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise self._cursor.wrong("UTF-8", BAD_STRING) from error
+
+
+_ARGUMENTS: Final[dict[bytes, Callable[[_SearchKeys], SearchKey]]] = {
+    b"HEADER": _SearchKeys.header,
+    b"KEYWORD": _SearchKeys.keyword,
+    b"UNKEYWORD": lambda keys: Not(keys.keyword()),
+    b"LARGER": lambda keys: Larger(keys.number()),
+    b"SMALLER": lambda keys: Smaller(keys.number()),
+    b"UID": _SearchKeys.uids,
+}

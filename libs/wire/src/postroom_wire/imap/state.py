@@ -1,0 +1,101 @@
+"""Which command is legal when, and where it leads (RFC 3501 s3).
+
+A session is not authenticated, authenticated, with a mailbox selected, or over. `TRANSITIONS` is the whole of
+it: what is absent is refused with BAD and changes nothing. An OK moves along `TRANSITIONS`, a NO along
+`AFTER_NO`, where only SELECT and EXAMINE stand: when they fail, the mailbox selected before is left (s6.3.1).
+"""
+
+from enum import Enum
+from typing import Final
+
+from postroom_wire.imap.commands import (
+    Append,
+    Authenticate,
+    Capability,
+    Check,
+    Close,
+    Command,
+    Copy,
+    Create,
+    Delete,
+    Enable,
+    Examine,
+    Expunge,
+    Fetch,
+    Id,
+    Idle,
+    List,
+    Login,
+    Logout,
+    Lsub,
+    Move,
+    Namespace,
+    Noop,
+    Rename,
+    Search,
+    Select,
+    StartTls,
+    Status,
+    Store,
+    Subscribe,
+    Unselect,
+    Unsubscribe,
+)
+
+
+class State(Enum):
+    """s3.1 to s3.4."""
+
+    NOT_AUTHENTICATED = "not authenticated"
+    AUTHENTICATED = "authenticated"
+    SELECTED = "selected"
+    LOGOUT = "logout"
+
+
+_OPEN: Final = (State.NOT_AUTHENTICATED, State.AUTHENTICATED, State.SELECTED)
+_ANY: Final[tuple[type[Command], ...]] = (Capability, Noop, Id)
+_AUTHENTICATED: Final[tuple[type[Command], ...]] = (
+    Enable,
+    Namespace,
+    Create,
+    Delete,
+    Rename,
+    Subscribe,
+    Unsubscribe,
+    List,
+    Lsub,
+    Status,
+    Append,
+    Idle,
+)
+_SELECTED: Final[tuple[type[Command], ...]] = (Check, Expunge, Search, Fetch, Store, Copy, Move)
+
+TRANSITIONS: Final[dict[tuple[State, type[Command]], State]] = {
+    **{(state, command): state for state in _OPEN for command in _ANY},
+    **{(state, Logout): State.LOGOUT for state in _OPEN},
+    (State.NOT_AUTHENTICATED, StartTls): State.NOT_AUTHENTICATED,
+    (State.NOT_AUTHENTICATED, Login): State.AUTHENTICATED,
+    (State.NOT_AUTHENTICATED, Authenticate): State.AUTHENTICATED,
+    **{(State.AUTHENTICATED, command): State.AUTHENTICATED for command in _AUTHENTICATED},
+    **{(State.SELECTED, command): State.SELECTED for command in (*_AUTHENTICATED, *_SELECTED)},
+    (State.AUTHENTICATED, Select): State.SELECTED,
+    (State.AUTHENTICATED, Examine): State.SELECTED,
+    (State.SELECTED, Select): State.SELECTED,
+    (State.SELECTED, Examine): State.SELECTED,
+    (State.SELECTED, Close): State.AUTHENTICATED,
+    (State.SELECTED, Unselect): State.AUTHENTICATED,
+}
+
+AFTER_NO: Final[dict[tuple[State, type[Command]], State]] = {
+    (State.SELECTED, Select): State.AUTHENTICATED,
+    (State.SELECTED, Examine): State.AUTHENTICATED,
+}
+
+
+def may_tell_expunges(command: Command) -> bool:
+    """Whether EXPUNGE may be sent before this command's end (s7.4.1)."""
+    match command:
+        case Fetch(uid=uid) | Store(uid=uid) | Search(uid=uid):
+            return uid
+        case _:
+            return True
