@@ -1,1 +1,1 @@
-"""What every service stands on: settings, logs, metrics, health, drain, TLS, TCP shell, gRPC and NATS wiring."""
+"""What every service stands on: settings, logs, metrics, health, drain, TLS, TCP, gRPC and NATS wiring."""

@@ -1,0 +1,97 @@
+"""The entry point of every service: `python -m <service> serve|migrate|check`.
+
+Exit status: 0 fine, 1 failed, 2 configuration, 3 dependency.
+"""
+
+import os
+import sys
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any, Generic, NoReturn, TypeVar
+
+from postroom_runtime import logs
+from postroom_runtime.errors import ConfigurationError, DependencyError
+from postroom_runtime.health import health_server
+from postroom_runtime.lifecycle import Lifecycle
+from postroom_runtime.settings import ServiceSettings, load_settings
+
+S = TypeVar("S", bound=ServiceSettings)
+
+
+class ExitStatus(IntEnum):
+    """How a service ends."""
+
+    FINE = 0
+    FAILED = 1
+    CONFIGURATION = 2
+    DEPENDENCY = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Service(Generic[S]):
+    """What `main` runs; `migrate` for services with a schema, `check` to look at the dependencies."""
+
+    name: str
+    settings: type[S]
+    serve: Callable[[S, Lifecycle], Awaitable[None]]
+    migrate: Callable[[S], Awaitable[None]] | None = None
+    check: Callable[[S], Awaitable[None]] | None = None
+
+
+def main(service: Service[Any]) -> NoReturn:
+    """Do what the command line says and leave with an exit status."""
+    sys.exit(run(service, sys.argv[1:]))
+
+
+def run(service: Service[Any], arguments: list[str]) -> ExitStatus:
+    """`main` without the exit."""
+    commands = ["serve", "check"] if service.migrate is None else ["serve", "migrate", "check"]
+    if len(arguments) != 1 or arguments[0] not in commands:
+        return _complain(service, f"usage: {'|'.join(commands)}")
+    try:
+        settings = load_settings(service.settings)
+    except ConfigurationError as error:
+        return _complain(service, str(error))
+    logs.configure(service.name, settings.log_level)
+    return _run_loop(service, arguments[0], settings)
+
+
+def _run_loop(service: Service[S], command: str, settings: S) -> ExitStatus:
+    import uvloop  # `python -m <service>` with a wrong command line is quick
+
+    try:
+        uvloop.run(_execute(service, command, settings))
+    except ConfigurationError as error:
+        return _complain(service, str(error))
+    except DependencyError as error:
+        logs.log.error("dependency_away", error=str(error))
+        return ExitStatus.DEPENDENCY
+    except KeyboardInterrupt:
+        return ExitStatus.FAILED
+    except Exception:  # noqa: BLE001  # the last boundary of the process
+        logs.log.exception("failed")
+        return ExitStatus.FAILED
+    return ExitStatus.FINE
+
+
+async def _execute(service: Service[S], command: str, settings: S) -> None:
+    match command:
+        case "serve":
+            lifecycle = Lifecycle()
+            lifecycle.install_signals()
+            async with health_server(lifecycle, settings.health_address):
+                logs.log.info("starting", pid=os.getpid())
+                await service.serve(settings, lifecycle)
+                logs.log.info("stopped")
+        case "migrate" if service.migrate is not None:
+            await service.migrate(settings)
+        case _ if service.check is not None:
+            await service.check(settings)
+        case _:  # the settings are all that there is to check
+            return
+
+
+def _complain(service: Service[Any], cause: str) -> ExitStatus:
+    print(f"{service.name}: {cause}", file=sys.stderr, flush=True)  # noqa: T201  # for whoever started us
+    return ExitStatus.CONFIGURATION

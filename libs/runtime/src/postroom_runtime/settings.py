@@ -1,0 +1,161 @@
+"""A service's settings: environment only, read once in `main`, passed on by value.
+
+Names are `POSTROOM_<SERVICE>_<FIELD>`; what several services share has one name for all. A secret
+(`SecretStr`) is also read from the file that `<NAME>_FILE` names.
+"""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar, get_args
+
+from pydantic import BeforeValidator, Field, SecretBytes, SecretStr, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
+
+from postroom_runtime.errors import ConfigurationError
+from postroom_runtime.tls import GrpcTls, TlsFiles
+
+# The shared names: declare the field with one of these and it is required.
+NatsUrl = Annotated[str, Field(validation_alias="POSTROOM_NATS_URL", min_length=1)]
+DirectoryAddress = Annotated[str, Field(validation_alias="POSTROOM_DIRECTORY_ADDRESS", min_length=1)]
+MailstoreAddress = Annotated[str, Field(validation_alias="POSTROOM_MAILSTORE_ADDRESS", min_length=1)]
+FilestoreAddress = Annotated[str, Field(validation_alias="POSTROOM_FILESTORE_ADDRESS", min_length=1)]
+DatabaseUrl = Annotated[SecretStr, Field(validation_alias="POSTROOM_DATABASE_URL", min_length=1)]
+S3Endpoint = Annotated[str, Field(validation_alias="POSTROOM_S3_ENDPOINT", min_length=1)]
+S3Region = Annotated[str, Field(validation_alias="POSTROOM_S3_REGION", min_length=1)]
+S3AccessKey = Annotated[SecretStr, Field(validation_alias="POSTROOM_S3_ACCESS_KEY", min_length=1)]
+S3SecretKey = Annotated[SecretStr, Field(validation_alias="POSTROOM_S3_SECRET_KEY", min_length=1)]
+
+Port = Annotated[int, Field(ge=0, le=65535, description="0 lets the system choose.")]
+
+
+def _split(value: object) -> object:
+    return (
+        tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+    )
+
+
+CommaSeparated = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+
+
+class ServiceSettings(BaseSettings):
+    """What every service has. A service derives its own class with its own `env_prefix`."""
+
+    model_config = SettingsConfigDict(
+        frozen=True, extra="ignore", hide_input_in_errors=True, populate_by_name=True, env_ignore_empty=True
+    )
+
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", validation_alias="POSTROOM_LOG_LEVEL"
+    )
+    health_address: str = Field(default=":9090", description="host:port, :port, or unix:/path.")
+    unready_seconds: float = Field(default=0.0, ge=0, le=60, description="New peers still come so long.")
+    drain_seconds: float = Field(default=20.0, ge=0, le=600, description="Below the pod's grace period.")
+
+    tls_cert_file: Path | None = Field(default=None, validation_alias="POSTROOM_TLS_CERT_FILE")
+    tls_key_file: Path | None = Field(default=None, validation_alias="POSTROOM_TLS_KEY_FILE")
+    tls_ca_file: Path | None = Field(default=None, validation_alias="POSTROOM_TLS_CA_FILE")
+    grpc_tls_cert_file: Path | None = Field(default=None, validation_alias="POSTROOM_GRPC_TLS_CERT_FILE")
+    grpc_tls_key_file: Path | None = Field(default=None, validation_alias="POSTROOM_GRPC_TLS_KEY_FILE")
+    grpc_tls_ca_file: Path | None = Field(default=None, validation_alias="POSTROOM_GRPC_TLS_CA_FILE")
+
+    @property
+    def tls_files(self) -> TlsFiles | None:
+        """Certificate and key of the public listeners."""
+        if self.tls_cert_file is None or self.tls_key_file is None:
+            return None
+        return TlsFiles(self.tls_cert_file, self.tls_key_file)
+
+    @property
+    def grpc_tls(self) -> GrpcTls | None:
+        """Certificate, key and authority for mutual TLS between services; none on unix sockets."""
+        match self.grpc_tls_cert_file, self.grpc_tls_key_file, self.grpc_tls_ca_file:
+            case Path() as cert, Path() as key, Path() as authority:
+                return GrpcTls(cert, key, authority)
+            case _:
+                return None
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments, then the environment, then the files that the environment names."""
+        del dotenv_settings, file_secret_settings
+        return init_settings, env_settings, _SecretFiles(settings_cls)
+
+
+class CoreSettings(ServiceSettings):
+    """What a core service has besides."""
+
+    grpc_listen: str = Field(default="0.0.0.0:9000", description="host:port, or unix:/path.")
+    database_url: DatabaseUrl
+
+
+S = TypeVar("S", bound=ServiceSettings)
+
+
+def load_settings(cls: type[S]) -> S:
+    """Read the environment; raises `ConfigurationError` with one line that names each wrong variable."""
+    try:
+        return cls.model_validate({})
+    except ValidationError as error:
+        faults = (
+            f"{_variable(cls, str(fault['loc'][0]) if fault['loc'] else '')}: {fault['msg']}"
+            for fault in error.errors(include_input=False, include_url=False)
+        )
+        raise ConfigurationError("; ".join(faults)) from None
+    except SettingsError as error:
+        raise ConfigurationError(str(error)) from None
+
+
+def _variable(cls: type[BaseSettings], location: str) -> str:
+    """The environment variable of a field, which pydantic calls by its alias or by its name."""
+    if (field := cls.model_fields.get(location)) is not None:
+        return _name(cls, location, field)
+    return location or cls.__name__
+
+
+def _name(cls: type[BaseSettings], name: str, field: FieldInfo) -> str:
+    if isinstance(field.validation_alias, str):
+        return field.validation_alias
+    return f"{cls.model_config.get('env_prefix', '')}{name}".upper()
+
+
+class _SecretFiles(PydanticBaseSettingsSource):
+    """Reads `<NAME>_FILE` for every field that holds a secret."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        """The secret, the key to give it under, and that it is not JSON."""
+        variable = _name(self.settings_cls, field_name, field)
+        key = field.validation_alias if isinstance(field.validation_alias, str) else field_name
+        file = os.environ.get(f"{variable}_FILE")
+        if not file or not _is_secret(field):
+            return None, key, False
+        if os.environ.get(variable):
+            raise ConfigurationError(f"{variable}: set either it or {variable}_FILE")
+        try:
+            return Path(file).read_text(encoding="utf-8").rstrip("\r\n"), key, False
+        except OSError as error:
+            raise ConfigurationError(f"{variable}_FILE: {file}: {error.strerror}") from None
+        except UnicodeDecodeError:
+            raise ConfigurationError(f"{variable}_FILE: {file}: not UTF-8") from None
+
+    def __call__(self) -> dict[str, Any]:
+        found = (self.get_field_value(field, name) for name, field in self.settings_cls.model_fields.items())
+        return {key: value for value, key, _ in found if value is not None}
+
+
+def _is_secret(field: FieldInfo) -> bool:
+    parts: tuple[object, ...] = (field.annotation, *get_args(field.annotation))
+    return SecretStr in parts or SecretBytes in parts
