@@ -1,4 +1,4 @@
-"""The import contracts refuse what the architecture refuses, shown on a copy of the tree with one breach in it."""
+"""The import contracts refuse what the architecture refuses: shown on a copy with one breach in it."""
 
 import os
 import shutil
