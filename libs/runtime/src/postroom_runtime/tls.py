@@ -3,9 +3,13 @@
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
+from time import monotonic
 from typing import Final
 
 from postroom_runtime.errors import ConfigurationError
+from postroom_runtime.logs import log
+
+CHECK_SECONDS: Final = 10.0
 
 # Mozilla's intermediate profile for TLS 1.2, in its order; 1.3 has its own.
 _CIPHERS: Final = (
@@ -71,12 +75,20 @@ class CertificateReloader:
 
     def __init__(self, files: TlsFiles) -> None:
         self._files = files
+        self._next_check = monotonic() + CHECK_SECONDS
         self._seen = self._stamp()
         self._context = server_context(files.cert_file, files.key_file)
 
     @property
     def context(self) -> ssl.SSLContext:
-        """The newest good one; what is established keeps its own."""
+        """For the next connection; what is established keeps its own. Looks at the files now and then."""
+        if (now := monotonic()) >= self._next_check:
+            self._next_check = now + CHECK_SECONDS
+            try:
+                if self.check():
+                    log.info("certificate_renewed", file=str(self._files.cert_file))
+            except ConfigurationError as error:
+                log.error("certificate_refused", error=str(error))
         return self._context
 
     def check(self) -> bool:
