@@ -2,6 +2,7 @@
 
 - `os.environ` is read in settings modules, in the embedded stack, the command line and test code only;
 - background tasks have an owner: no bare `create_task` outside `postroom_runtime`;
+- wire code has no clock;
 - modules have at most 400 lines, functions at most 40 of code;
 - a reference to an RFC has the form `RFC <n> s<section>`, and the section exists.
 """
@@ -24,6 +25,7 @@ _GENERATED: Final = "libs/contracts/src/postroom/"
 _READS_ENVIRONMENT: Final = re.compile(
     r"(^|/)(settings(/|\.py$|_\w+\.py$)|tests/|conftest\.py$)|^tools/|^libs/(embedded|testing)/|^services/postroom/"
 )
+_PURE: Final = re.compile(r"^libs/(wire|mailauth)/src/")
 _STARTS_TASKS: Final = re.compile(r"^libs/(runtime|testing)/|(^|/)tests/|^tools/")
 
 _MENTION: Final = re.compile(r"\b[Rr][Ff][Cc][ -]?(?P<number>\d{3,5})\b(?P<rest>[^\n]{0,24})")
@@ -128,12 +130,25 @@ def tasks(path: str, tree: ast.Module) -> Iterator[Breach]:
             yield Breach(path, node.lineno, "a bare task: use a TaskGroup, or what postroom_runtime offers")
 
 
+def clocks(path: str, tree: ast.Module) -> Iterator[Breach]:
+    """Wire code that asks what time it is, which import contracts cannot see."""
+    if not _PURE.search(path):
+        return
+    for node in ast.walk(tree):
+        match node:
+            case ast.Attribute(value=ast.Name(id="datetime" | "date"), attr="now" | "utcnow" | "today"):
+                yield Breach(path, node.lineno, "wire code has no clock: let the caller pass the instant")
+            case _:
+                pass
+
+
 def check_python(path: str, text: str) -> Iterator[Breach]:
     """All breaches of the rules that read syntax."""
     tree = ast.parse(text, path)
     yield from sizes(path, text, tree)
     yield from environment(path, tree)
     yield from tasks(path, tree)
+    yield from clocks(path, tree)
 
 
 def _files() -> list[str]:

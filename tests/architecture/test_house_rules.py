@@ -97,6 +97,12 @@ def test_a_task_in_a_group_passes() -> None:
     assert python("async def f(group):\n    group.create_task(work())") == []
 
 
+@pytest.mark.parametrize("call", ["datetime.now(UTC)", "date.today()"])
+def test_wire_code_that_has_a_clock_is_found(call: str) -> None:
+    assert len(python(call, "libs/wire/src/postroom_wire/imap/dates.py")) == 1
+    assert python(call) == []
+
+
 def test_a_long_module_is_found() -> None:
     assert python("x = 1\n" * 400) == []
     assert len(python("x = 1\n" * 401)) == 1
