@@ -1,0 +1,1 @@
+"""Taking responsibility for mail: what an edge hands over is durable when it is answered."""
