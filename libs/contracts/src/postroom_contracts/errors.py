@@ -274,7 +274,7 @@ ERRORS: Final[Mapping[str, type[PostroomError]]] = {
 }
 """Every error by its name on the wire."""
 
-# Statuses that gRPC or the caller policy gives without a name of ours. All others: nobody knows what happened.
+# Statuses that gRPC or the caller policy gives without a name of ours; all others leave open what happened.
 _UNNAMED: Final[Mapping[StatusCode, type[PostroomError]]] = {
     StatusCode.PERMISSION_DENIED: NotPermittedError,
     StatusCode.UNAUTHENTICATED: InvalidCredentialsError,
