@@ -1,0 +1,1 @@
+"""Octets of messages: staged in Postgres, then packed into the object store."""
