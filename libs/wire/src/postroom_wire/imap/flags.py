@@ -50,6 +50,11 @@ class FlagNames:
         self._folded: dict[int, frozenset[str]] = {}
         self._bits = {fold(name): 1 << at for at, name in enumerate(self.names)}
 
+    @property
+    def remembered(self) -> int:
+        """How many forms are kept."""
+        return len(self._lists) + len(self._folded)
+
     def flags(self, word: int) -> tuple[Flag, ...]:
         """The flags of that word; bits without a name are ignored."""
         return tuple(name for at, name in enumerate(self.names) if word >> at & 1)

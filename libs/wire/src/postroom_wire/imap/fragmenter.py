@@ -98,6 +98,11 @@ class Fragmenter:
             _Phase.CLOSED: self._closed,
         }
 
+    @property
+    def stored(self) -> int:
+        """How many octets are held now."""
+        return len(self._buffer) + len(self._command)
+
     def receive_data(self, octets: bytes) -> None:
         """Store what came from the network."""
         if self._phase is not _Phase.CLOSED:
