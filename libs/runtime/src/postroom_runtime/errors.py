@@ -13,7 +13,3 @@ class DependencyError(Exception):
     """Something that this service needs did not do its part; exit status 3 when it ends the service."""
 
     transient: ClassVar[bool] = True
-
-
-class UnavailableError(DependencyError):
-    """A dependency is away or late. Whether it acted is unknown: ask again with the same id."""

@@ -64,12 +64,10 @@ def _run_loop(service: Service[S], command: str, settings: S) -> ExitStatus:
         uvloop.run(_execute(service, command, settings))
     except ConfigurationError as error:
         return _complain(service, str(error))
-    except DependencyError as error:
-        logs.log.error("dependency_away", error=str(error))
-        return ExitStatus.DEPENDENCY
-    except KeyboardInterrupt:
-        return ExitStatus.FAILED
-    except Exception:  # noqa: BLE001  # the last boundary of the process
+    except Exception as error:  # noqa: BLE001  # the last boundary of the process
+        if isinstance(error, DependencyError) or getattr(error, "transient", False):
+            logs.log.error("dependency_away", error=str(error))
+            return ExitStatus.DEPENDENCY
         logs.log.exception("failed")
         return ExitStatus.FAILED
     return ExitStatus.FINE

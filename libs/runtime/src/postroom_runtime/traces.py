@@ -45,6 +45,11 @@ def current_trace_id() -> str | None:
     return None if traceparent is None else traceparent[3:35]
 
 
+def enter_trace(traceparent: str | None) -> None:
+    """`bind_trace` for the rest of this task: for boundaries that have a task to themselves."""
+    _current.set(traceparent if is_traceparent(traceparent) else new_traceparent())
+
+
 @contextmanager
 def bind_trace(traceparent: str | None) -> Generator[str]:
     """Work of this trace; a new trace when `traceparent` is absent or malformed. Gives the traceparent."""
