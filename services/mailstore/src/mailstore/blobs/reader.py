@@ -1,0 +1,132 @@
+"""Reading octets wherever they lie: staged in a segment, in a pack, or as an object of their own.
+
+Octets move while they are read: a reader that misses looks the location up again.
+"""
+
+from collections import defaultdict
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+import asyncpg
+import zstandard
+from postroom_contracts.errors import MessageNotFoundError, UnavailableError
+from postroom_storage.database import Database
+from postroom_storage.objects import ObjectNotFoundError, ObjectStore
+
+from mailstore.blobs.segments import table
+
+CODEC_PLAIN: Final = 0
+CODEC_ZSTD: Final = 1
+
+_LOCATE: Final = """
+SELECT id, size, codec, segment, pack_id, object_id, start, stored_length
+FROM mailstore.blob WHERE id = ANY($1::uuid[])
+"""
+_LOOKS: Final = 4
+_CHUNK: Final = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """Where a blob's octets lie now; `size` before and `stored_length` after compression."""
+
+    id: UUID
+    size: int
+    codec: int
+    segment: int | None
+    pack_id: UUID | None
+    object_id: UUID | None
+    start: int
+    stored_length: int
+
+
+def pack_key(pack_id: UUID) -> str:
+    """The object key of a pack."""
+    return f"pack/{pack_id}"
+
+
+def message_key(object_id: UUID) -> str:
+    """The object key of a message that has an object of its own."""
+    return f"message/{object_id}"
+
+
+def decompress(stored: bytes, blob: Blob) -> bytes:
+    """The octets of a stored blob; raises zstandard.ZstdError for a broken frame."""
+    if blob.codec == CODEC_PLAIN:
+        return stored
+    return zstandard.ZstdDecompressor().decompress(stored, max_output_size=blob.size)
+
+
+class BlobReader:
+    """Reads blobs by id. Raises MessageNotFoundError for an id that is not there, UnavailableError."""
+
+    def __init__(self, database: Database, objects: ObjectStore, bucket: str) -> None:
+        self._database, self._objects, self._bucket = database, objects, bucket
+
+    async def locate(self, ids: Sequence[UUID]) -> dict[UUID, Blob]:
+        """Where these blobs lie now; those that do not exist are left out."""
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(_LOCATE, list(ids))
+        return {row["id"]: Blob(**row) for row in rows}
+
+    async def load(self, ids: Sequence[UUID]) -> dict[UUID, bytes]:
+        """The whole octets of these blobs; the caller bounds their sizes."""
+        loaded: dict[UUID, bytes] = {}
+        for _ in range(_LOOKS):
+            missing = [blob_id for blob_id in ids if blob_id not in loaded]
+            if not missing:
+                return loaded
+            blobs = await self.locate(missing)
+            if len(blobs) < len(missing):
+                raise MessageNotFoundError("a blob has no row")
+            loaded |= await self._load_staged([blob for blob in blobs.values() if blob.segment is not None])
+            for blob in blobs.values():
+                if blob.segment is None and (octets := await self._load_stored(blob)) is not None:
+                    loaded[blob.id] = octets
+        raise UnavailableError("blobs keep moving")
+
+    async def read(self, blob_id: UUID, offset: int, length: int) -> AsyncGenerator[bytes]:
+        """A range of a blob in chunks; it ends at the blob's end when that comes first."""
+        blobs = await self.locate([blob_id])
+        if blob_id not in blobs:
+            raise MessageNotFoundError("a blob has no row")
+        blob = blobs[blob_id]
+        if blob.object_id is None:
+            octets = (await self.load([blob_id]))[blob_id]
+            end = min(offset + length, len(octets))
+            for start in range(offset, end, _CHUNK):
+                yield octets[start : min(start + _CHUNK, end)]
+            return
+        end = min(offset + length, blob.size)
+        for start in range(offset, end, _CHUNK * 4):
+            yield await self._objects.get_range(
+                self._bucket, message_key(blob.object_id), start, min(_CHUNK * 4, end - start)
+            )
+
+    async def _load_staged(self, blobs: Sequence[Blob]) -> dict[UUID, bytes]:
+        """Octets of staged blobs; what was moved meanwhile is left out."""
+        by_segment: defaultdict[int, dict[UUID, Blob]] = defaultdict(dict)
+        for blob in blobs:
+            if blob.segment is not None:
+                by_segment[blob.segment][blob.id] = blob
+        loaded: dict[UUID, bytes] = {}
+        for number, wanted in by_segment.items():
+            statement = f"SELECT blob_id, octets FROM mailstore.{table(number)} WHERE blob_id = ANY($1::uuid[])"
+            try:
+                async with self._database.connection() as connection:
+                    rows = await connection.fetch(statement, list(wanted))
+            except asyncpg.UndefinedTableError:
+                continue
+            loaded |= {row["blob_id"]: decompress(row["octets"], wanted[row["blob_id"]]) for row in rows}
+        return loaded
+
+    async def _load_stored(self, blob: Blob) -> bytes | None:
+        """Octets of a blob in the object store; None when its pack was rewritten meanwhile."""
+        key = pack_key(blob.pack_id) if blob.pack_id is not None else message_key(blob.object_id or blob.id)
+        try:
+            stored = await self._objects.get_range(self._bucket, key, blob.start, blob.stored_length)
+        except ObjectNotFoundError:
+            return None
+        return decompress(stored, blob)

@@ -1,0 +1,1 @@
+"""Local delivery: from the lanes of accepted mail into mailboxes."""
