@@ -1,0 +1,303 @@
+"""The core's way to Postgres: a bounded pool of asyncpg connections on which every call ends in time.
+
+Postgres may be away, frozen or restarting: a caller gets `UnavailableError` within `Limits.call_seconds`, and
+the next call finds out by itself whether it is back. A COMMIT that was cut short has an unknown outcome.
+"""
+
+import asyncio
+import json
+import random
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import Any, Final, Literal, Self, TypeAlias, TypeVar
+
+import asyncpg
+from asyncpg import Record
+from asyncpg.pool import Pool, PoolConnectionProxy
+
+from postroom_contracts.errors import UnavailableError
+from postroom_storage.errors import UnsafeDatabaseError
+from postroom_storage.failures import is_fatal, is_retryable, unavailable
+
+T = TypeVar("T")
+Connection: TypeAlias = "PoolConnectionProxy[Record]"
+Isolation: TypeAlias = Literal["read_committed", "repeatable_read", "serializable"]
+
+_ROLLBACK_SECONDS: Final = 0.5
+_RELEASE_SECONDS: Final = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of one `Database`."""
+
+    connections: int = 10
+    waiting: int = 512
+    """Callers that wait for a connection; one more is refused at once."""
+    call_seconds: float = 4.0
+    """From asking for a connection to the end of COMMIT."""
+    acquire_seconds: float = 2.5
+    connect_seconds: float = 2.0
+    pause_seconds: float = 0.1
+    """After a failed attempt nobody tries to connect for so long."""
+    attempts: int = 6
+    """Of a transaction that met a deadlock or a serialization failure."""
+    idle_seconds: float = 300.0
+
+
+class Database:
+    """A pool for one schema. `open` does not wait for Postgres; the first call connects.
+
+    A connection keeps nothing from one use to the next: set with SET LOCAL, lock within transactions.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        schema: str,
+        limits: Limits | None = None,
+        require_durable: bool = True,
+    ) -> None:
+        self.limits = limits or Limits()
+        self.schema = schema
+        self._url = url
+        self._require_durable = require_durable
+        self._waiting = 0
+        self._connect_again_at = float("-inf")
+        self._pool: Pool[Record] | None = None
+
+    async def open(self) -> None:
+        """Make the pool; it has no connection yet."""
+        limits = self.limits
+        self._pool = await asyncpg.create_pool(
+            self._url,
+            min_size=0,
+            max_size=limits.connections,
+            max_inactive_connection_lifetime=limits.idle_seconds,
+            connect=self._connect,
+            reset=_keep_session,
+            timeout=limits.connect_seconds,
+            server_settings=self._session(),
+        )
+
+    async def close(self) -> None:
+        """End all connections; whoever still uses one is cut."""
+        if (pool := self._pool) is None:
+            return
+        self._pool = None
+        with suppress(TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            async with asyncio.timeout(1.0):
+                await pool.close()
+        pool.terminate()
+
+    async def __aenter__(self) -> Self:
+        await self.open()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def probe(self) -> None:
+        """Raise `UnavailableError`, or `UnsafeDatabaseError` which no waiting mends."""
+        async with self.connection() as connection:
+            await connection.fetchval("SELECT 1")
+
+    @asynccontextmanager
+    async def connection(self, *, seconds: float | None = None) -> AsyncGenerator[Connection]:
+        """A connection without a transaction, for single statements.
+
+        Raises `UnavailableError` when Postgres does not do its part within `seconds` (`Limits.call_seconds`),
+        the block included.
+        """
+        try:
+            async with asyncio.timeout(self.limits.call_seconds if seconds is None else seconds):
+                async with self._lease() as leased:
+                    yield leased
+        except Exception as error:
+            if (mapped := unavailable(error)) is not None:
+                raise mapped from error
+            raise
+
+    @asynccontextmanager
+    async def transaction(
+        self,
+        *,
+        seconds: float | None = None,
+        isolation: Isolation = "read_committed",
+        readonly: bool = False,
+    ) -> AsyncGenerator[Connection]:
+        """A connection within a transaction: committed at the end of the block, rolled back by an exception.
+
+        Raises as `connection` does; a deadlock too is `UnavailableError` here, see `run`.
+        """
+        try:
+            async with self._transaction(seconds, isolation, readonly) as connection:
+                yield connection
+        except Exception as error:
+            if is_retryable(error):
+                raise UnavailableError("deadlock or serialization failure") from error
+            raise
+
+    async def run(
+        self,
+        work: Callable[[Connection], Awaitable[T]],
+        *,
+        seconds: float | None = None,
+        isolation: Isolation = "read_committed",
+    ) -> T:
+        """Do `work` in a transaction, again from the start after a deadlock or serialization failure.
+
+        `work` must change nothing outside the transaction. All attempts share `seconds`.
+        """
+        deadline = time.monotonic() + (self.limits.call_seconds if seconds is None else seconds)
+        for attempt in range(self.limits.attempts):
+            try:
+                async with self._transaction(deadline - time.monotonic(), isolation) as connection:
+                    return await work(connection)
+            except Exception as error:
+                if not is_retryable(error):
+                    raise
+            await asyncio.sleep(random.uniform(0.2, 1.0) * 0.01 * 2**attempt)
+        raise UnavailableError(f"{self.limits.attempts} deadlocks or serialization failures in a row")
+
+    @asynccontextmanager
+    async def leadership(self, name: str) -> AsyncGenerator["Leadership | None"]:
+        """Be the only one in the cluster under this name for the block; None when somebody else is.
+
+        Holds a connection of its own, outside the pool. Look at `Leadership.held` before each step: the lock
+        ends with the connection.
+        """
+        try:
+            async with asyncio.timeout(self.limits.call_seconds):
+                connection = await asyncpg.connect(self._url, server_settings=self._session())
+        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            raise UnavailableError(f"Postgres: {error}") from error
+        try:
+            yield await self._try_lock(connection, f"{self.schema}.{name}")
+        finally:
+            connection.terminate()
+
+    async def _try_lock(self, connection: "asyncpg.Connection[Record]", name: str) -> "Leadership | None":
+        try:
+            async with asyncio.timeout(self.limits.call_seconds):
+                locked = await connection.fetchval(
+                    "SELECT pg_try_advisory_lock(hashtextextended($1, 0))", name
+                )
+        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            raise UnavailableError(f"Postgres: {error}") from error
+        return Leadership(connection) if locked else None
+
+    @asynccontextmanager
+    async def _transaction(
+        self, seconds: float | None, isolation: Isolation, readonly: bool = False
+    ) -> AsyncGenerator[Connection]:
+        async with self.connection(seconds=seconds) as connection:
+            transaction = connection.transaction(isolation=isolation, readonly=readonly)
+            await transaction.start()
+            try:
+                yield connection
+            except Exception as error:
+                # After a cut or a timeout the connection goes, and the transaction with it.
+                if not connection.is_closed() and not isinstance(error, OSError) and not is_fatal(error):
+                    async with asyncio.timeout(_ROLLBACK_SECONDS):
+                        await transaction.rollback()
+                raise
+            await transaction.commit()
+
+    @asynccontextmanager
+    async def _lease(self) -> AsyncGenerator[Connection]:
+        connection = await self._acquire()
+        try:
+            yield connection
+        except BaseException as error:
+            # Cancelled, cut or confused: in the middle of a statement, whose end nobody waits for.
+            if not isinstance(error, Exception) or is_fatal(error):
+                connection.terminate()
+            raise
+        finally:
+            await self._release(connection)
+
+    async def _acquire(self) -> Connection:
+        if (pool := self._pool) is None:
+            raise UnavailableError("the database is closed")
+        if self._waiting >= self.limits.waiting:
+            raise UnavailableError("too many callers wait for a connection")
+        self._waiting += 1
+        try:
+            return await pool.acquire(timeout=self.limits.acquire_seconds)
+        finally:
+            self._waiting -= 1
+
+    async def _release(self, connection: Connection) -> None:
+        if (pool := self._pool) is None:
+            connection.terminate()
+            return
+        try:
+            await pool.release(connection, timeout=_RELEASE_SECONDS)
+        except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            return  # the pool has ended the connection
+
+    async def _connect(self, *args: Any, **options: Any) -> "asyncpg.Connection[Record]":
+        """Connect, unless somebody failed to a moment ago: a server that starts must not be knocked down."""
+        if time.monotonic() < self._connect_again_at:
+            raise UnavailableError("Postgres did not let us in a moment ago")
+        try:
+            connection: asyncpg.Connection[Record] = await asyncpg.connect(*args, **options)
+            try:
+                await self._prepare(connection)
+            except BaseException:
+                connection.terminate()
+                raise
+            return connection
+        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            self._connect_again_at = time.monotonic() + self.limits.pause_seconds
+            # Whatever it is (a wrong password too): to a caller the database is away.
+            raise UnavailableError(f"Postgres does not let us in: {error}") from error
+
+    async def _prepare(self, connection: "asyncpg.Connection[Record]") -> None:
+        if self._require_durable:
+            await refuse_unsafe(connection)
+        await connection.set_type_codec("jsonb", encoder=json.dumps, decoder=json.loads, schema="pg_catalog")
+
+    def _session(self) -> dict[str, str]:
+        return session_settings(self.schema, self.limits.call_seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Leadership:
+    """An advisory lock that lives as long as its connection."""
+
+    connection: "asyncpg.Connection[Record]"
+
+    @property
+    def held(self) -> bool:
+        """Whether the connection, and so the lock, is still there as far as we know."""
+        return not self.connection.is_closed()
+
+
+def session_settings(schema: str, statement_seconds: float) -> dict[str, str]:
+    """What every session of ours is told at its start."""
+    return {
+        "application_name": f"postroom-{schema}",
+        "search_path": schema,
+        "timezone": "UTC",
+        "statement_timeout": f"{int(statement_seconds * 1000)}ms",
+        "idle_in_transaction_session_timeout": "10s",
+        # A caller that has given up cuts its connection: what it waited for must end too.
+        "client_connection_check_interval": "1s",
+        "jit": "off",
+    }
+
+
+async def refuse_unsafe(connection: "asyncpg.Connection[Record]") -> None:
+    """Raise `UnsafeDatabaseError` when COMMIT does not mean durable."""
+    for setting in ("fsync", "full_page_writes", "synchronous_commit"):
+        if await connection.fetchval("SELECT current_setting($1)", setting) == "off":
+            raise UnsafeDatabaseError(f"Postgres has {setting} = off: what it confirms may be lost")
+
+
+async def _keep_session(connection: object) -> None:
+    """Nothing to undo, so no round trip: see `Database`."""

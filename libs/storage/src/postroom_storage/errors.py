@@ -1,0 +1,9 @@
+"""Errors that no retry mends: the database or the store is not one that Postroom may trust."""
+
+
+class StorageConfigurationError(Exception):
+    """The database or object store is set up so that it must not be used: one line that says why."""
+
+
+class UnsafeDatabaseError(StorageConfigurationError):
+    """Postgres would say COMMIT before a commit is durable."""
