@@ -1,0 +1,200 @@
+"""The DeliveryService: accepts what the edge hands over."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+from postroom.mailstore.v1 import delivery_pb2, delivery_pb2_grpc
+from postroom_contracts.capability import CapabilityVerifier, Scope
+from postroom_contracts.errors import NotPermittedError, PostroomError
+from postroom_contracts.ids import new_id, parse_id
+from postroom_runtime.logs import log
+from postroom_storage.database import Database
+
+from mailstore.intake.committer import Committer
+from mailstore.intake.item import Inline, IntakeItem, Uploaded, parse_item
+from mailstore.intake.statements import ABORT, Staged
+from mailstore.intake.uploads import Uploads, presigned_messages
+
+_SENDING: Final = frozenset({Scope.SUBMISSION, Scope.API})
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of one Accept stream."""
+
+    items_in_flight: int = 1_024
+
+
+class DeliveryService(delivery_pb2_grpc.DeliveryServiceServicer):
+    """Answers each item when it is durable; many streams share commits."""
+
+    def __init__(
+        self,
+        database: Database,
+        committer: Committer,
+        uploads: Uploads,
+        verifier: CapabilityVerifier,
+        stopping: asyncio.Event,
+        limits: Limits | None = None,
+    ) -> None:
+        self._database, self._committer, self._uploads = database, committer, uploads
+        self._verifier, self._stopping = verifier, stopping
+        self._limits = limits or Limits()
+
+    async def Accept(  # noqa: N802  # named by the contract
+        self, request_iterator: AsyncIterator[delivery_pb2.AcceptRequest], context: object
+    ) -> AsyncIterator[delivery_pb2.AcceptResponse]:
+        """Accept the stream's items; the stream ends when the client ends it, or when this process drains."""
+        async with _AcceptStream(self._accept, self._limits.items_in_flight) as stream:
+            reading = stream.read(request_iterator, self._stopping)
+            async for response in stream.responses(reading):
+                yield response
+
+    async def Abort(  # noqa: N802
+        self, request: delivery_pb2.AbortRequest, context: object
+    ) -> delivery_pb2.AbortResponse:
+        """Make sure that an id is not accepted from now on."""
+        message_id = parse_id(request.id)
+        async with self._database.connection() as connection:
+            row = await connection.fetchrow(ABORT, message_id, UUID(int=0))
+        accepted = row is not None and bool(row["accepted"])
+        log.info("aborted", queue_id=str(message_id), accepted_before=accepted)
+        return delivery_pb2.AbortResponse(accepted_before=accepted)
+
+    async def BeginUpload(  # noqa: N802
+        self, request: delivery_pb2.BeginUploadRequest, context: object
+    ) -> delivery_pb2.BeginUploadResponse:
+        """Open an upload."""
+        upload = await self._uploads.begin(
+            parse_id(request.upload_id), parse_id(request.tenant_id), None, request.size_hint
+        )
+        return delivery_pb2.BeginUploadResponse(
+            parts=presigned_messages(upload.parts), part_size=upload.part_size
+        )
+
+    async def PresignUploadParts(  # noqa: N802
+        self, request: delivery_pb2.PresignUploadPartsRequest, context: object
+    ) -> delivery_pb2.PresignUploadPartsResponse:
+        """More parts of an upload."""
+        parts = await self._uploads.presign(
+            parse_id(request.upload_id), None, request.first_number, request.count
+        )
+        return delivery_pb2.PresignUploadPartsResponse(parts=presigned_messages(parts))
+
+    async def _accept(self, request: delivery_pb2.AcceptItem) -> delivery_pb2.AcceptResult:
+        """Accept one item; every error becomes its result."""
+        try:
+            item = await self._checked(request)
+            await self._committer.accept(await self._staged(item))
+        except PostroomError as error:
+            outcome = _outcome(error)
+            log.info("not accepted", queue_id=request.id.hex(), error=error.name)
+            return delivery_pb2.AcceptResult(id=request.id, outcome=outcome, error=error.name)
+        except Exception:  # an item is a message boundary: its neighbours on the stream go on
+            log.exception("accept failed", queue_id=request.id.hex())
+            temporary = delivery_pb2.AcceptResult.OUTCOME_TEMPORARY
+            return delivery_pb2.AcceptResult(id=request.id, outcome=temporary, error=PostroomError.name)
+        return delivery_pb2.AcceptResult(id=request.id, outcome=delivery_pb2.AcceptResult.OUTCOME_ACCEPTED)
+
+    async def _checked(self, request: delivery_pb2.AcceptItem) -> IntakeItem:
+        """The item, if whoever hands it over may send it."""
+        sender = None
+        if request.capability:
+            capability = await self._verifier.verify(request.capability, scopes=_SENDING)
+            if capability.tenant_id.bytes != request.tenant_id:
+                raise NotPermittedError("a capability of another tenant")
+            sender = capability.account_id
+        return parse_item(request, sender)
+
+    async def _staged(self, item: IntakeItem) -> Staged:
+        match item.content.source:
+            case Inline():
+                return Staged(item, new_id())
+            case Uploaded() as upload:
+                object_id = await self._uploads.complete(upload, item.content.size, account_id=None)
+                return Staged(item, new_id(), object_id)
+
+
+def _outcome(error: PostroomError) -> delivery_pb2.AcceptResult.Outcome.ValueType:
+    if error.transient:
+        return delivery_pb2.AcceptResult.OUTCOME_TEMPORARY
+    return delivery_pb2.AcceptResult.OUTCOME_REFUSED
+
+
+class _AcceptStream:
+    """One client's stream: items run side by side, their results leave in as few messages as they come in."""
+
+    def __init__(
+        self,
+        accept: Callable[[delivery_pb2.AcceptItem], Awaitable[delivery_pb2.AcceptResult]],
+        most: int,
+    ) -> None:
+        self._accept = accept
+        self._room = asyncio.Semaphore(most)
+        self._done: list[delivery_pb2.AcceptResult] = []
+        self._news = asyncio.Event()
+        self._running = 0
+        self._ended = False
+        self._group = asyncio.TaskGroup()
+
+    async def __aenter__(self) -> "_AcceptStream":
+        await self._group.__aenter__()
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self._group.__aexit__(*error)  # pyright: ignore[reportArgumentType]  # the triple as it came
+
+    async def read(
+        self, requests: AsyncIterator[delivery_pb2.AcceptRequest], stopping: asyncio.Event
+    ) -> None:
+        """Start what comes in until the client or the process ends it."""
+        ending = asyncio.ensure_future(stopping.wait())
+        try:
+            async for request in _until(ending, requests):
+                for item in request.items:
+                    await self._room.acquire()
+                    self._running += 1
+                    self._group.create_task(self._run(item))
+        finally:
+            ending.cancel()
+            self._ended = True
+            self._news.set()
+
+    async def responses(self, reading: Awaitable[None]) -> AsyncIterator[delivery_pb2.AcceptResponse]:
+        """What is done, as soon as it is, until all is done."""
+        reader = asyncio.ensure_future(reading)
+        try:
+            while self._done or self._running or not self._ended:
+                await self._news.wait()
+                self._news.clear()
+                if self._done:
+                    results, self._done = self._done, []
+                    yield delivery_pb2.AcceptResponse(results=results)
+        finally:
+            reader.cancel()
+
+    async def _run(self, item: delivery_pb2.AcceptItem) -> None:
+        try:
+            self._done.append(await self._accept(item))
+        finally:
+            self._running -= 1
+            self._room.release()
+            self._news.set()
+
+
+async def _until(
+    ending: "asyncio.Future[object]", requests: AsyncIterator[delivery_pb2.AcceptRequest]
+) -> AsyncIterator[delivery_pb2.AcceptRequest]:
+    """The requests that come before `ending` is done."""
+    while True:
+        following = asyncio.ensure_future(anext(requests, None))
+        await asyncio.wait((following, ending), return_when=asyncio.FIRST_COMPLETED)
+        if not following.done():
+            following.cancel()
+            return
+        if (request := following.result()) is None:
+            return
+        yield request
