@@ -1,5 +1,6 @@
 """What every test of Postroom stands on: Hypothesis' profiles, and the clients that Debian has."""
 
+import asyncio
 import os
 import shutil
 from collections.abc import Callable
@@ -7,6 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+import uvloop
 from hypothesis import HealthCheck, settings
 
 settings.register_profile("default", max_examples=50, deadline=None)
@@ -19,6 +21,11 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "default"))
+
+
+def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Services run on uvloop, and so do their tests."""
+    return {"uvloop": uvloop.new_event_loop}
 
 
 def _find_debian_tool(name: str) -> Path:

@@ -137,6 +137,11 @@ class Connection(asyncio.Protocol):
         return self._lost
 
     @property
+    def stuck(self) -> bool:
+        """Whether the peer has not read what was written."""
+        return not self._writable
+
+    @property
     def tls_details(self) -> TlsDetails | None:
         """Version and cipher, once TLS runs."""
         if self._transport is None:
@@ -278,6 +283,8 @@ class Connection(asyncio.Protocol):
         self._deadline_at = inf
         self.resume()
         try:
+            while not self._writable and not self._lost:
+                await self._wait(_Wait.WRITABLE, self._write_seconds)
             if not self._eof and self._transport.can_write_eof():
                 self._transport.write_eof()
                 await self._wait(_Wait.END, LIMITS.linger_seconds)

@@ -293,6 +293,8 @@ class Listener:
             await self._handle(connection)
         except (PeerGoneError, PeerTimeoutError, DrainingError) as error:
             log.debug("connection_ended", listener=self.settings.name, error=type(error).__name__)
+            if connection.stuck:
+                return  # and is cut: it has had its time
         except Exception:  # noqa: BLE001  # the boundary of a connection
             log.exception("connection_failed", listener=self.settings.name, incident=connection.session_id)
             connection.write(self._words.failed)
