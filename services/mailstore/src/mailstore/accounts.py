@@ -10,10 +10,9 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 from uuid import UUID
 
-import asyncpg
 from postroom.mailstore.v1 import mailbox_pb2
 from postroom_contracts.ids import new_id
-from postroom_storage.database import Database
+from postroom_storage.database import Connection, Database
 
 INBOX: Final = "INBOX"
 FIRST_MAILBOXES: Final[Mapping[str, int]] = {
@@ -65,10 +64,12 @@ async def ensure_accounts(database: Database, tenants: Mapping[UUID, UUID]) -> N
             uid_validity = int(time.time())
             names, uses = list(FIRST_MAILBOXES), list(FIRST_MAILBOXES.values())
             ids = [new_id() for _ in names]
-            await connection.execute(_PROVISION, account_id, tenants[account_id], uid_validity, ids, names, uses)
+            await connection.execute(
+                _PROVISION, account_id, tenants[account_id], uid_validity, ids, names, uses
+            )
 
 
-async def lock_accounts(connection: asyncpg.Connection, account_ids: Iterable[UUID]) -> dict[UUID, int]:
+async def lock_accounts(connection: Connection, account_ids: Iterable[UUID]) -> dict[UUID, int]:
     """Lock these accounts for the rest of the transaction; returns the MODSEQ that the transaction's changes have.
 
     Accounts that `ensure_accounts` never saw are left out of the answer.

@@ -6,17 +6,16 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
+from mailstore.intake.committer import Committer
+from mailstore.intake.item import Inline, IntakeItem, Uploaded, parse_item
+from mailstore.intake.statements import ABORT, Staged
+from mailstore.intake.uploads import Uploads, presigned_messages
 from postroom.mailstore.v1 import delivery_pb2, delivery_pb2_grpc
 from postroom_contracts.capability import CapabilityVerifier, Scope
 from postroom_contracts.errors import NotPermittedError, PostroomError
 from postroom_contracts.ids import new_id, parse_id
 from postroom_runtime.logs import log
 from postroom_storage.database import Database
-
-from mailstore.intake.committer import Committer
-from mailstore.intake.item import Inline, IntakeItem, Uploaded, parse_item
-from mailstore.intake.statements import ABORT, Staged
-from mailstore.intake.uploads import Uploads, presigned_messages
 
 _SENDING: Final = frozenset({Scope.SUBMISSION, Scope.API})
 

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
-from postroom_storage.database import Connection
-
 from mailstore.scanning import MessageFacts
+from postroom_storage.database import Connection
 
 _INSERT: Final = """
 INSERT INTO mailstore.message (id, tenant_id, blob_id, size, scanner_version, limited, envelope, body, body_structure,

@@ -13,6 +13,8 @@ from uuid import UUID
 
 import asyncpg
 
+from postroom_storage.database import Connection
+
 SEEN: Final = 1
 ANSWERED: Final = 2
 FLAGGED: Final = 4
@@ -92,7 +94,7 @@ class _Totals:
 
 
 async def place(
-    connection: asyncpg.Connection, placements: Sequence[Placement], modseqs: Mapping[UUID, int]
+    connection: Connection, placements: Sequence[Placement], modseqs: Mapping[UUID, int]
 ) -> list[Placed]:
     """Put messages into mailboxes; the accounts are locked and `modseqs` is what `lock_accounts` gave.
 
@@ -132,7 +134,12 @@ async def place(
         [placement.size for placement in placements],
         [placement.prefix for placement in placements],
     )
-    columns = list(zip(*((r["account_id"], r["modseq"], r["id"], r["first_uid"], r["messages"]) for r in allotted), strict=True))
+    columns = list(
+        zip(
+            *((r["account_id"], r["modseq"], r["id"], r["first_uid"], r["messages"]) for r in allotted),
+            strict=True,
+        )
+    )
     await connection.execute(_JOURNAL, *(list(column) for column in columns))
     used = list(zip(*((r["account_id"], r["size"], r["messages"]) for r in allotted), strict=True))
     await connection.execute(_USE, *(list(column) for column in used))

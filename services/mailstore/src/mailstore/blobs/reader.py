@@ -11,11 +11,11 @@ from uuid import UUID
 
 import asyncpg
 import zstandard
-from postroom_contracts.errors import MessageNotFoundError, UnavailableError
-from postroom_storage.database import Database
 from postroom_storage.objects import ObjectNotFoundError, ObjectStore
 
 from mailstore.blobs.segments import table
+from postroom_contracts.errors import MessageNotFoundError, UnavailableError
+from postroom_storage.database import Database
 
 CODEC_PLAIN: Final = 0
 CODEC_ZSTD: Final = 1
@@ -113,7 +113,9 @@ class BlobReader:
                 by_segment[blob.segment][blob.id] = blob
         loaded: dict[UUID, bytes] = {}
         for number, wanted in by_segment.items():
-            statement = f"SELECT blob_id, octets FROM mailstore.{table(number)} WHERE blob_id = ANY($1::uuid[])"
+            statement = (
+                f"SELECT blob_id, octets FROM mailstore.{table(number)} WHERE blob_id = ANY($1::uuid[])"
+            )
             try:
                 async with self._database.connection() as connection:
                     rows = await connection.fetch(statement, list(wanted))

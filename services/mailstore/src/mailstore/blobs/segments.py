@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-import asyncpg
 from postroom_contracts.errors import UnavailableError
+from postroom_storage.database import Connection
 
 _OPEN_NUMBER: Final = "SELECT number FROM mailstore.segment WHERE state = 'open'"
 
@@ -66,7 +66,7 @@ class OpenSegment:
         """Octets that all segments took on disk at the last `measure`."""
         return self._staged
 
-    async def number(self, connection: asyncpg.Connection) -> int:
+    async def number(self, connection: Connection) -> int:
         """The open segment's number; raises UnavailableError when none is open."""
         now = self._clock()
         if self._number is None or now - self._looked_at > self._limits.number_seconds:
@@ -80,13 +80,13 @@ class OpenSegment:
         """Look the number up again at the next call: the segment is gone."""
         self._number = None
 
-    async def measure(self, connection: asyncpg.Connection) -> int:
+    async def measure(self, connection: Connection) -> int:
         """Look how many octets are staged; call it every few seconds."""
         self._staged = await connection.fetchval(_STAGED_OCTETS)
         return self._staged
 
 
-async def rotate(connection: asyncpg.Connection) -> int:
+async def rotate(connection: Connection) -> int:
     """Seal the open segment and open the next; returns the number of the sealed one.
 
     In a transaction of the caller; only the holder of the packer's lock calls it.
@@ -94,7 +94,11 @@ async def rotate(connection: asyncpg.Connection) -> int:
     number: int = await connection.fetchval(_OPEN_NUMBER)
     await connection.fetchval(_NEXT, number)
     following = number + 1
-    await connection.execute(f"CREATE TABLE mailstore.{table(following)} (blob_id uuid PRIMARY KEY, octets bytea NOT NULL)")
-    await connection.execute(f"ALTER TABLE mailstore.{table(following)} ALTER COLUMN octets SET STORAGE EXTERNAL")
+    await connection.execute(
+        f"CREATE TABLE mailstore.{table(following)} (blob_id uuid PRIMARY KEY, octets bytea NOT NULL)"
+    )
+    await connection.execute(
+        f"ALTER TABLE mailstore.{table(following)} ALTER COLUMN octets SET STORAGE EXTERNAL"
+    )
     await connection.execute("INSERT INTO mailstore.segment (number, state) VALUES ($1, 'open')", following)
     return number

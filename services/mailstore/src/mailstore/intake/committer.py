@@ -13,6 +13,10 @@ from uuid import UUID
 
 import asyncpg
 import structlog
+
+from mailstore.blobs.segments import OpenSegment
+from mailstore.intake.item import IntakeItem
+from mailstore.intake.statements import ACCEPT, KNOWN, Staged, accept_arguments, bells
 from postroom_contracts.errors import (
     AbortedError,
     InvalidRequestError,
@@ -21,11 +25,7 @@ from postroom_contracts.errors import (
     UnavailableError,
 )
 from postroom_runtime.steps import reached
-from postroom_storage.database import Database
-
-from mailstore.blobs.segments import OpenSegment
-from mailstore.intake.item import IntakeItem
-from mailstore.intake.statements import ACCEPT, KNOWN, Staged, accept_arguments, bells
+from postroom_storage.database import Connection, Database
 
 log = structlog.get_logger()
 
@@ -119,7 +119,9 @@ class Committer:
         except asyncio.CancelledError:
             self._answer_all(batch, UnavailableError("the store is stopping"))
             raise
-        except Exception as error:  # the batch is a message boundary: its senders get an answer, the log gets the error
+        except (
+            Exception
+        ) as error:  # the batch is a message boundary: its senders get an answer, the log gets the error
             log.exception("commit failed", items=len(batch))
             self._answer_all(batch, UnavailableError(type(error).__name__))
         else:
@@ -140,7 +142,7 @@ class Committer:
         reached("accept.after_commit")
         return {row["id"] for row in rows if row["aborted"]}
 
-    async def _insert(self, connection: asyncpg.Connection, batch: Sequence[Staged]) -> set[UUID]:
+    async def _insert(self, connection: Connection, batch: Sequence[Staged]) -> set[UUID]:
         for _ in range(3):
             number = await self._segment.number(connection)
             statement = ACCEPT.format(segment=f"segment_{number}")

@@ -132,4 +132,3 @@ def _recipient(recipient: delivery_pb2.Recipient) -> LocalRecipient | RemoteReci
             return RemoteRecipient(remote, domain.lower())
         case _:
             raise InvalidRequestError("a recipient has no destination")
-

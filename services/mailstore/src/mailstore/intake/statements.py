@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from typing import Final, TypeVar
 from uuid import UUID
 
-from postroom_contracts.ids import new_id
-
 from mailstore.intake.item import Inline, IntakeItem, LocalRecipient, RemoteRecipient
 from mailstore.lanes import REMOTE_BELL, local_bell, local_lane
+from postroom_contracts.ids import new_id
 
 R = TypeVar("R", LocalRecipient, RemoteRecipient)
 
@@ -94,7 +93,9 @@ class Staged:
 def accept_arguments(batch: Sequence[Staged], segment: int, lifetime_seconds: float) -> list[object]:
     """The arguments of ACCEPT for a batch, in order."""
     items = [staged.item for staged in batch]
-    inline = [(staged, source.zstd) for staged in batch if isinstance(source := staged.item.content.source, Inline)]
+    inline = [
+        (staged, source.zstd) for staged in batch if isinstance(source := staged.item.content.source, Inline)
+    ]
     remote = list(_deliveries(batch, RemoteRecipient))
     local = list(_deliveries(batch, LocalRecipient))
     return [
@@ -112,7 +113,10 @@ def accept_arguments(batch: Sequence[Staged], segment: int, lifetime_seconds: fl
         [item.content.size for item in items],
         [CODEC_PLAIN if staged.object_id else CODEC_ZSTD for staged in batch],
         [staged.object_id for staged in batch],
-        [item.content.size if staged.object_id else staged.octets for staged, item in zip(batch, items, strict=True)],
+        [
+            item.content.size if staged.object_id else staged.octets
+            for staged, item in zip(batch, items, strict=True)
+        ],
         [staged.blob_id for staged, _ in inline],
         [zstd for _, zstd in inline],
         [new_id() for _ in remote],

@@ -10,6 +10,10 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
+from postroom_storage.objects import ObjectNotFoundError, ObjectStore
+
+from mailstore.blobs.reader import message_key
+from mailstore.intake.item import Uploaded
 from postroom.mailstore.v1 import content_pb2
 from postroom_contracts.errors import (
     ContentMismatchError,
@@ -19,10 +23,6 @@ from postroom_contracts.errors import (
     UploadNotFoundError,
 )
 from postroom_storage.database import Database
-from postroom_storage.objects import ObjectNotFoundError, ObjectStore
-
-from mailstore.blobs.reader import message_key
-from mailstore.intake.item import Uploaded
 
 _BEGIN: Final = """
 INSERT INTO mailstore.upload (id, tenant_id, account_id, object_id, multipart_id, size_hint, expires_at)
@@ -153,4 +153,6 @@ class Uploads:
 
     def _url(self, key: str, multipart_id: str | None, number: int) -> str:
         lifetime = datetime.timedelta(seconds=self._limits.url_seconds)
-        return self._objects.presign_put(self._bucket, key, lifetime, multipart_id=multipart_id, part_number=number)
+        return self._objects.presign_put(
+            self._bucket, key, lifetime, multipart_id=multipart_id, part_number=number
+        )

@@ -10,14 +10,13 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
-from postroom_runtime.steps import reached
-from postroom_storage.database import Connection, Database
-
 from mailstore.accounts import INBOX, ensure_accounts, lock_accounts
 from mailstore.local_delivery.lease import Lease, hold
 from mailstore.messages import NewMessage, insert_messages
 from mailstore.placement import Placement, place
 from mailstore.scanning import MessageFacts
+from postroom_runtime.steps import reached
+from postroom_storage.database import Connection, Database
 
 OUTCOME_DELIVERED: Final = 1
 

@@ -20,7 +20,9 @@ FROM before
 WHERE lane.number = before.number AND (lane.token IS NULL OR lane.expires_at < now())
 RETURNING before.token IS NOT NULL AS abandoned
 """
-_RING: Final = "UPDATE mailstore.local_lane SET rung = true WHERE number = $1 AND token IS NOT NULL AND NOT rung"
+_RING: Final = (
+    "UPDATE mailstore.local_lane SET rung = true WHERE number = $1 AND token IS NOT NULL AND NOT rung"
+)
 _RENEW: Final = """
 UPDATE mailstore.local_lane SET expires_at = now() + make_interval(secs => $3), rung = false
 WHERE number = $1 AND token = $2 AND expires_at > now() RETURNING true

@@ -13,15 +13,14 @@ from uuid import UUID
 
 import asyncpg
 import structlog
-from postroom_contracts.errors import PostroomError
-from postroom_runtime.lifecycle import Lifecycle
-from postroom_storage.database import Database
 
 from mailstore.blobs.reader import BlobReader
-from mailstore.lanes import LOCAL_LANES
 from mailstore.local_delivery.filing import DueDelivery, due_deliveries, file_deliveries
 from mailstore.local_delivery.lease import LaneLostError, Lease, give_back, lanes_with_work, renew, take
 from mailstore.scanning import MessageFacts, message_facts
+from postroom_contracts.errors import PostroomError
+from postroom_runtime.lifecycle import Lifecycle
+from postroom_storage.database import Database
 
 log = structlog.get_logger()
 
@@ -108,7 +107,9 @@ class LocalDeliveryWorker:
     async def _empty(self, lane: int) -> None:
         lease = await take(self._database, lane, self._name, self._limits.lease_seconds)
         while lease is not None and not self._lifecycle.draining:
-            due = await due_deliveries(self._database, lane, 1 if lease.abandoned else self._limits.batch_deliveries)
+            due = await due_deliveries(
+                self._database, lane, 1 if lease.abandoned else self._limits.batch_deliveries
+            )
             if due:
                 await self._file(lease, self._within_octets(due))
                 await renew(self._database, lease, self._limits.lease_seconds)
@@ -158,7 +159,12 @@ class LocalDeliveryWorker:
             await self._file(lease, batch[middle:])
             return
         delivery = batch[0]
-        log.error("delivery put off", queue_id=str(delivery.accepted_id), delivery_id=str(delivery.id), exc_info=error)
+        log.error(
+            "delivery put off",
+            queue_id=str(delivery.accepted_id),
+            delivery_id=str(delivery.id),
+            exc_info=error,
+        )
         async with self._database.connection() as connection:
             limits = self._limits
             await connection.fetchval(_PUT_OFF, delivery.id, limits.retry_seconds, limits.attempts)
@@ -169,5 +175,3 @@ class LocalDeliveryWorker:
         if not started:
             log.error("delivery parked", queue_id=str(delivery.accepted_id), delivery_id=str(delivery.id))
         return bool(started)
-
-

@@ -1,0 +1,38 @@
+"""Settings of the mail store."""
+
+import socket
+
+from pydantic import Field
+from pydantic_settings import SettingsConfigDict
+
+from postroom_runtime.settings import (
+    CoreSettings,
+    DirectoryAddress,
+    NatsUrl,
+    S3AccessKey,
+    S3Endpoint,
+    S3Region,
+    S3SecretKey,
+)
+
+
+class Settings(CoreSettings):
+    """Environment `POSTROOM_MAILSTORE_<FIELD>`; sizes in octets."""
+
+    model_config = SettingsConfigDict(env_prefix="POSTROOM_MAILSTORE_")
+
+    nats_url: NatsUrl
+    directory_address: DirectoryAddress
+    s3_endpoint: S3Endpoint
+    s3_region: S3Region
+    s3_access_key: S3AccessKey
+    s3_secret_key: S3SecretKey
+    bucket: str = Field(default="postroom-mail", min_length=3)
+    worker_name: str = Field(default_factory=socket.gethostname, description="In leases and logs.")
+    staged_octets: int = Field(default=4 * 1024**3, ge=1024**2, description="Beyond, mail is put off (452).")
+    segment_octets: int = Field(default=256 * 1024**2, ge=1024**2, description="A larger segment is sealed.")
+    segment_seconds: float = Field(default=60.0, gt=0, description="An older segment with rows is sealed.")
+    message_octets: int = Field(default=100 * 1024**2, ge=1024, description="Of one message.")
+    queue_lifetime_seconds: float = Field(default=5 * 86_400.0, gt=0, description="Then mail out is bounced.")
+    retry_seconds: float = Field(default=300.0, gt=0, description="Before the second attempt; it doubles.")
+    retry_max_seconds: float = Field(default=4 * 3_600.0, gt=0)
