@@ -100,7 +100,7 @@ def test_only_ascii_letters_make_inbox() -> None:
         "a\x00",
         "a\x7fb",
         "a\x85b",
-        "�",
+        chr(0xD800),
         "a\u2028b",
         "x" * (MAX_NAME + 1),
         "/".join("a" * (MAX_LEVELS + 1)),
