@@ -1,0 +1,122 @@
+"""The order of commands that an SMTP server keeps, as one table (RFC 5321 s4.1.4)."""
+
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from typing import Final, TypeAlias
+
+from postroom_wire.smtp.addresses import check_domain
+from postroom_wire.smtp.commands import (
+    Auth,
+    Command,
+    Data,
+    Ehlo,
+    Helo,
+    Help,
+    Mail,
+    Noop,
+    Quit,
+    Rcpt,
+    Rset,
+    StartTls,
+    Vrfy,
+)
+from postroom_wire.smtp.events import Authenticate, ContentEnd
+from postroom_wire.smtp.limits import Limits
+from postroom_wire.smtp.replies import Reply
+from postroom_wire.smtp.sasl import Mechanism
+
+
+class State(Enum):
+    """Where a server session stands."""
+
+    CONNECTED = auto()
+    """No EHLO or HELO yet, or none since TLS began."""
+    READY = auto()
+    """Between transactions."""
+    MAIL = auto()
+    """There is a reverse path and no recipient."""
+    RCPT = auto()
+    """There is a recipient."""
+    CONTENT = auto()
+    """After 354, until the content's end is answered."""
+    AUTH = auto()
+    """Within a SASL exchange."""
+    TLS = auto()
+    """STARTTLS was accepted; waiting for the shell's handshake."""
+    CLOSED = auto()
+
+
+Step: TypeAlias = Command | Authenticate | ContentEnd
+
+_GREETED: Final = (State.READY, State.MAIL, State.RCPT)
+_BETWEEN_COMMANDS: Final = (State.CONNECTED, *_GREETED)
+
+# The whole order. What is absent is out of order; a refused command stays put. The steps from AUTH and from
+# CONTENT are taken whatever their answer is.
+TRANSITIONS: Final[dict[tuple[State, type[Step]], State]] = {
+    **{(state, Ehlo): State.READY for state in _BETWEEN_COMMANDS},  # resets, s4.1.4
+    **{(state, Helo): State.READY for state in _BETWEEN_COMMANDS},
+    **{(state, Noop): state for state in _BETWEEN_COMMANDS},
+    **{(state, Vrfy): state for state in _BETWEEN_COMMANDS},
+    **{(state, Help): state for state in _BETWEEN_COMMANDS},
+    **{(state, Quit): State.CLOSED for state in _BETWEEN_COMMANDS},
+    (State.CONNECTED, Rset): State.CONNECTED,
+    **{(state, Rset): State.READY for state in _GREETED},
+    (State.READY, StartTls): State.TLS,
+    (State.READY, Auth): State.AUTH,
+    (State.AUTH, Authenticate): State.READY,
+    (State.READY, Mail): State.MAIL,
+    (State.MAIL, Rcpt): State.RCPT,
+    (State.RCPT, Rcpt): State.RCPT,
+    (State.RCPT, Data): State.CONTENT,
+    (State.CONTENT, ContentEnd): State.READY,
+}
+
+LEFT_BY_ANY_ANSWER: Final = (State.AUTH, State.CONTENT)
+
+# The events that wait for the shell's reply, and the codes with which each may be accepted.
+Awaited: TypeAlias = Mail | Rcpt | Data | StartTls | Authenticate | ContentEnd
+ACCEPTANCE: Final[dict[type[Awaited], tuple[int, ...]]] = {
+    Mail: (250,),
+    Rcpt: (250, 251),
+    Data: (354,),
+    StartTls: (220,),
+    Authenticate: (235,),
+    ContentEnd: (250,),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ServerConfig:
+    """What a listener offers. Made once; a wrong host name raises `AddressError`."""
+
+    hostname: str
+    lmtp: bool = False
+    """LHLO instead of EHLO, and one reply for each recipient at the content's end (RFC 2033)."""
+    starttls: bool = False
+    """Offered while TLS is not active."""
+    mechanisms: tuple[Mechanism, ...] = ()
+    """Offered while TLS is active, or where the session says that plain text is safe."""
+    auth_required: bool = False
+    """Submission: no MAIL before AUTH (RFC 6409 s4.3)."""
+    limits: Limits = field(default_factory=Limits)
+
+    def __post_init__(self) -> None:
+        check_domain(self.hostname)
+
+    def greeting(self) -> Reply:
+        """The first words of a connection, RFC 5321 s4.2."""
+        return Reply(220, None, f"{self.hostname} {'LMTP' if self.lmtp else 'ESMTP'}")
+
+    def helo_reply(self) -> Reply:
+        """The reply to HELO."""
+        return Reply(250, None, self.hostname)
+
+    def ehlo_reply(self, *, starttls: bool, auth: bool) -> Reply:
+        """The reply to EHLO or LHLO with all that is offered at this moment."""
+        lines = [self.hostname, "PIPELINING", f"SIZE {self.limits.message}", "8BITMIME", "SMTPUTF8"]
+        if starttls:
+            lines.append("STARTTLS")
+        if auth:
+            lines.append(" ".join(("AUTH", *(mechanism.value for mechanism in self.mechanisms))))
+        return Reply(250, None, "\n".join((*lines, "ENHANCEDSTATUSCODES")))

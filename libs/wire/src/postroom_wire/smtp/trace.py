@@ -1,0 +1,88 @@
+"""Trace information: the lines that a server puts on top of a message (RFC 5321 s4.4)."""
+
+import ipaddress
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from postroom_wire.smtp.addresses import AddressError, ForwardPath, ReversePath, check_domain, format_path
+from postroom_wire.smtp.errors import LocalProtocolError
+
+_DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_ATOM: Final = re.compile(r"[A-Za-z0-9!#$%&'*+\-/=?^_`{|}~]+")
+_HEADER_END: Final = re.compile(rb"\A\r\n|\r\n\r\n")
+_RECEIVED: Final = re.compile(rb"(?:\A|\r\n)received[ \t]*:", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """What goes into one `Received:` line.
+
+    `helo` is the session's, `peer_address` the IP address, `protocol` the session's `with_protocol`, `id` our
+    queue id (an atom), `when` an aware instant. `peer_name` is the name that DNS gives the peer, if it was
+    asked and agrees. `recipient` is for a message to exactly one, else they would learn of each other (s7.2).
+    """
+
+    helo: str
+    peer_address: str
+    by: str
+    protocol: str
+    id: str
+    when: datetime
+    peer_name: str | None = None
+    recipient: ForwardPath | None = None
+
+
+def received_line(trace: Trace) -> bytes:
+    """The folded `Received:` line with its CRLF.
+
+    Raises `LocalProtocolError` when the id is no atom or the instant is naive, `ValueError` for a peer
+    address that is no IP address.
+    """
+    if not _ATOM.fullmatch(trace.id):
+        raise LocalProtocolError("the id is no atom")
+    address = ipaddress.ip_address(trace.peer_address.partition("%")[0])
+    literal = f"[IPv6:{address}]" if address.version == 6 else f"[{address}]"
+    name = f"{trace.peer_name} " if trace.peer_name and _is_domain(trace.peer_name) else ""
+    line = f"Received: from {trace.helo} ({name}{literal})\r\n"
+    line += f"\tby {trace.by} with {trace.protocol} id {trace.id}"
+    # Without SMTPUTF8 a header is ASCII
+    if trace.recipient is not None and (trace.recipient.ascii or trace.protocol.startswith("UTF8")):
+        line += f"\r\n\tfor {format_path(trace.recipient)}"
+    return f"{line};\r\n\t{format_date_time(trace.when)}\r\n".encode()
+
+
+def return_path_line(reverse_path: ReversePath) -> bytes:
+    """The `Return-Path:` line with its CRLF, of final delivery only."""
+    return f"Return-Path: {format_path(reverse_path)}\r\n".encode()
+
+
+def format_date_time(when: datetime) -> str:
+    """date-time of RFC 5322 s3.3 in the instant's own zone. Raises `LocalProtocolError` for a naive one."""
+    if (offset := when.utcoffset()) is None:
+        raise LocalProtocolError("the instant has no time zone")
+    minutes = int(offset.total_seconds()) // 60
+    sign = "-" if minutes < 0 else "+"
+    hours, minutes = divmod(abs(minutes), 60)
+    day = f"{_DAYS[when.weekday()]}, {when.day} {_MONTHS[when.month - 1]} {when.year:04d}"
+    return f"{day} {when:%H:%M:%S} {sign}{hours:02d}{minutes:02d}"
+
+
+def count_received(content: bytes) -> int:
+    """How many servers the message has passed, for the detection of loops (RFC 5321 s6.3).
+
+    `content` begins with the header; what follows the header is not counted.
+    """
+    end = _HEADER_END.search(content)
+    header = content if end is None else content[: end.start()]
+    return sum(1 for _ in _RECEIVED.finditer(header))
+
+
+def _is_domain(name: str) -> bool:
+    try:
+        check_domain(name)
+    except AddressError:
+        return False
+    return name.isascii()
