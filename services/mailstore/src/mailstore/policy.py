@@ -1,0 +1,43 @@
+"""Which service may call which method of the mail store."""
+
+from collections.abc import Mapping
+from typing import Final
+
+_DELIVERY: Final = "/postroom.mailstore.v1.DeliveryService/"
+_MAILBOX: Final = "/postroom.mailstore.v1.MailboxService/"
+_QUEUE: Final = "/postroom.mailstore.v1.QueueService/"
+
+_SENDERS: Final = frozenset({"smtp-inbound", "webmail-api"})
+_READERS: Final = frozenset({"mail-access", "webmail-api"})
+_RELAYS: Final = frozenset({"smtp-outbound"})
+_ADMINISTRATORS: Final = frozenset({"webmail-api"})
+
+POLICY: Final[Mapping[str, frozenset[str]]] = {
+    **{_DELIVERY + name: _SENDERS for name in ("Accept", "Abort", "BeginUpload", "PresignUploadParts")},
+    **{
+        _MAILBOX + name: _READERS
+        for name in (
+            "ListMailboxes",
+            "CreateMailbox",
+            "DeleteMailbox",
+            "RenameMailbox",
+            "SetSubscription",
+            "LoadMailbox",
+            "GetChanges",
+            "GetModseqs",
+            "ClaimRecent",
+            "FetchFacts",
+            "ReadMessages",
+            "SearchText",
+            "AppendMessage",
+            "BeginAppendUpload",
+            "PresignAppendParts",
+            "StoreFlags",
+            "CopyMessages",
+            "MoveMessages",
+            "ExpungeMessages",
+        )
+    },
+    **{_QUEUE + name: _RELAYS for name in ("Claim", "Extend", "ReadContent", "Report", "Release", "ReportSite")},
+    **{_QUEUE + name: _ADMINISTRATORS for name in ("ListQueue", "GetQueued", "RetryQueued", "CancelQueued")},
+}
