@@ -5,7 +5,7 @@ import contextlib
 import os
 import signal
 import sys
-from asyncio.subprocess import DEVNULL, STDOUT
+from asyncio.subprocess import DEVNULL, PIPE, STDOUT
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,8 +40,8 @@ class Process:
         self._child, self._begin = child, begin
 
     @classmethod
-    async def start(cls, instance: Instance, command: Command) -> "Process":
-        """Start it; what it prints goes to its log from now on."""
+    async def start(cls, instance: Instance, command: Command, text: bytes | None = None) -> "Process":
+        """Start it, with a short text to read or nothing; what it prints goes to its log from now on."""
         log = instance.log_file(command.name)
         descriptor = await asyncio.to_thread(_open_log, log, instance)
         try:
@@ -49,12 +49,15 @@ class Process:
             child = await asyncio.create_subprocess_exec(
                 *_launch(instance, command),
                 env=instance.environment() | dict(command.environment),
-                stdin=DEVNULL,
+                stdin=DEVNULL if text is None else PIPE,
                 stdout=descriptor,
                 stderr=STDOUT,
             )
         finally:
             os.close(descriptor)
+        if child.stdin is not None and text is not None:
+            child.stdin.write(text)
+            child.stdin.close()
         return cls(command, child, log, begin)
 
     @property
