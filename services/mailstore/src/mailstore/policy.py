@@ -38,6 +38,9 @@ POLICY: Final[Mapping[str, frozenset[str]]] = {
             "ExpungeMessages",
         )
     },
-    **{_QUEUE + name: _RELAYS for name in ("Claim", "Extend", "ReadContent", "Report", "Release", "ReportSite")},
+    **{
+        _QUEUE + name: _RELAYS
+        for name in ("Claim", "Extend", "ReadContent", "Report", "Release", "ReportSite")
+    },
     **{_QUEUE + name: _ADMINISTRATORS for name in ("ListQueue", "GetQueued", "RetryQueued", "CancelQueued")},
 }

@@ -1,0 +1,130 @@
+"""Flags and keywords: STORE is one statement, whatever the number of messages."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+from uuid import UUID
+
+from postroom_contracts.errors import TooManyKeywordsError
+from postroom_storage.database import Connection
+
+from mailstore.mailboxes.journal import write_change
+from mailstore.mailboxes.rows import RowColumns
+from mailstore.mailboxes.uid_ranges import Ranges, bounds, compress
+from mailstore.placement import CHANGE_FLAGS, DELETED, SEEN
+
+MAX_KEYWORDS: Final = 63
+ALL_FLAGS: Final = 31
+
+_KEYWORDS: Final = "SELECT bit, name FROM mailstore.keyword WHERE account_id = $1 ORDER BY bit"
+_NEW_KEYWORD: Final = "INSERT INTO mailstore.keyword (account_id, bit, name) VALUES ($1, $2, $3)"
+_STORE: Final = """
+WITH target AS MATERIALIZED (
+    SELECT uid, old_flags, flags, keywords FROM (
+        SELECT m.uid, m.flags AS old_flags, m.keywords AS old_keywords,
+               CASE $5 WHEN 1 THEN $6::smallint WHEN 2 THEN m.flags | $6::smallint
+                       ELSE m.flags & ~$6::smallint END AS flags,
+               CASE $5 WHEN 1 THEN $7::bigint WHEN 2 THEN m.keywords | $7::bigint
+                       ELSE m.keywords & ~$7::bigint END AS keywords
+        FROM unnest($3::bigint[], $4::bigint[]) AS r(first, last)
+        JOIN mailstore.mailbox_message AS m
+            ON m.account_id = $1 AND m.mailbox_id = $2 AND m.uid BETWEEN r.first AND r.last
+    ) AS found
+    WHERE old_flags <> flags OR old_keywords <> keywords
+), stored AS (
+    UPDATE mailstore.mailbox_message AS m SET flags = t.flags, keywords = t.keywords, modseq = $8
+    FROM target AS t WHERE m.account_id = $1 AND m.mailbox_id = $2 AND m.uid = t.uid
+    RETURNING m.uid, m.flags, m.keywords, m.size, m.internal_date, t.old_flags
+)
+SELECT array_agg(uid ORDER BY uid) AS uids, array_agg(flags ORDER BY uid) AS flags,
+       array_agg(keywords ORDER BY uid) AS keywords, array_agg(size ORDER BY uid) AS sizes,
+       array_agg(extract(epoch FROM internal_date)::bigint ORDER BY uid) AS internal_dates,
+       coalesce(sum((old_flags & $9) - (flags & $9)), 0)::bigint / $9 AS unseen,
+       coalesce(sum((flags & $10) - (old_flags & $10)), 0)::bigint / $10 AS deleted
+FROM stored
+"""
+_COUNT: Final = """
+UPDATE mailstore.mailbox SET unseen = unseen + $2, deleted = deleted + $3, highest_modseq = $4 WHERE id = $1
+"""
+
+
+class StoreMode(Enum):
+    """What STORE does with the flags given (RFC 3501 s6.4.6)."""
+
+    REPLACE = 1
+    ADD = 2
+    REMOVE = 3
+
+
+@dataclass(frozen=True, slots=True)
+class FlagChange:
+    """Flags as bits and keywords as names, to be stored in some way."""
+
+    mode: StoreMode
+    flags: int
+    keywords: Sequence[str]
+
+
+async def keywords_of(connection: Connection, account_id: UUID) -> dict[str, int]:
+    """The account's keywords and their bits."""
+    return {row["name"]: row["bit"] for row in await connection.fetch(_KEYWORDS, account_id)}
+
+
+async def keyword_bits(connection: Connection, account_id: UUID, names: Sequence[str]) -> int:
+    """The word of these keywords, which are named case-insensitively; new ones get a bit.
+
+    The account is locked. Raises TooManyKeywordsError.
+    """
+    if not names:
+        return 0
+    known = {name.lower(): bit for name, bit in (await keywords_of(connection, account_id)).items()}
+    word = 0
+    for name in names:
+        if (bit := known.get(name.lower())) is None:
+            bit = len(known)
+            if bit >= MAX_KEYWORDS:
+                raise TooManyKeywordsError(f"more than {MAX_KEYWORDS} keywords")
+            await connection.execute(_NEW_KEYWORD, account_id, bit, name)
+            known[name.lower()] = bit
+        word |= 1 << bit
+    return word
+
+
+async def store_flags(  # noqa: PLR0913
+    connection: Connection,
+    account_id: UUID,
+    mailbox_id: UUID,
+    modseq: int,
+    ranges: Ranges,
+    change: FlagChange,
+) -> RowColumns:
+    """Change flags in a locked account; returns the rows that are different now.
+
+    Raises TooManyKeywordsError.
+    """
+    word = await keyword_bits(connection, account_id, change.keywords)
+    row = await connection.fetchrow(
+        _STORE,
+        account_id,
+        mailbox_id,
+        *bounds(ranges),
+        change.mode.value,
+        change.flags & ALL_FLAGS,
+        word,
+        modseq,
+        SEEN,
+        DELETED,
+    )
+    if row is None or row["uids"] is None:
+        return RowColumns()
+    await connection.execute(_COUNT, mailbox_id, row["unseen"], row["deleted"], modseq)
+    await write_change(connection, account_id, modseq, mailbox_id, CHANGE_FLAGS, compress(row["uids"]))
+    return RowColumns(
+        uids=row["uids"],
+        flags=row["flags"],
+        keywords=row["keywords"],
+        modseqs=[modseq] * len(row["uids"]),
+        sizes=row["sizes"],
+        internal_dates=row["internal_dates"],
+    )
