@@ -156,6 +156,16 @@ STREAMS: dict[str, tuple[bytes, list[Told]]] = {
     "too many literals": (
         b"a {1+}\r\nx{1+}\r\nx{1+}\r\nx{1+}\r\nx\r\nz NOOP\r\n", [refused(b"a", TOO_MANY_ITEMS), NOOP],
     ),
+    "each command has its own number of literals": (
+        b"a {1+}\r\nx{1+}\r\nx{1+}\r\nx\r\n" * 2, [("command", b"a {1+}\r\nx{1+}\r\nx{1+}\r\nx")] * 2,
+    ),
+    "a message after a command with a literal": (
+        b"a X {1+}\r\nx\r\nb APPEND {1+}\r\nx {3+}\r\nabc\r\nz NOOP\r\n",
+        [("command", b"a X {1+}\r\nx"), ("append", b"b 3"), ("appended", b"b abc"), NOOP],
+    ),
+    "a refused command of all that may be skipped": (
+        b"a X {200+}\r\n" + b"y" * 200 + b"\r\nz NOOP\r\n", [refused(b"a", LITERAL_TOO_BIG), NOOP],
+    ),
     "literals beyond the command's limit": (
         b"a" + b" {30+}\r\n123456789 123456789 123456789 " * 3 + b"\r\nz NOOP\r\n",
         [refused(b"a", COMMAND_TOO_LONG), NOOP],
@@ -314,39 +324,6 @@ def test_the_next_event_needs_the_callers_word_on_a_message() -> None:
 def test_a_word_on_a_message_needs_a_message(misuse: Callable[[Fragmenter], object]) -> None:
     with pytest.raises(LocalProtocolError):
         misuse(Fragmenter())
-
-
-def test_a_raw_line_has_no_literals() -> None:
-    fragmenter = Fragmenter(SMALL)
-    fragmenter.receive_data(b"a AUTHENTICATE X\r\n{5+}\r\nb NOOP\r\n")
-    assert fragmenter.next_event() == CommandComplete(b"a AUTHENTICATE X")
-    fragmenter.expect_line(Tag(b"a"))
-    assert fragmenter.next_event() == LineReceived(b"{5+}")
-    assert fragmenter.next_event() == CommandComplete(b"b NOOP")
-
-
-@pytest.mark.parametrize("step", [1, 7, 1_000])
-def test_a_raw_line_beyond_the_limit_is_refused_by_its_commands_tag(step: int) -> None:
-    fragmenter = Fragmenter(SMALL)
-    fragmenter.expect_line(Tag(b"a"))
-    octets, told = (
-        b"x" * 90 + b"\r\nz NOOP\r\n",
-        [CommandRefused(Tag(b"a"), LINE_TOO_LONG), CommandComplete(b"z NOOP")],
-    )
-    found: list[object] = []
-    for at in range(0, len(octets), step):
-        fragmenter.receive_data(octets[at : at + step])
-        while (event := fragmenter.next_event()) is not NEED_DATA:
-            found.append(event)
-    assert found == told
-
-
-def test_a_raw_line_is_not_expected_within_a_command() -> None:
-    fragmenter = Fragmenter(SMALL)
-    fragmenter.receive_data(b"a X {5}\r\n")
-    fragmenter.next_event()
-    with pytest.raises(LocalProtocolError):
-        fragmenter.expect_line(Tag(b"a"))
 
 
 def test_what_was_sent_ahead_can_be_dropped() -> None:

@@ -1,15 +1,13 @@
 """A connection's commands in their states (RFC 3501 s3, s6) as transcripts, under any chunking."""
 
 from collections.abc import Iterable, Iterator
-from itertools import pairwise, product
-from typing import get_args
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from postroom_wire.imap import codes, responses
-from postroom_wire.imap.capability import capabilities
 from postroom_wire.imap.commands import (
     Authenticate,
     Command,
@@ -20,7 +18,7 @@ from postroom_wire.imap.commands import (
     Select,
     StartTls,
 )
-from postroom_wire.imap.errors import Condition, LocalProtocolError, Refusal, RemoteProtocolError, Tag
+from postroom_wire.imap.errors import Condition, LocalProtocolError, Refusal, Tag
 from postroom_wire.imap.events import (
     NEED_DATA,
     AppendContent,
@@ -33,9 +31,8 @@ from postroom_wire.imap.events import (
     SaslResponse,
     SessionEvent,
 )
-from postroom_wire.imap.parser import parse_command
 from postroom_wire.imap.session import ServerSession
-from postroom_wire.imap.state import AFTER_NO, TRANSITIONS, State, may_tell_expunges
+from postroom_wire.imap.state import State
 
 NOT_FOUND = Refusal(Condition.NO, b"No such mailbox", codes.NONEXISTENT)
 TRANSCRIPTS = {
@@ -351,133 +348,3 @@ def test_a_text_that_could_be_misread_is_our_own_bug(text: bytes) -> None:
         responses.bye(text)
     with pytest.raises(LocalProtocolError):
         responses.continuation(text)
-
-
-COMMAND_TYPES = get_args(Command)
-
-
-def test_the_table_of_states_is_closed() -> None:
-    assert {command for _, command in TRANSITIONS} == set(COMMAND_TYPES)
-    assert not [place for place in TRANSITIONS if place[0] is State.LOGOUT]
-    assert set(AFTER_NO) <= set(TRANSITIONS)
-    for (before, command), after in TRANSITIONS.items():
-        if command in {Login, Authenticate}:
-            assert (before, after) == (State.NOT_AUTHENTICATED, State.AUTHENTICATED)
-        elif before is State.NOT_AUTHENTICATED:
-            assert after in {State.NOT_AUTHENTICATED, State.LOGOUT}
-
-
-def test_what_is_legal_with_a_mailbox_is_legal_without_but_for_its_messages() -> None:
-    for command in COMMAND_TYPES:
-        if (State.AUTHENTICATED, command) in TRANSITIONS:
-            assert (State.SELECTED, command) in TRANSITIONS
-
-
-@pytest.mark.parametrize(
-    ("text", "allowed"),
-    [
-        (b"FETCH 1 FLAGS", False),
-        (b"STORE 1 FLAGS ()", False),
-        (b"SEARCH ALL", False),
-        (b"UID FETCH 1 FLAGS", True),
-        (b"UID STORE 1 FLAGS ()", True),
-        (b"UID SEARCH ALL", True),
-        (b"COPY 1 x", True),
-        (b"MOVE 1 x", True),
-        (b"NOOP", True),
-        (b"IDLE", True),
-        (b"CHECK", True),
-        (b"EXPUNGE", True),
-    ],
-)
-def test_expunges_are_not_told_while_sequence_numbers_are_in_use(text: bytes, allowed: bool) -> None:
-    assert may_tell_expunges(parse_command(b"a " + text).command) is allowed
-
-
-def test_capabilities_fit_the_connection() -> None:
-    for offers_tls, takes_passwords in product((True, False), repeat=2):
-        names = capabilities(State.NOT_AUTHENTICATED, offers_tls=offers_tls, takes_passwords=takes_passwords)
-        assert (b"STARTTLS" in names) is offers_tls
-        assert (b"AUTH=PLAIN" in names) is takes_passwords
-        assert (b"LOGINDISABLED" in names) is not takes_passwords
-        assert {b"IMAP4rev1", b"SASL-IR", b"LITERAL-"} <= set(names)
-        assert b"LITERAL+" not in names
-    after = capabilities(State.AUTHENTICATED, offers_tls=False, takes_passwords=True)
-    assert {b"IMAP4rev1", b"LITERAL+", b"IDLE", b"UIDPLUS", b"MOVE", b"SPECIAL-USE", b"CHILDREN"} <= set(
-        after
-    )
-    assert not {b"LITERAL-", b"LOGINDISABLED", b"IMAP4rev2", b"LIST-EXTENDED", b"CONDSTORE"} & set(after)
-
-
-SEEDS = [
-    *(lines(transcript, "C:") for transcript in TRANSCRIPTS.values()),
-    b'a FETCH 1:* (FLAGS BODY[1.2.HEADER.FIELDS (A "b" {1}\r\nc)]<0.1>)\r\n',
-    b"a SEARCH CHARSET UTF-8 OR (1:* UID 2) NOT HEADER x {1+}\r\ny SINCE 1-Feb-2000\r\n",
-    b'a LIST (SUBSCRIBED) "" (% *) RETURN (CHILDREN)\r\n',
-    b"a STORE 4294967295 -FLAGS.SILENT (\\Seen $x)\r\n",
-    b'a APPEND x (\\Seen) "17-Jul-1996 02:44:25 -0700" {3+}\r\nabc\r\n',
-]
-
-
-def spoiled(seeds: list[bytes]) -> st.SearchStrategy[bytes]:
-    pieces = st.sampled_from(
-        [b"(", b")", b"{", b"}", b"+", b'"', b"\\", b"*", b":", b" ", b"\r\n", b"\0", b"\xff", b"NIL"]
-    )
-
-    def spoil(seed: bytes, at: int, piece: bytes, gone: int) -> bytes:
-        at %= len(seed)
-        return seed[:at] + piece + seed[at + gone :]
-
-    small = st.integers(0, 3)
-    return st.builds(
-        spoil, st.sampled_from(seeds), st.integers(0, 400), pieces | st.binary(max_size=4), small
-    )
-
-
-@pytest.mark.parametrize("state", [State.NOT_AUTHENTICATED, State.AUTHENTICATED, State.SELECTED])
-@given(octets=st.binary(max_size=60) | spoiled(SEEDS))
-def test_any_octets_are_commands_or_are_refused(state: State, octets: bytes) -> None:
-    session = ServerSession()
-    session.state = state
-    session.receive_data(octets + b"\r\n")
-    for _ in range(len(octets) + 10):
-        event = session.next_event()
-        match event:
-            case CommandReceived(tag, command):
-                assert (session.state, type(command)) in TRANSITIONS
-                answered = session.answer(Condition.NO, b"no")
-                assert answered == tag + b" NO no\r\n"
-            case CommandRefused(tag):
-                assert event.encode().startswith((tag or b"*") + b" ")
-                assert event.encode().endswith(b"\r\n")
-            case AppendStarted():
-                session.refuse_append(NOT_FOUND)
-            case _ if event is NEED_DATA:
-                return
-            case _:
-                pass
-    pytest.fail("no end")
-
-
-def tag_of(octets: bytes) -> tuple[bytes | None, bytes]:
-    """The tag of the command, or of its refusal, and what is answered."""
-    try:
-        return parse_command(octets).tag, b""
-    except RemoteProtocolError as error:
-        return error.tag, error.encode()
-
-
-AFTER_TAGS = [seed.removesuffix(b"\r\n").partition(b" ")[2] for seed in SEEDS]
-
-
-@given(octets=st.binary(max_size=80) | spoiled(AFTER_TAGS))
-def test_any_octets_after_a_tag_are_a_command_or_refused_by_it(octets: bytes) -> None:
-    tag, refusal = tag_of(b"tag1 " + octets)
-    assert tag == b"tag1"
-    assert not refusal or refusal.startswith((b"tag1 BAD ", b"tag1 NO "))
-
-
-@given(octets=st.binary(max_size=80))
-def test_any_octets_are_a_command_or_refused(octets: bytes) -> None:
-    tag, refusal = tag_of(octets)
-    assert tag is not None or refusal.startswith(b"* BAD ")
