@@ -6,16 +6,6 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import grpc
-from postroom.directory.v1 import directory_pb2, directory_pb2_grpc
-from postroom.mailstore.v1 import delivery_pb2_grpc
-from postroom_contracts.capability import CapabilityVerifier, PublicKey
-from postroom_runtime import metrics
-from postroom_runtime.bus import Bus
-from postroom_runtime.grpc_client import channel
-from postroom_runtime.grpc_server import serve_grpc
-from postroom_runtime.lifecycle import Lifecycle
-from postroom_storage.database import Database
-from postroom_storage.migrations import Migrations
 from postroom_storage.objects import ObjectStore
 
 from mailstore.blobs.packer import Packer
@@ -28,6 +18,16 @@ from mailstore.lanes import LOCAL_BELLS, lane_of_bell
 from mailstore.local_delivery.worker import LocalDeliveryWorker
 from mailstore.policy import POLICY
 from mailstore.settings import Settings
+from postroom.directory.v1 import directory_pb2, directory_pb2_grpc
+from postroom.mailstore.v1 import delivery_pb2_grpc
+from postroom_contracts.capability import CapabilityVerifier, PublicKey
+from postroom_runtime import metrics
+from postroom_runtime.bus import Bus
+from postroom_runtime.grpc_client import channel
+from postroom_runtime.grpc_server import serve_grpc
+from postroom_runtime.lifecycle import Lifecycle
+from postroom_storage.database import Database
+from postroom_storage.migrations import Migrations
 
 MIGRATIONS = Migrations("mailstore", Path(__file__).parent / "migrations")
 _STAGED = metrics.gauge("staging_bytes", "Octets that all segments take on disk.")
@@ -86,17 +86,16 @@ async def serve(settings: Settings, lifecycle: Lifecycle) -> None:
             _measure(database, segment),
             Packer(database, objects, settings.bucket, segment, segment_limits).run(),
         ]
-        async with server:
-            async with asyncio.TaskGroup() as group:
-                running = [group.create_task(job) for job in jobs]
-                lifecycle.mark_ready()
-                await server.serve_until_stopped(
-                    lifecycle,
-                    unready_seconds=settings.unready_seconds,
-                    drain_seconds=settings.drain_seconds,
-                )
-                for job in running:
-                    job.cancel()
+        async with server, asyncio.TaskGroup() as group:
+            running = [group.create_task(job) for job in jobs]
+            lifecycle.mark_ready()
+            await server.serve_until_stopped(
+                lifecycle,
+                unready_seconds=settings.unready_seconds,
+                drain_seconds=settings.drain_seconds,
+            )
+            for job in running:
+                job.cancel()
 
 
 def _database(settings: Settings) -> Database:
@@ -130,7 +129,7 @@ async def _measure(database: Database, segment: OpenSegment) -> None:
         await asyncio.sleep(_MEASURE_SECONDS)
 
 
-def _key_source(directory: grpc.aio.Channel):  # noqa: ANN202
+def _key_source(directory: grpc.aio.Channel):
     stub = directory_pb2_grpc.DirectoryServiceStub(directory)
 
     async def fetch() -> Sequence[PublicKey]:

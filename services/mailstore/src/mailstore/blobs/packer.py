@@ -13,15 +13,15 @@ from typing import Final
 from uuid import UUID, uuid4
 
 import asyncpg
-from postroom_contracts.errors import PostroomError
-from postroom_runtime.logs import log
-from postroom_runtime.steps import reached
-from postroom_storage.database import Database
 from postroom_storage.objects import ObjectStore
 
 from mailstore.blobs.packs import build_pack
 from mailstore.blobs.reader import pack_key
 from mailstore.blobs.segments import OpenSegment, SegmentLimits, rotate, table
+from postroom_contracts.errors import PostroomError
+from postroom_runtime.logs import log
+from postroom_runtime.steps import reached
+from postroom_storage.database import Database
 
 _OPEN: Final = """
 SELECT number, extract(epoch FROM now() - opened_at)::float8 AS age,

@@ -6,13 +6,12 @@ from enum import Enum
 from typing import Final
 from uuid import UUID
 
-from postroom_contracts.errors import TooManyKeywordsError
-from postroom_storage.database import Connection
-
 from mailstore.mailboxes.journal import write_change
 from mailstore.mailboxes.rows import RowColumns
 from mailstore.mailboxes.uid_ranges import Ranges, bounds, compress
 from mailstore.placement import CHANGE_FLAGS, DELETED, SEEN
+from postroom_contracts.errors import TooManyKeywordsError
+from postroom_storage.database import Connection
 
 MAX_KEYWORDS: Final = 63
 ALL_FLAGS: Final = 31
@@ -91,7 +90,7 @@ async def keyword_bits(connection: Connection, account_id: UUID, names: Sequence
     return word
 
 
-async def store_flags(  # noqa: PLR0913
+async def store_flags(
     connection: Connection,
     account_id: UUID,
     mailbox_id: UUID,

@@ -3,9 +3,8 @@
 from typing import Final
 from uuid import UUID
 
-from postroom_storage.database import Connection
-
 from mailstore.mailboxes.uid_ranges import Ranges, multirange
+from postroom_storage.database import Connection
 
 _WRITE: Final = """
 INSERT INTO mailstore.change (account_id, modseq, mailbox_id, kind, uids)
@@ -13,7 +12,7 @@ VALUES ($1, $2, $3, $4, $5::int8multirange)
 """
 
 
-async def write_change(  # noqa: PLR0913  # the columns of a journal row
+async def write_change(  # the columns of a journal row
     connection: Connection,
     account_id: UUID,
     modseq: int,

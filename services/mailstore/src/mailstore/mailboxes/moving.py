@@ -6,11 +6,11 @@ from typing import Final
 from uuid import UUID
 
 from asyncpg import Record
-from postroom_storage.database import Connection
 
 from mailstore.mailboxes.journal import write_change
 from mailstore.mailboxes.uid_ranges import Ranges, bounds, compress
 from mailstore.placement import CHANGE_EXPUNGED, DELETED, Placement, place
+from postroom_storage.database import Connection
 
 _SOURCE: Final = """
 SELECT m.uid, m.message_id, m.tenant_id, m.flags, m.keywords, m.internal_date, m.size, m.prefix
@@ -57,7 +57,7 @@ class Copied:
     target: Ranges
 
 
-async def copy_messages(  # noqa: PLR0913
+async def copy_messages(
     connection: Connection, account_id: UUID, mailbox_id: UUID, modseq: int, ranges: Ranges, target_id: UUID
 ) -> Copied | None:
     """Copy messages to another or the same mailbox of the account; None when there are none."""
@@ -70,7 +70,7 @@ async def copy_messages(  # noqa: PLR0913
     return Copied(placed[0].uid_validity, compress(row["uid"] for row in rows), target)
 
 
-async def move_messages(  # noqa: PLR0913
+async def move_messages(
     connection: Connection, account_id: UUID, mailbox_id: UUID, modseq: int, ranges: Ranges, target_id: UUID
 ) -> Copied | None:
     """Copy, and remove the originals (RFC 6851 s3.3)."""
@@ -80,7 +80,7 @@ async def move_messages(  # noqa: PLR0913
     return copied
 
 
-async def remove_messages(  # noqa: PLR0913
+async def remove_messages(
     connection: Connection,
     account_id: UUID,
     mailbox_id: UUID,

@@ -10,9 +10,9 @@ from typing import Final
 from uuid import UUID
 
 from asyncpg import Record
-from postroom_storage.database import Connection, Database
 
 from mailstore.mailboxes.uid_ranges import Ranges, bounds, compress, from_multirange, merge
+from postroom_storage.database import Connection, Database
 
 PAGE_ROWS: Final = 5_000
 

@@ -1,0 +1,120 @@
+"""APPEND: a message that a client brings is durable and placed in one transaction."""
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+import zstandard
+
+from mailstore.accounts import lock_accounts
+from mailstore.blobs.segments import OpenSegment, table
+from mailstore.intake.item import Inline, MessageContent
+from mailstore.intake.statements import CODEC_PLAIN, CODEC_ZSTD
+from mailstore.mailboxes.catalogue import Owner, find_mailbox
+from mailstore.mailboxes.flags import ALL_FLAGS, keyword_bits
+from mailstore.messages import NewMessage, insert_messages
+from mailstore.placement import Placed, Placement, place
+from mailstore.scanning import MessageFacts
+from postroom_contracts.errors import ContentMismatchError, StagingFullError
+from postroom_contracts.ids import new_id
+from postroom_runtime.steps import reached
+from postroom_storage.database import Connection, Database
+
+_PLACED_BEFORE: Final = """
+SELECT m.uid, m.modseq, b.uid_validity FROM mailstore.mailbox_message AS m
+JOIN mailstore.mailbox AS b ON b.id = m.mailbox_id
+WHERE m.message_id = $1 AND m.account_id = $2 AND m.mailbox_id = $3 ORDER BY m.uid LIMIT 1
+"""
+_BLOB: Final = """
+INSERT INTO mailstore.blob (id, tenant_id, digest, size, codec, segment, object_id, stored_length)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Appending:
+    """What to append, and how it is to be marked; `object_id` when the octets were uploaded."""
+
+    id: UUID
+    mailbox_id: UUID
+    flags: int
+    keywords: Sequence[str]
+    internal_date: dt.datetime
+    content: MessageContent
+    object_id: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """Where the message is (RFC 4315 s3 APPENDUID), and the MODSEQ that shows it."""
+
+    placed: Placed
+    modseq: int
+
+
+def inline_octets(content: MessageContent) -> bytes:
+    """The octets of an inline content. Raises ContentMismatchError."""
+    if not isinstance(content.source, Inline):
+        raise ContentMismatchError("not inline")
+    try:
+        octets = zstandard.ZstdDecompressor().decompress(content.source.zstd, max_output_size=content.size)
+    except zstandard.ZstdError:
+        raise ContentMismatchError("not a zstd frame of that size") from None
+    if len(octets) != content.size:
+        raise ContentMismatchError("another size than said")
+    return octets
+
+
+async def append_message(
+    database: Database, segment: OpenSegment, owner: Owner, appending: Appending, facts: MessageFacts
+) -> Appended:
+    """Append once, however often it is asked. Raises MailboxNotFoundError, StagingFullError."""
+    if segment.full and appending.object_id is None:
+        raise StagingFullError("too much is staged")
+
+    async def transact(connection: Connection) -> Appended:
+        modseqs = await lock_accounts(connection, [owner.account_id])
+        before = await connection.fetchrow(
+            _PLACED_BEFORE, appending.id, owner.account_id, appending.mailbox_id
+        )
+        if before is not None:
+            return Appended(Placed(before["uid_validity"], before["uid"]), before["modseq"])
+        await find_mailbox(connection, owner.account_id, appending.mailbox_id)
+        blob_id = await _keep_octets(connection, segment, owner, appending)
+        await insert_messages(connection, [NewMessage(appending.id, owner.tenant_id, blob_id, facts)])
+        word = await keyword_bits(connection, owner.account_id, appending.keywords)
+        placement = Placement(
+            account_id=owner.account_id,
+            tenant_id=owner.tenant_id,
+            mailbox_id=appending.mailbox_id,
+            message_id=appending.id,
+            flags=appending.flags & ALL_FLAGS,
+            keywords=word,
+            internal_date=appending.internal_date,
+            size=facts.size,
+        )
+        (placed,) = await place(connection, [placement], modseqs)
+        reached("append.before_commit")
+        return Appended(placed, modseqs[owner.account_id])
+
+    appended = await database.run(transact)
+    reached("append.after_commit")
+    return appended
+
+
+async def _keep_octets(
+    connection: Connection, segment: OpenSegment, owner: Owner, appending: Appending
+) -> UUID:
+    blob_id = new_id()
+    content = appending.content
+    if not isinstance(content.source, Inline):
+        values = (CODEC_PLAIN, None, appending.object_id, content.size)
+    else:
+        number = await segment.number(connection)
+        values = (CODEC_ZSTD, number, None, len(content.source.zstd))
+        statement = f"INSERT INTO mailstore.{table(number)} (blob_id, octets) VALUES ($1, $2)"  # noqa: S608  # a number
+        await connection.execute(statement, blob_id, content.source.zstd)
+    await connection.execute(_BLOB, blob_id, owner.tenant_id, content.digest, content.size, *values)
+    return blob_id

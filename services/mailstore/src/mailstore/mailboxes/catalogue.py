@@ -1,0 +1,196 @@
+"""The list of an account's mailboxes, and its changes: CREATE, DELETE, RENAME, SUBSCRIBE."""
+
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+from asyncpg import Record
+
+from mailstore.accounts import INBOX
+from mailstore.mailboxes.journal import write_change
+from mailstore.mailboxes.moving import move_messages
+from mailstore.mailboxes.names import SEPARATOR, superiors
+from mailstore.placement import (
+    CHANGE_MAILBOX_CREATED,
+    CHANGE_MAILBOX_DELETED,
+    CHANGE_MAILBOX_RENAMED,
+    CHANGE_SUBSCRIPTIONS,
+)
+from postroom_contracts.errors import InvalidNameError, MailboxExistsError, MailboxNotFoundError
+from postroom_contracts.ids import new_id
+from postroom_storage.database import Connection
+
+MAX_MAILBOXES: Final = 10_000
+
+_FIELDS: Final = """
+    b.id, b.name, b.special_use, b.uid_validity, b.uid_next, b.messages, b.unseen, b.deleted, b.size,
+    b.highest_modseq, b.recent_from,
+    EXISTS (SELECT FROM mailstore.subscription AS s WHERE s.account_id = b.account_id AND s.name = b.name)
+        AS subscribed
+"""
+_LIST: Final = (
+    f"SELECT {_FIELDS} FROM mailstore.mailbox AS b WHERE account_id = $1 AND deleted_at IS NULL ORDER BY name"
+)
+_FIND: Final = f"""
+SELECT {_FIELDS} FROM mailstore.mailbox AS b WHERE id = $2 AND account_id = $1 AND deleted_at IS NULL
+"""
+_SUBSCRIBED_ABSENT: Final = """
+SELECT name FROM mailstore.subscription AS s WHERE account_id = $1 AND NOT EXISTS (
+    SELECT FROM mailstore.mailbox AS b WHERE b.account_id = $1 AND b.name = s.name AND b.deleted_at IS NULL)
+ORDER BY name
+"""
+_NAMES: Final = """
+SELECT name FROM mailstore.mailbox WHERE account_id = $1 AND name = ANY($2::text[]) AND deleted_at IS NULL
+"""
+_NEXT_VALIDITY: Final = """
+UPDATE mailstore.account_state SET last_uid_validity = last_uid_validity + 1 WHERE account_id = $1
+RETURNING last_uid_validity
+"""
+_CREATE: Final = """
+INSERT INTO mailstore.mailbox (id, tenant_id, account_id, name, special_use, uid_validity, highest_modseq)
+VALUES ($1, $2, $3, $4, $5, $6, $7)
+"""
+_DELETE: Final = "UPDATE mailstore.mailbox SET deleted_at = now() WHERE id = $1"
+_RENAME: Final = """
+UPDATE mailstore.mailbox SET name = $3 || substr(name, length($2) + 1)
+WHERE account_id = $1 AND deleted_at IS NULL AND (name = $2 OR starts_with(name, $2 || '/'))
+RETURNING id
+"""
+_CLASHES: Final = """
+SELECT EXISTS (
+    SELECT FROM mailstore.mailbox AS taken JOIN mailstore.mailbox AS moved
+        ON taken.account_id = moved.account_id AND taken.name = $3 || substr(moved.name, length($2) + 1)
+    WHERE moved.account_id = $1 AND (moved.name = $2 OR starts_with(moved.name, $2 || '/'))
+      AND moved.deleted_at IS NULL AND taken.deleted_at IS NULL)
+"""
+_SUBSCRIBE: Final = (
+    "INSERT INTO mailstore.subscription (account_id, name) VALUES ($1, $2) ON CONFLICT DO NOTHING"
+)
+_UNSUBSCRIBE: Final = "DELETE FROM mailstore.subscription WHERE account_id = $1 AND name = $2"
+_ALL: Final = ((1, 2**32 - 1),)
+
+
+@dataclass(frozen=True, slots=True)
+class MailboxRow:
+    """A mailbox as it is now; `recent_from` is the first UID that no session has claimed as \\Recent."""
+
+    id: UUID
+    name: str
+    special_use: int
+    uid_validity: int
+    uid_next: int
+    messages: int
+    unseen: int
+    deleted: int
+    size: int
+    highest_modseq: int
+    recent_from: int
+    subscribed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Whose mailboxes: an account and its tenant."""
+
+    account_id: UUID
+    tenant_id: UUID
+
+
+async def list_mailboxes(connection: Connection, account_id: UUID) -> list[MailboxRow]:
+    """All mailboxes by name."""
+    return [_mailbox(row) for row in await connection.fetch(_LIST, account_id)]
+
+
+async def subscribed_absent(connection: Connection, account_id: UUID) -> list[str]:
+    """Subscribed names without a mailbox (RFC 3501 s6.3.9)."""
+    return [row["name"] for row in await connection.fetch(_SUBSCRIBED_ABSENT, account_id)]
+
+
+async def find_mailbox(connection: Connection, account_id: UUID, mailbox_id: UUID) -> MailboxRow:
+    """One mailbox of the account. Raises MailboxNotFoundError."""
+    row = await connection.fetchrow(_FIND, account_id, mailbox_id)
+    if row is None:
+        raise MailboxNotFoundError("no such mailbox")
+    return _mailbox(row)
+
+
+async def create_mailbox(
+    connection: Connection, owner: Owner, modseq: int, name: str, special_use: int
+) -> MailboxRow:
+    """Create a mailbox and what is missing above it, in a locked account. Raises MailboxExistsError."""
+    wanted = [*superiors(name), name]
+    there = {row["name"] for row in await connection.fetch(_NAMES, owner.account_id, wanted)}
+    if name in there:
+        raise MailboxExistsError("the name is taken")
+    missing = [each for each in wanted if each not in there]
+    mailbox_id = UUID(int=0)
+    for each in missing:
+        use = special_use if each == name else 0
+        mailbox_id = await _create(connection, owner, modseq, each, use)
+    return await find_mailbox(connection, owner.account_id, mailbox_id)
+
+
+async def delete_mailbox(connection: Connection, owner: Owner, modseq: int, mailbox_id: UUID) -> None:
+    """Mark a mailbox as gone; its messages are purged behind. Inferiors stay.
+
+    Raises MailboxNotFoundError, InvalidNameError for INBOX.
+    """
+    mailbox = await find_mailbox(connection, owner.account_id, mailbox_id)
+    if mailbox.name == INBOX:
+        raise InvalidNameError("INBOX cannot be deleted")
+    await connection.execute(_DELETE, mailbox_id)
+    await write_change(connection, owner.account_id, modseq, mailbox_id, CHANGE_MAILBOX_DELETED)
+
+
+async def rename_mailbox(
+    connection: Connection, owner: Owner, modseq: int, mailbox_id: UUID, new_name: str
+) -> MailboxRow:
+    """Rename a mailbox and its inferiors; of INBOX the messages move, and it stays (RFC 3501 s6.3.5).
+
+    Raises MailboxNotFoundError, MailboxExistsError, InvalidNameError.
+    """
+    mailbox = await find_mailbox(connection, owner.account_id, mailbox_id)
+    if mailbox.name == INBOX:
+        return await _rename_inbox(connection, owner, modseq, mailbox_id, new_name)
+    if new_name.startswith(mailbox.name + SEPARATOR):
+        raise InvalidNameError("a mailbox cannot be moved below itself")
+    if await connection.fetchval(_CLASHES, owner.account_id, mailbox.name, new_name):
+        raise MailboxExistsError("the name is taken")
+    above = superiors(new_name)
+    there = {row["name"] for row in await connection.fetch(_NAMES, owner.account_id, above)}
+    for each in above:
+        if each not in there:
+            await _create(connection, owner, modseq, each, 0)
+    for row in await connection.fetch(_RENAME, owner.account_id, mailbox.name, new_name):
+        await write_change(connection, owner.account_id, modseq, row["id"], CHANGE_MAILBOX_RENAMED)
+    return await find_mailbox(connection, owner.account_id, mailbox_id)
+
+
+async def set_subscription(
+    connection: Connection, owner: Owner, modseq: int, name: str, *, subscribed: bool
+) -> None:
+    """Subscribe to a name or end it; the mailbox need not exist."""
+    await connection.execute(_SUBSCRIBE if subscribed else _UNSUBSCRIBE, owner.account_id, name)
+    await write_change(connection, owner.account_id, modseq, None, CHANGE_SUBSCRIPTIONS)
+
+
+async def _create(connection: Connection, owner: Owner, modseq: int, name: str, special_use: int) -> UUID:
+    mailbox_id = new_id()
+    validity = await connection.fetchval(_NEXT_VALIDITY, owner.account_id)
+    await connection.execute(
+        _CREATE, mailbox_id, owner.tenant_id, owner.account_id, name, special_use, validity, modseq
+    )
+    await write_change(connection, owner.account_id, modseq, mailbox_id, CHANGE_MAILBOX_CREATED)
+    return mailbox_id
+
+
+async def _rename_inbox(
+    connection: Connection, owner: Owner, modseq: int, mailbox_id: UUID, new_name: str
+) -> MailboxRow:
+    created = await create_mailbox(connection, owner, modseq, new_name, 0)
+    await move_messages(connection, owner.account_id, mailbox_id, modseq, _ALL, created.id)
+    return await find_mailbox(connection, owner.account_id, created.id)
+
+
+def _mailbox(row: Record) -> MailboxRow:
+    return MailboxRow(**row)
