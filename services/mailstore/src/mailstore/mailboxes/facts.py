@@ -1,0 +1,98 @@
+"""Facts about messages, as FETCH and REST ask for them: from rows alone, never from the object store."""
+
+import datetime as dt
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+from mailstore.mailboxes.uid_ranges import Ranges, bounds
+from postroom_storage.database import Database
+
+_PAGE_ROWS: Final = 200
+_PAGE_OCTETS: Final = 1024 * 1024
+# The page ends early when its large columns have so many octets together.
+_PAGE: Final = """
+SELECT * FROM (
+    SELECT page.*, sum(length(envelope) + length(body) + length(body_structure) + length(parts) + length(header)
+                       + length(summary)) OVER (ORDER BY uid ROWS UNBOUNDED PRECEDING) AS running,
+           row_number() OVER (ORDER BY uid) AS number
+    FROM (
+        SELECT mm.uid, mm.message_id, m.blob_id, mm.flags, mm.keywords, mm.size, mm.internal_date, mm.prefix,
+               m.header_complete,
+               CASE WHEN $6 THEN m.envelope ELSE '' END AS envelope,
+               CASE WHEN $7 THEN m.body ELSE '' END AS body,
+               CASE WHEN $7 THEN m.body_structure ELSE '' END AS body_structure,
+               CASE WHEN $7 THEN m.parts ELSE '' END AS parts,
+               CASE WHEN $8 THEN m.header ELSE '' END AS header,
+               CASE WHEN $9 THEN m.summary ELSE '' END AS summary
+        FROM unnest($3::bigint[], $4::bigint[]) AS r(first, last)
+        JOIN mailstore.mailbox_message AS mm
+            ON mm.account_id = $1 AND mm.mailbox_id = $2 AND mm.uid BETWEEN greatest(r.first, $5 + 1) AND r.last
+        JOIN mailstore.message AS m ON m.id = mm.message_id
+        ORDER BY mm.uid LIMIT $10
+    ) AS page
+) AS bounded
+WHERE number = 1 OR running <= $11 ORDER BY uid
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class FactColumns:
+    """Which of the large columns are asked for."""
+
+    envelope: bool = False
+    structure: bool = False
+    header: bool = False
+    summary: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFacts:
+    """What is known of one message of a mailbox; columns that were not asked for are empty."""
+
+    uid: int
+    message_id: UUID
+    blob_id: UUID
+    flags: int
+    keywords: int
+    size: int
+    internal_date: dt.datetime
+    prefix: bytes
+    header_complete: bool
+    envelope: bytes
+    body: bytes
+    body_structure: bytes
+    parts: bytes
+    header: bytes
+    summary: bytes
+
+
+async def stored_facts(
+    database: Database, account_id: UUID, mailbox_id: UUID, ranges: Ranges, columns: FactColumns
+) -> AsyncGenerator[list[StoredFacts]]:
+    """Facts by ascending UID, in pages of about a MiB at most."""
+    after = 0
+    while left := [(first, last) for first, last in ranges if last > after]:
+        async with database.connection() as connection:
+            rows = await connection.fetch(
+                _PAGE,
+                account_id,
+                mailbox_id,
+                *bounds(left),
+                after,
+                columns.envelope,
+                columns.structure,
+                columns.header,
+                columns.summary,
+                _PAGE_ROWS,
+                _PAGE_OCTETS,
+            )
+        if not rows:
+            return
+        page = [
+            StoredFacts(**{name: value for name, value in row.items() if name not in {"running", "number"}})
+            for row in rows
+        ]
+        after = page[-1].uid
+        yield page
