@@ -1,7 +1,7 @@
 """One TCP connection as a protocol handler sees it: octets in, octets out, deadlines, TLS.
 
 The object is the event loop's protocol itself and has one task, no stream objects and no timer of its own: a
-sweep over all connections of the loop finds what is overdue. An idle plain connection costs about 1 KiB.
+sweep over all connections of the loop finds what is overdue. Idle, it costs 5 KiB with its task, 30 with TLS.
 """
 
 import asyncio
