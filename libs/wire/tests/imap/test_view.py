@@ -58,9 +58,19 @@ class Mailbox(RuleBasedStateMachine):
     @rule(picks=st.sets(st.integers(0, 30), min_size=1, max_size=5))
     def remove(self, picks: set[int]) -> None:
         gone = {self.live[pick] for pick in picks if pick < len(self.live)}
-        indices = self.mailbox.remove([*gone, 100_000])
+        places = self.mailbox.remove(NumberRanges.of([*gone, 100_000]))
+        indices = [at for place in places for at in range(place.start, place.stop)]
         assert indices == [at for at, uid in enumerate(self.live) if uid in gone]
         self.live = [uid for uid in self.live if uid not in gone]
+
+    @rule(picks=st.sets(st.integers(0, 30), max_size=5), gaps=st.lists(st.integers(1, 3), max_size=3))
+    def reload(self, picks: set[int], gaps: list[int]) -> None:
+        self.live = [uid for at, uid in enumerate(self.live) if at not in picks]
+        last = self.mailbox.last
+        for gap in gaps:
+            last += gap
+            self.live.append(last)
+        self.mailbox.reload(self.live)
 
     @rule(uids=st.sets(st.integers(1, 30), max_size=4), by=st.integers(0, 5))
     def change_flags(self, uids: set[int], by: int) -> None:
@@ -138,7 +148,7 @@ TestMailbox.settings = settings(max_examples=60, stateful_step_count=30, deadlin
 def test_numbers_hold_during_a_fetch_and_move_afterwards() -> None:
     mailbox = MailboxUids([10, 20, 30, 40])
     view = mailbox.attach()
-    mailbox.remove([20])
+    mailbox.remove(NumberRanges.of([20]))
     mailbox.append([50])
     assert [view.uid(number) for number in (1, 2, 3, 4)] == [10, 20, 30, 40]
     assert view.updates(expunges=False) == ([], 5, [])
@@ -151,7 +161,7 @@ def test_a_message_that_came_and_went_untold_was_never_there() -> None:
     mailbox = MailboxUids([1])
     view = mailbox.attach()
     mailbox.append([2, 3])
-    mailbox.remove([2, 3])
+    mailbox.remove(NumberRanges.of([2, 3]))
     assert not view.has_updates(expunges=True)
     assert view.updates(expunges=True) == ([], None, [])
 
@@ -178,7 +188,7 @@ def test_a_huge_set_over_a_huge_mailbox_is_one_run() -> None:
 def test_an_expunge_of_everything_is_told_from_the_end() -> None:
     mailbox = MailboxUids(range(1, 50_001))
     view = mailbox.attach()
-    mailbox.remove(range(1, 50_001))
+    mailbox.remove(NumberRanges(((1, 4294967295),)))
     assert view.exists == 50_000
     assert view.updates(expunges=True).expunged == list(range(50_000, 0, -1))
     assert view.exists == 0
@@ -192,14 +202,23 @@ def test_a_uid_that_comes_late_is_our_own_bug(uids: list[int]) -> None:
 
 def test_the_uid_of_an_expunged_message_does_not_come_again() -> None:
     mailbox = MailboxUids([5])
-    mailbox.remove([5])
+    mailbox.remove(NumberRanges.of([5]))
     with pytest.raises(LocalProtocolError):
         mailbox.append([5])
+
+
+@pytest.mark.parametrize("uids", [[3, 4, 5], [2, 7], [4, 5], [3, 5, 6]])
+def test_a_reload_with_a_uid_between_the_others_is_our_own_bug(uids: list[int]) -> None:
+    mailbox = MailboxUids([3, 5, 6])
+    mailbox.remove(NumberRanges.of([6]))
+    with pytest.raises(LocalProtocolError):
+        mailbox.reload(uids)
 
 
 @given(size=st.integers(0, 20), picks=st.sets(st.integers(0, 19)))
 def test_parallel_arrays_follow_the_removed_indices(size: int, picks: set[int]) -> None:
     indices = sorted(pick for pick in picks if pick < size)
-    kept = without(array("Q", range(size)), indices)
+    places = list(NumberRanges.of(indices).slices(range(size)))
+    kept = without(array("Q", range(size)), places)
     assert list(kept) == [at for at in range(size) if at not in indices]
     assert kept.typecode == "Q"

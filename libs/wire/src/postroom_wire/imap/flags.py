@@ -1,6 +1,6 @@
 """Flags and keywords (RFC 3501 s2.3.2) and their wire form for many messages at once."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Final, NewType
 
 Flag = NewType("Flag", str)
@@ -15,8 +15,10 @@ RECENT: Final = Flag("\\Recent")
 ANY_KEYWORD: Final = Flag("\\*")
 """In PERMANENTFLAGS: the client may invent keywords."""
 
-SYSTEM_FLAGS: Final = (ANSWERED, FLAGGED, DELETED, SEEN, DRAFT)
-"""All that a client may set."""
+SYSTEM_FLAGS: Final = (SEEN, ANSWERED, FLAGGED, DELETED, DRAFT)
+"""All that a client may set, in the order of their bits."""
+
+KEYWORD_SHIFT: Final = len(SYSTEM_FLAGS)
 
 _BY_FOLDED: Final = {flag.lower(): flag for flag in SYSTEM_FLAGS}
 _MAX_REMEMBERED: Final = 4_096
@@ -38,17 +40,25 @@ def encode_flags(flags: Iterable[Flag]) -> bytes:
 
 
 class FlagNames:
-    """What the bits of a mailbox's flag words are called; remembers the form of each word met.
+    """What the bits of a flag word are called; remembers the form of each word met.
 
-    Bit n is `names[n]`. A mailbox of 100,000 messages has some dozen different words, so that formatting
-    is one dictionary look-up for each message. Make a new one when a keyword is added.
+    Bits 0 to 4 are `SYSTEM_FLAGS`, bit `KEYWORD_SHIFT` + n is `keywords[n]`. A mailbox of 100,000 messages
+    has some dozen different words, so that formatting is one dictionary look-up for each message. Make a new
+    one when a keyword is added.
     """
 
-    def __init__(self, names: Sequence[Flag]) -> None:
-        self.names = tuple(names)
+    def __init__(self, keywords: Mapping[int, Flag] | None = None) -> None:
+        self._names: dict[int, Flag] = dict(enumerate(SYSTEM_FLAGS))
+        for bit, name in sorted((keywords or {}).items()):
+            self._names[KEYWORD_SHIFT + bit] = name
+        self._bits = {fold(name): 1 << at for at, name in self._names.items()}
         self._lists: dict[int, str] = {}
         self._folded: dict[int, frozenset[str]] = {}
-        self._bits = {fold(name): 1 << at for at, name in enumerate(self.names)}
+
+    @property
+    def names(self) -> tuple[Flag, ...]:
+        """All flags that have a bit, for the FLAGS response."""
+        return tuple(self._names.values())
 
     @property
     def remembered(self) -> int:
@@ -57,7 +67,7 @@ class FlagNames:
 
     def flags(self, word: int) -> tuple[Flag, ...]:
         """The flags of that word; bits without a name are ignored."""
-        return tuple(name for at, name in enumerate(self.names) if word >> at & 1)
+        return tuple(name for at, name in self._names.items() if word >> at & 1)
 
     def word(self, flags: Iterable[Flag]) -> int:
         """The word of those flags that have a bit."""

@@ -67,18 +67,29 @@ class MailboxUids:
             self._last = uid
             self.array.append(uid)
 
-    def remove(self, uids: Iterable[int]) -> list[int]:
+    def remove(self, uids: NumberRanges) -> list[slice]:
         """Take messages away; UIDs that are not here are ignored.
 
-        Returns the indices they had, ascending, so that parallel arrays can follow by `without`.
+        Returns where they were, ascending, so that parallel arrays can follow by `without`.
         """
-        found = (self.index(uid) for uid in sorted(set(uids)))
-        indices = [at for at in found if at is not None]
-        if indices:
+        places = list(uids.slices(self.array))
+        if places:
             for view in self._views:
-                view.expunged(indices)
-            self.array = without(self.array, indices)
-        return indices
+                view.expunged(places)
+            self.array = without(self.array, places)
+        return places
+
+    def reload(self, uids: Iterable[int]) -> None:
+        """Take over the mailbox as it was loaded anew, when its changes cannot be followed one by one.
+
+        A UID that is new but not above all others is our bug, and then nothing is right any more.
+        """
+        fresh = array("I", uids)
+        present = set(fresh)
+        self.remove(NumberRanges.of(uid for uid in self.array if uid not in present))
+        if fresh[: len(self.array)] != self.array:
+            raise LocalProtocolError("a UID appeared below others")
+        self.append(fresh[len(self.array) :])
 
     def flags_changed(self, uids: Iterable[int], by: "SessionView | None" = None) -> None:
         """Flags of these messages changed; all views will tell but the one that did it."""
@@ -98,13 +109,13 @@ class MailboxUids:
         self._views.discard(view)
 
 
-def without(values: "array[int]", indices: list[int]) -> "array[int]":
-    """A copy of the array without the elements at these ascending indices."""
+def without(values: "array[int]", places: list[slice]) -> "array[int]":
+    """A copy of the array without these ascending slices."""
     kept: array[int] = array(values.typecode)
     at = 0
-    for index in indices:
-        kept.extend(values[at:index])
-        at = index + 1
+    for place in places:
+        kept.extend(values[at : place.start])
+        at = place.stop
     kept.extend(values[at:])
     return kept
 
@@ -206,12 +217,14 @@ class SessionView:
         self._changed = set()
         return Updates(expunged, exists, changed)
 
-    def expunged(self, indices: list[int]) -> None:
-        """For `MailboxUids` only: the shared array is about to lose these ascending indices."""
-        known = bisect_left(indices, self._known)
-        if known:
-            self._gone = sorted([*self._gone, *(self._mailbox.array[at] for at in indices[:known])])
-            self._known -= known
+    def expunged(self, places: list[slice]) -> None:
+        """For `MailboxUids` only: the shared array is about to lose these ascending slices."""
+        gone: list[int] = []
+        for place in places:
+            gone.extend(self._mailbox.array[place.start : min(place.stop, self._known)])
+        if gone:
+            self._gone = sorted(self._gone + gone)
+            self._known -= len(gone)
 
     def flags_changed(self, uids: Iterable[int]) -> None:
         """For `MailboxUids` only: the flags of these messages changed."""
