@@ -6,7 +6,6 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import grpc
-from postroom_storage.objects import ObjectStore
 
 from mailstore.blobs.packer import Packer
 from mailstore.blobs.reader import BlobReader
@@ -28,6 +27,7 @@ from postroom_runtime.grpc_server import serve_grpc
 from postroom_runtime.lifecycle import Lifecycle
 from postroom_storage.database import Database
 from postroom_storage.migrations import Migrations
+from postroom_storage.objects import ObjectStore
 
 MIGRATIONS = Migrations("mailstore", Path(__file__).parent / "migrations")
 _STAGED = metrics.gauge("staging_bytes", "Octets that all segments take on disk.")

@@ -13,7 +13,6 @@ from typing import Final
 from uuid import UUID, uuid4
 
 import asyncpg
-from postroom_storage.objects import ObjectStore
 
 from mailstore.blobs.packs import build_pack
 from mailstore.blobs.reader import pack_key
@@ -22,6 +21,7 @@ from postroom_contracts.errors import PostroomError
 from postroom_runtime.logs import log
 from postroom_runtime.steps import reached
 from postroom_storage.database import Database
+from postroom_storage.objects import ObjectStore
 
 _OPEN: Final = """
 SELECT number, extract(epoch FROM now() - opened_at)::float8 AS age,

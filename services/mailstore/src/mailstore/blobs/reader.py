@@ -11,11 +11,11 @@ from uuid import UUID
 
 import asyncpg
 import zstandard
-from postroom_storage.objects import ObjectNotFoundError, ObjectStore
 
 from mailstore.blobs.segments import table
 from postroom_contracts.errors import MessageNotFoundError, UnavailableError
 from postroom_storage.database import Database
+from postroom_storage.objects import ObjectNotFoundError, ObjectStore
 
 CODEC_PLAIN: Final = 0
 CODEC_ZSTD: Final = 1

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
-from postroom_storage.objects import ObjectNotFoundError, ObjectStore
-
 from mailstore.blobs.reader import message_key
 from mailstore.intake.item import Uploaded
 from postroom.mailstore.v1 import content_pb2
@@ -23,6 +21,7 @@ from postroom_contracts.errors import (
     UploadNotFoundError,
 )
 from postroom_storage.database import Database
+from postroom_storage.objects import ObjectNotFoundError, ObjectStore
 
 _BEGIN: Final = """
 INSERT INTO mailstore.upload (id, tenant_id, account_id, object_id, multipart_id, size_hint, expires_at)

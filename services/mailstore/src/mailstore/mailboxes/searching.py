@@ -50,7 +50,7 @@ class SearchTerm:
     day: date | None = None
 
 
-async def search_text(  # noqa: PLR0913
+async def search_text(
     database: Database,
     reader: BlobReader,
     account_id: UUID,

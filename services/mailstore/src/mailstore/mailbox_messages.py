@@ -1,0 +1,86 @@
+"""The contract's messages of mailboxes, made from what the store reads."""
+
+from collections.abc import Iterable, Mapping
+from datetime import date
+from typing import Final
+
+from mailstore.mailboxes.catalogue import MailboxRow
+from mailstore.mailboxes.facts import StoredFacts
+from mailstore.mailboxes.rows import RowColumns
+from mailstore.mailboxes.searching import SearchField, SearchTerm
+from postroom.mailstore.v1 import mailbox_pb2
+from postroom_contracts.errors import InvalidRequestError
+
+MAX_TERM: Final = 4_096
+
+
+def mailbox_message(mailbox: MailboxRow) -> mailbox_pb2.Mailbox:
+    """A mailbox."""
+    return mailbox_pb2.Mailbox(
+        id=mailbox.id.bytes,
+        name=mailbox.name,
+        special_use=mailbox_pb2.SpecialUse.Name(mailbox.special_use),
+        uid_validity=mailbox.uid_validity,
+        uid_next=mailbox.uid_next,
+        messages=mailbox.messages,
+        unseen=mailbox.unseen,
+        deleted=mailbox.deleted,
+        size=mailbox.size,
+        highest_modseq=mailbox.highest_modseq,
+        subscribed=mailbox.subscribed,
+        recent=max(mailbox.uid_next - mailbox.recent_from, 0),
+    )
+
+
+def keyword_messages(keywords: Mapping[str, int]) -> list[mailbox_pb2.Keyword]:
+    """An account's keywords."""
+    return [mailbox_pb2.Keyword(bit=bit, name=name) for name, bit in keywords.items()]
+
+
+def rows_message(rows: RowColumns) -> mailbox_pb2.Rows:
+    """Rows as columns."""
+    return mailbox_pb2.Rows(
+        uids=rows.uids,
+        flags=rows.flags,
+        keywords=rows.keywords,
+        modseqs=rows.modseqs,
+        sizes=rows.sizes,
+        internal_dates=rows.internal_dates,
+    )
+
+
+def facts_message(facts: StoredFacts) -> mailbox_pb2.Facts:
+    """What is known of one message."""
+    message = mailbox_pb2.Facts(
+        uid=facts.uid,
+        message_id=facts.message_id.bytes,
+        envelope=facts.envelope,
+        body=facts.body,
+        body_structure=facts.body_structure,
+        parts=facts.parts,
+        prefix=facts.prefix,
+        header=facts.header,
+        header_complete=facts.header_complete,
+        size=facts.size,
+        flags=facts.flags,
+        keywords=facts.keywords,
+        summary=facts.summary,
+    )
+    message.internal_date.FromDatetime(facts.internal_date)
+    return message
+
+
+def parse_terms(terms: Iterable[mailbox_pb2.TextTerm]) -> list[SearchTerm]:
+    """A request's search terms. Raises InvalidRequestError."""
+    return [_term(term) for term in terms]
+
+
+def _term(term: mailbox_pb2.TextTerm) -> SearchTerm:
+    if len(term.value) > MAX_TERM or len(term.header_name) > MAX_TERM:
+        raise InvalidRequestError("a term is too long")
+    try:
+        field = SearchField(term.field)
+        day = date.fromisoformat(term.value) if field.value >= SearchField.SENT_BEFORE.value else None
+    except ValueError:
+        raise InvalidRequestError("no such field or date") from None
+    return SearchTerm(field, term.header_name.lower().encode(), term.value.lower(), day)
