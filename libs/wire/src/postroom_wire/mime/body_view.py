@@ -23,13 +23,10 @@ def body_view(table: PartTable) -> BodyView:
     """Sort the parts of a message; what a forwarded message holds belongs to that attachment."""
     view = BodyView()
     root = table.parts[0]
-    if not root.is_multipart:
-        _Sorter({}, view).sort([root], "mixed", view.text, view.html)
-        return view
     children: dict[PartPath, list[Part]] = {}
     for part in table.parts[1:]:
-        children.setdefault(part.path[:-1], []).append(part)
-    _Sorter(children, view).sort(children.get((), []), _subtype(root), view.text, view.html)
+        children.setdefault(part.path[:-1] or root.path, []).append(part)
+    _Sorter(children, view).sort([root], "mixed", view.text, view.html)
     return view
 
 

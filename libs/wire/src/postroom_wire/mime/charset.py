@@ -93,10 +93,10 @@ def clean_text(text: str) -> str:
 
 
 def clean_line(text: str) -> str:
-    """The text as one line: each run of controls becomes a space, lone surrogates are replaced."""
+    """The text as one line: NUL is left out, other controls become a space, lone surrogates U+FFFD."""
     if text.isprintable():
         return text
-    return _SURROGATE.sub("\ufffd", _LINE_CONTROLS.sub(" ", text))
+    return _SURROGATE.sub("\ufffd", _LINE_CONTROLS.sub(" ", text.replace("\0", "")))
 
 
 def _is_ascii_superset(label: str | None) -> bool:

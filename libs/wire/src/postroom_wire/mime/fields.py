@@ -28,7 +28,7 @@ class Scan:
     addresses: int = 0
     parts: int = 0
     delimiters: int = 0
-    blank_line: tuple[int, int] = (-1, -1)
+    blank_line: tuple[int, int] = (-2, -2)
     """The last blank line found: from the end of the line before it to its own end.
 
     It is searched for only ahead of itself, so that many parts without one cost one search together.
@@ -36,9 +36,9 @@ class Scan:
 
 
 def next_blank_line(scan: Scan, start: int) -> tuple[int, int]:
-    """The first blank line after a line that begins at `start`; beyond the octets if there is none."""
-    if scan.blank_line[0] < start:
-        found = _BLANK_LINE.search(scan.octets, start)
+    """The first blank line from `start` on, where a line begins; beyond the octets if there is none."""
+    if scan.blank_line[0] < start - 1:
+        found = _BLANK_LINE.search(scan.octets, max(start - 1, 0))
         beyond = len(scan.octets) + 1
         scan.blank_line = found.span() if found else (beyond, beyond)
     return scan.blank_line

@@ -80,7 +80,7 @@ class QuotedPrintableDecoder:
             escape = data.rfind(b"=", end - 2)
             end = end if escape < 0 else escape
         self._carried = data[end:]
-        return _unquoted(data[:end])
+        return binascii.a2b_qp(_without_trailing_space(data[:end]))
 
     def finish(self) -> bytes:
         """What was kept back."""
@@ -140,12 +140,18 @@ def _quanta(data: bytes) -> bytes:
 
 
 def _unquoted(data: bytes) -> bytes:
-    if any(space in data for space in _TRAILING_SPACE):
-        data = b"\n".join(_without_trailing_space(line) for line in data.split(b"\n"))
-    return binascii.a2b_qp(data)
+    return binascii.a2b_qp(_without_trailing_space(data).rstrip(b" \t"))
 
 
-def _without_trailing_space(line: bytes) -> bytes:
+def _without_trailing_space(data: bytes) -> bytes:
+    """Strip the lines that have a line break; the rest may go on."""
+    if not any(space in data for space in _TRAILING_SPACE):
+        return data
+    *lines, rest = data.split(b"\n")
+    return b"\n".join((*map(_stripped, lines), rest))
+
+
+def _stripped(line: bytes) -> bytes:
     return line[:-1].rstrip(b" \t") + b"\r" if line.endswith(b"\r") else line.rstrip(b" \t")
 
 

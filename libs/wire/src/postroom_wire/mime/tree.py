@@ -122,8 +122,9 @@ class _Builder:
         scan.parts += 1
         end = len(self._octets)
         if self._active:
+            # One right after the blank line is left for later: it may be the first within this very part.
             _, blank_end = next_blank_line(scan, start)
-            cut = self._next_delimiter(start - 1, blank_end)
+            cut = self._next_delimiter(start - 1, blank_end - 1)
             end = end if cut is None else max(start, cut.line_end)
         body_offset = header_end(scan, start, end)
         node = Node(start, body_offset, body_offset, read_fields(scan, start, body_offset))
@@ -180,8 +181,6 @@ class _Builder:
                 return _Delimiter(self._line_end(match.start()), match.end(), indexes[-1], closing=False)
             if line.endswith(b"--") and (indexes := self._active.get(line[:-2])) is not None:
                 return _Delimiter(self._line_end(match.start()), match.end(), indexes[-1], closing=True)
-            if before is not None and match.start() == before - 1:
-                return None  # it may be the first delimiter of the very part whose header ends here
             at = match.end()
         return None
 
@@ -201,9 +200,9 @@ class _Builder:
         return self._seen
 
     def _close_below(self, index: int, end: int) -> None:
-        """End all parts below one of the chain."""
-        for node in self._open[index + 1 :]:
-            node.end = max(end, node.body_offset)
+        """End all parts below one of the chain; none ends before what it holds."""
+        for node in reversed(self._open[index + 1 :]):
+            node.end = end = max(end, node.body_offset)
             self._deactivate(node)
             if node.kind is Kind.MULTIPART and not node.children:
                 node.kind, node.content = Kind.LEAF, _TEXT
