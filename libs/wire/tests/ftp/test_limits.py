@@ -36,6 +36,19 @@ def test_failed_logins_are_counted_over_the_whole_session(fresh: Fresh, said: Sa
     assert session.closed
 
 
+def test_what_is_no_wrong_password_does_not_count(logged_in: Fresh, asked: Asked) -> None:
+    session = logged_in(limits=Limits(max_login_failures=1))
+    asked(session, b"CWD a", replies.NOT_LOGGED_IN)
+    assert not session.closed
+
+
+def test_the_longest_user_name_and_the_largest_offset_are_taken(
+    fresh: Fresh, logged_in: Fresh, said: Said
+) -> None:
+    assert said(fresh(), b"USER " + b"a" * 320) is replies.PASSWORD_NEEDED
+    assert said(logged_in(), b"REST 9223372036854775807") is replies.RESTART_SET
+
+
 def test_a_peer_that_does_not_speak_ftp_is_sent_away(fresh: Fresh) -> None:
     session = fresh(limits=Limits(max_refusals=3))
     session.receive_data(b"POST / HTTP/1.1\r\nHost: x\r\nA: b\r\n\r\nUSER ann\r\n")

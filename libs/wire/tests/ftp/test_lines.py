@@ -45,6 +45,7 @@ def test_a_line_may_be_as_long_as_the_limit_and_no_longer() -> None:
 
 def test_a_line_without_end_ends_the_session() -> None:
     assert read(b"x" * 200, b"\r\nNOOP\r\n") == [replies.LINE_TOO_LONG, replies.LINE_FLOOD]
+    assert read(b"\n", b"x" * 64, b"\r", b"\nNOOP\r\n") == [replies.BARE_LINE_FEED, b"NOOP"]
     assert read(b"\n" + b"x" * 64 + b"\r\nNOOP\r\n") == [replies.BARE_LINE_FEED, b"NOOP"]
     assert read(b"\n" + b"x" * 65 + b"\r\nNOOP\r\n") == [replies.BARE_LINE_FEED, replies.LINE_FLOOD]
 

@@ -119,6 +119,18 @@ def test_auth_after_login_asks_for_a_new_login(logged_in: Fresh, said: Said, ask
     assert said(session, b"PWD") is replies.NOT_LOGGED_IN
 
 
+def test_without_a_policy_neither_passwords_nor_files_travel_in_the_clear(said: Said, asked: Asked) -> None:
+    session = ServerSession(plain_address("192.0.2.1"))
+    assert said(session, b"USER ann") is replies.TLS_REQUIRED
+    asked(session, b"AUTH TLS", replies.TLS_GO_AHEAD)
+    session.tls_established()
+    said(session, b"USER ann")
+    asked(session, b"PASS x", replies.LOGGED_IN)
+    asked(session, b"EPSV", extended_passive(30_000))
+    session.data_to_send()
+    assert said(session, b"RETR a") is replies.PROT_REQUIRED
+
+
 def test_a_refused_auth_changes_nothing(fresh: Fresh, said: Said, asked: Asked) -> None:
     session = fresh()
     assert asked(session, b"AUTH TLS", replies.TLS_UNAVAILABLE) == commands.Auth()
