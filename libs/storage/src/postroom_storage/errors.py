@@ -7,3 +7,7 @@ class StorageConfigurationError(Exception):
 
 class UnsafeDatabaseError(StorageConfigurationError):
     """Postgres would say COMMIT before a commit is durable."""
+
+
+class ObjectNotFoundError(Exception):
+    """The object store has nothing under this key; whoever read an old location looks it up again."""
