@@ -12,6 +12,7 @@ from postroom.mailstore.v1 import mailbox_pb2
 from postroom_contracts.errors import InvalidRequestError
 
 MAX_TERM: Final = 4_096
+_SPECIAL_USES: Final = mailbox_pb2.SpecialUse.values()
 
 
 def mailbox_message(mailbox: MailboxRow) -> mailbox_pb2.Mailbox:
@@ -19,7 +20,7 @@ def mailbox_message(mailbox: MailboxRow) -> mailbox_pb2.Mailbox:
     return mailbox_pb2.Mailbox(
         id=mailbox.id.bytes,
         name=mailbox.name,
-        special_use=mailbox_pb2.SpecialUse.Name(mailbox.special_use),
+        special_use=_SPECIAL_USES[mailbox.special_use],
         uid_validity=mailbox.uid_validity,
         uid_next=mailbox.uid_next,
         messages=mailbox.messages,

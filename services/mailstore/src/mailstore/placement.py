@@ -4,7 +4,7 @@ The UPDATE of the mailbox row gives the UIDs inside the transaction that shows t
 of commits and a client that has seen one has seen all below it (RFC 3501 s2.3.1.1).
 """
 
-import datetime
+import datetime as dt
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -72,7 +72,7 @@ class Placement:
     message_id: UUID
     flags: int
     keywords: int
-    internal_date: datetime.datetime
+    internal_date: dt.datetime
     size: int
     prefix: bytes = b""
 

@@ -1,7 +1,7 @@
 """What a message's row holds: the scanner's findings in the forms that readers ask for."""
 
 import asyncio
-import datetime
+import datetime as dt
 import json
 from dataclasses import dataclass
 from typing import Final
@@ -33,7 +33,7 @@ class MessageFacts:
     header: bytes
     header_complete: bool
     summary: bytes
-    sent_at: datetime.datetime | None
+    sent_at: dt.datetime | None
 
 
 async def message_facts(octets: bytes) -> MessageFacts:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, closing
 from pathlib import Path
 
 import grpc
@@ -15,10 +15,11 @@ from mailstore.intake.committer import CommitLimits, Committer
 from mailstore.intake.uploads import UploadLimits, Uploads
 from mailstore.lanes import LOCAL_BELLS, lane_of_bell
 from mailstore.local_delivery.worker import LocalDeliveryWorker
+from mailstore.mailbox_service import MailboxService
 from mailstore.policy import POLICY
 from mailstore.settings import Settings
 from postroom.directory.v1 import directory_pb2, directory_pb2_grpc
-from postroom.mailstore.v1 import delivery_pb2_grpc
+from postroom.mailstore.v1 import delivery_pb2_grpc, mailbox_pb2_grpc
 from postroom_contracts.capability import CapabilityVerifier, PublicKey
 from postroom_runtime import metrics
 from postroom_runtime.bus import Bus
@@ -27,7 +28,7 @@ from postroom_runtime.grpc_server import serve_grpc
 from postroom_runtime.lifecycle import Lifecycle
 from postroom_storage.database import Database
 from postroom_storage.migrations import Migrations
-from postroom_storage.objects import ObjectStore
+from postroom_storage.objects import ObjectStore, StoreAddress
 
 MIGRATIONS = Migrations("mailstore", Path(__file__).parent / "migrations")
 _STAGED = metrics.gauge("staging_bytes", "Octets that all segments take on disk.")
@@ -43,20 +44,21 @@ async def check(settings: Settings) -> None:
     """Ask the database and the object store whether they answer."""
     async with _database(settings) as database:
         await database.probe()
-    async with _objects(settings) as objects:
-        await objects.probe(settings.bucket)
+    with closing(_objects(settings)) as objects:
+        await objects.probe()
 
 
 async def serve(settings: Settings, lifecycle: Lifecycle) -> None:
     """Run until told to stop."""
     async with AsyncExitStack() as stack:
         database = await stack.enter_async_context(_database(settings))
-        objects = await stack.enter_async_context(_objects(settings))
+        objects = stack.enter_context(closing(_objects(settings)))
         bus = await stack.enter_async_context(await Bus.connect(settings.nats_url))
         directory = await stack.enter_async_context(
             channel(settings.directory_address, "mailstore", settings.grpc_tls, server="directory")
         )
-        await MIGRATIONS.wait_for_current(database)
+        if not await MIGRATIONS.wait_for_current(database, lifecycle.stopping):
+            return
         verifier = CapabilityVerifier(_key_source(directory))
         segment_limits = SegmentLimits(
             settings.segment_octets, settings.segment_seconds, settings.staged_octets
@@ -67,14 +69,16 @@ async def serve(settings: Settings, lifecycle: Lifecycle) -> None:
         uploads = Uploads(
             database, objects, settings.bucket, UploadLimits(message_size=settings.message_octets)
         )
-        reader = BlobReader(database, objects, settings.bucket)
+        reader = BlobReader(database, objects)
         worker = LocalDeliveryWorker(
             database, reader, bus.publish_changed, name=settings.worker_name, lifecycle=lifecycle
         )
         delivery = DeliveryService(database, committer, uploads, verifier, lifecycle.stopping)
+        mailbox = MailboxService(database, reader, segment, uploads, verifier, bus.publish_changed)
 
         def add(server: grpc.aio.Server) -> None:
             delivery_pb2_grpc.add_DeliveryServiceServicer_to_server(delivery, server)
+            mailbox_pb2_grpc.add_MailboxServiceServicer_to_server(mailbox, server)
 
         server = await serve_grpc(
             settings.grpc_listen, add, policy=POLICY, tls=settings.grpc_tls, lifecycle=lifecycle
@@ -84,7 +88,7 @@ async def serve(settings: Settings, lifecycle: Lifecycle) -> None:
             worker.run(),
             _hear_bells(bus, worker),
             _measure(database, segment),
-            Packer(database, objects, settings.bucket, segment, segment_limits).run(),
+            Packer(database, objects, segment, segment_limits).run(),
         ]
         async with server, asyncio.TaskGroup() as group:
             running = [group.create_task(job) for job in jobs]
@@ -104,10 +108,13 @@ def _database(settings: Settings) -> Database:
 
 def _objects(settings: Settings) -> ObjectStore:
     return ObjectStore(
-        settings.s3_endpoint,
-        region=settings.s3_region,
-        access_key=settings.s3_access_key.get_secret_value(),
-        secret_key=settings.s3_secret_key.get_secret_value(),
+        StoreAddress(
+            settings.s3_endpoint,
+            settings.s3_region,
+            settings.bucket,
+            settings.s3_access_key.get_secret_value(),
+            settings.s3_secret_key.get_secret_value(),
+        )
     )
 
 

@@ -79,12 +79,11 @@ class Packer:
         self,
         database: Database,
         objects: ObjectStore,
-        bucket: str,
         segment: OpenSegment,
         segment_limits: SegmentLimits,
         limits: PackLimits | None = None,
     ) -> None:
-        self._database, self._objects, self._bucket = database, objects, bucket
+        self._database, self._objects = database, objects
         self._segment, self._segment_limits = segment, segment_limits
         self._limits = limits or PackLimits()
 
@@ -150,7 +149,7 @@ class Packer:
         stored: dict[UUID, bytes] = {row["blob_id"]: row["octets"] for row in rows}
         pack, entries = build_pack((blob_id, stored[blob_id]) for blob_id in batch if blob_id in stored)
         pack_id = uuid4()  # random, so that keys spread over the store
-        await self._objects.put(self._bucket, pack_key(pack_id), pack)
+        await self._objects.put(pack_key(pack_id), pack)
         reached("pack.after_put")
         async with self._database.transaction(seconds=self._limits.transaction_seconds) as connection:
             await connection.execute(_NEW_PACK, pack_id, tenant_id, len(pack), len(entries))

@@ -15,7 +15,8 @@ import zstandard
 from mailstore.blobs.segments import table
 from postroom_contracts.errors import MessageNotFoundError, UnavailableError
 from postroom_storage.database import Database
-from postroom_storage.objects import ObjectNotFoundError, ObjectStore
+from postroom_storage.errors import ObjectNotFoundError
+from postroom_storage.objects import ObjectStore
 
 CODEC_PLAIN: Final = 0
 CODEC_ZSTD: Final = 1
@@ -62,8 +63,8 @@ def decompress(stored: bytes, blob: Blob) -> bytes:
 class BlobReader:
     """Reads blobs by id. Raises MessageNotFoundError for an id that is not there, UnavailableError."""
 
-    def __init__(self, database: Database, objects: ObjectStore, bucket: str) -> None:
-        self._database, self._objects, self._bucket = database, objects, bucket
+    def __init__(self, database: Database, objects: ObjectStore) -> None:
+        self._database, self._objects = database, objects
 
     async def locate(self, ids: Sequence[UUID]) -> dict[UUID, Blob]:
         """Where these blobs lie now; those that do not exist are left out."""
@@ -102,8 +103,15 @@ class BlobReader:
         end = min(offset + length, blob.size)
         for start in range(offset, end, _CHUNK * 4):
             yield await self._objects.get_range(
-                self._bucket, message_key(blob.object_id), start, min(_CHUNK * 4, end - start)
+                message_key(blob.object_id), start, min(_CHUNK * 4, end - start)
             )
+
+    async def load_object(self, object_id: UUID, size: int) -> bytes:
+        """The whole octets of an object that no blob names yet."""
+        try:
+            return await self._objects.get_range(message_key(object_id), 0, size)
+        except ObjectNotFoundError:
+            raise MessageNotFoundError("the object is not there") from None
 
     async def _load_staged(self, blobs: Sequence[Blob]) -> dict[UUID, bytes]:
         """Octets of staged blobs; what was moved meanwhile is left out."""
@@ -128,7 +136,7 @@ class BlobReader:
         """Octets of a blob in the object store; None when its pack was rewritten meanwhile."""
         key = pack_key(blob.pack_id) if blob.pack_id is not None else message_key(blob.object_id or blob.id)
         try:
-            stored = await self._objects.get_range(self._bucket, key, blob.start, blob.stored_length)
+            stored = await self._objects.get_range(key, blob.start, blob.stored_length)
         except ObjectNotFoundError:
             return None
         return decompress(stored, blob)

@@ -1,6 +1,6 @@
 """One message that an edge service hands over, checked."""
 
-import datetime
+import datetime as dt
 import hashlib
 from dataclasses import dataclass
 from uuid import UUID
@@ -65,7 +65,7 @@ class IntakeItem:
     content: MessageContent
     eight_bit: bool
     smtp_utf8: bool
-    received_at: datetime.datetime
+    received_at: dt.datetime
     traceparent: str
     sender_account_id: UUID | None
 
@@ -99,7 +99,7 @@ def parse_item(item: delivery_pb2.AcceptItem, sender_account_id: UUID | None) ->
         content=parse_content(item.content),
         eight_bit=item.eight_bit,
         smtp_utf8=item.smtp_utf8,
-        received_at=item.received_at.ToDatetime(tzinfo=datetime.UTC),
+        received_at=item.received_at.ToDatetime(tzinfo=dt.UTC),
         traceparent=item.traceparent if len(item.traceparent) <= 55 and item.traceparent.isascii() else "",
         sender_account_id=sender_account_id,
     )

@@ -4,7 +4,6 @@ An upload is an intent row first, so that what is never finished can be swept. C
 message may be handed over again after an unknown outcome.
 """
 
-import datetime
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -21,7 +20,8 @@ from postroom_contracts.errors import (
     UploadNotFoundError,
 )
 from postroom_storage.database import Database
-from postroom_storage.objects import ObjectNotFoundError, ObjectStore
+from postroom_storage.errors import ObjectNotFoundError
+from postroom_storage.objects import ObjectStore, UploadedPart
 
 _BEGIN: Final = """
 INSERT INTO mailstore.upload (id, tenant_id, account_id, object_id, multipart_id, size_hint, expires_at)
@@ -42,7 +42,6 @@ class UploadLimits:
     part_size: int = 5 * 1024 * 1024
     message_size: int = 100 * 1024 * 1024
     parts_at_once: int = 16
-    url_seconds: float = 3_600.0
     lifetime_seconds: float = 86_400.0
 
 
@@ -70,10 +69,8 @@ def presigned_messages(parts: Iterable[PresignedPart]) -> list[content_pb2.Presi
 class Uploads:
     """Upload intents of mail from outside (no account) and of APPEND (the account's own)."""
 
-    def __init__(
-        self, database: Database, objects: ObjectStore, bucket: str, limits: UploadLimits | None = None
-    ) -> None:
-        self._database, self._objects, self._bucket = database, objects, bucket
+    def __init__(self, database: Database, objects: ObjectStore, limits: UploadLimits | None = None) -> None:
+        self._database, self._objects = database, objects
         self._limits = limits or UploadLimits()
 
     async def begin(
@@ -88,7 +85,7 @@ class Uploads:
         async with self._database.connection() as connection:
             row = await connection.fetchrow(_FIND, upload_id)
         if row is None:
-            multipart = None if single else await self._objects.create_multipart(self._bucket, key)
+            multipart = None if single else await self._objects.begin_multipart(key)
             async with self._database.connection() as connection:
                 await connection.fetchval(
                     _BEGIN, upload_id, tenant_id, account_id, multipart, size_hint, limits.lifetime_seconds
@@ -137,7 +134,8 @@ class Uploads:
 
     async def _close(self, upload: Uploaded, multipart_id: str | None, key: str, size: int) -> None:
         if multipart_id is not None and await self._stored_size(key) != size:
-            await self._objects.complete_multipart(self._bucket, key, multipart_id, upload.parts)
+            parts = [UploadedPart(number, etag) for number, etag in upload.parts]
+            await self._objects.complete_multipart(key, multipart_id, parts)
         stored = await self._stored_size(key)
         if stored is None:
             raise UploadIncompleteError("the object is not there")
@@ -146,12 +144,11 @@ class Uploads:
 
     async def _stored_size(self, key: str) -> int | None:
         try:
-            return (await self._objects.head(self._bucket, key)).size
+            return (await self._objects.head(key)).size
         except ObjectNotFoundError:
             return None
 
     def _url(self, key: str, multipart_id: str | None, number: int) -> str:
-        lifetime = datetime.timedelta(seconds=self._limits.url_seconds)
-        return self._objects.presign_put(
-            self._bucket, key, lifetime, multipart_id=multipart_id, part_number=number
-        )
+        if multipart_id is None:
+            return self._objects.presign_put(key)
+        return self._objects.presign_part(key, multipart_id, number)

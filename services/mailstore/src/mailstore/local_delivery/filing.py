@@ -4,7 +4,7 @@ The transaction shows the messages, gives their UIDs and ends the deliveries, so
 dies when. The lane's lease is its fence.
 """
 
-import datetime
+import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -54,7 +54,7 @@ class DueDelivery:
     attempts: int
     starts: int
     reverse_path: str
-    received_at: datetime.datetime
+    received_at: dt.datetime
     traceparent: str
     blob_id: UUID
     size: int

@@ -39,14 +39,14 @@ def compress(uids: Iterable[int]) -> list[tuple[int, int]]:
     return merge((uid, uid) for uid in uids)
 
 
-def multirange(ranges: Ranges) -> list[asyncpg.Range]:
+def multirange(ranges: Ranges) -> "list[asyncpg.Range[int]]":
     """The ranges as Postgres keeps them: the upper bound is beyond the last UID."""
     return [asyncpg.Range(first, last + 1) for first, last in ranges]
 
 
-def from_multirange(ranges: Iterable[asyncpg.Range]) -> list[tuple[int, int]]:
+def from_multirange(ranges: "Iterable[asyncpg.Range[int]]") -> list[tuple[int, int]]:
     """The reverse of `multirange`."""
-    return [(each.lower, each.upper - 1) for each in ranges]
+    return [(each.lower or 0, (each.upper or 0) - 1) for each in ranges]
 
 
 def range_messages(ranges: Ranges) -> list[mailbox_pb2.UidRange]:

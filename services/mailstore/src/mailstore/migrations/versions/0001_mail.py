@@ -11,8 +11,10 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Create every table; the statements are plain SQL because most of them are beyond what Alembic renders."""
-    op.execute(Path(__file__).with_suffix(".sql").read_text(encoding="utf-8"))
+    """Create every table, by plain SQL because most of it is beyond what Alembic renders."""
+    statements = Path(__file__).with_suffix(".sql").read_text(encoding="utf-8")
+    # Many statements at once are beyond prepared statements, which is all that SQLAlchemy sends.
+    op.get_bind().connection.dbapi_connection.run_async(lambda connection: connection.execute(statements))
 
 
 def downgrade() -> None:
