@@ -32,6 +32,7 @@ from postroom_embedded.errors import (
     DiskFullError,
 )
 from postroom_embedded.files import make_private_directory, write_private
+from postroom_embedded.reclaim import Claim, reclaim
 from postroom_embedded.users import User, check_readable, choose_user, code_paths, is_root
 
 SCHEMAS = ("directory", "mailstore", "filestore")
@@ -91,6 +92,9 @@ class Instance:
     def __init__(self, directory: Path, user: User | None, lock: int) -> None:
         self.directory, self.user, self._lock = directory, user, lock
         self.secrets = self._load_secrets()
+        # We hold the lock, so what carries our marker belongs to a supervisor that is gone.
+        self.claim = Claim(self.secrets.marker, str(directory / "postgres"))
+        self.reclaimed = reclaim(self.claim)
         for name in ("log", "tmp", "tls"):
             make_private_directory(directory / name, user)
         self.runtime = self._make_runtime()
@@ -173,6 +177,8 @@ class Instance:
         if not stat.S_ISDIR(status.st_mode) or status.st_uid != owner:
             raise DirectoryNotWritableError(path, "another user has made it")
         path.chmod(0o700)
+        for entry in path.iterdir():  # sockets and lock files of a supervisor that was killed
+            entry.unlink()
         return path
 
     def _write_passwd(self) -> str | None:

@@ -96,6 +96,7 @@ class Postgres:
     async def prepare(self) -> None:
         """Make the cluster at the first start; refuse one of another major version."""
         await asyncio.to_thread(self._check_version)
+        await asyncio.to_thread(self._forget_the_dead)
         if not self._data.exists():
             await self._create()
 
@@ -106,6 +107,7 @@ class Postgres:
         return Command(
             name=self.name,
             arguments=(_program("postgres"), "-D", str(self._data), *options),
+            stop_seconds=6.0,
             stop_signal=signal.SIGINT,  # fast: ends sessions, writes a checkpoint
             death_signal=signal.SIGQUIT,  # immediate: its children end with it, the next start recovers
             directory=str(self._data),
@@ -115,6 +117,17 @@ class Postgres:
         """Return when it answers and has our roles, database and schemas."""
         await _until_listening(process, self._data / "postmaster.pid")
         await self._create_roles()
+
+    def _forget_the_dead(self) -> None:
+        """Remove the note of a server that is gone, as after a power cut.
+
+        Its number may belong to any process of this user by now, and then Postgres would refuse to start. We
+        hold the directory's lock and have ended every Postgres that worked in it.
+        """
+        note = self._data / "postmaster.pid"
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            if Path(f"/proc/{int(note.read_text().split()[0])}").exists():
+                note.unlink()
 
     def _check_version(self) -> None:
         answer = subprocess.run(

@@ -38,6 +38,10 @@ class Process:
     def __init__(self, command: Command, child: asyncio.subprocess.Process, log: Path, begin: int) -> None:
         self.command, self.log = command, log
         self._child, self._begin = child, begin
+        # asyncio's own `send_signal` may reap the child behind the back of the thread that waits for it.
+        self._handle: int | None = None
+        with contextlib.suppress(ProcessLookupError):  # ended already
+            self._handle = os.pidfd_open(child.pid)
 
     @classmethod
     async def start(cls, instance: Instance, command: Command, text: bytes | None = None) -> "Process":
@@ -74,14 +78,16 @@ class Process:
         """Wait for its end, then end what it left in its process group."""
         status = await self._child.wait()
         self._kill_group()
+        if self._handle is not None:
+            os.close(self._handle)
+            self._handle = None
         return status
 
     async def stop(self, seconds: float | None = None) -> None:
         """Ask it to end, and kill it when it has not within the seconds."""
         if self.exit_status is None:
-            with contextlib.suppress(ProcessLookupError):
-                self._child.send_signal(self.command.stop_signal)
-                self._child.send_signal(signal.SIGCONT)
+            self._signal(self.command.stop_signal)
+            self._signal(signal.SIGCONT)
             try:
                 async with asyncio.timeout(self.command.stop_seconds if seconds is None else seconds):
                     await self._child.wait()
@@ -100,9 +106,12 @@ class Process:
     def _kill_group(self) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
-        if self.exit_status is None:
-            with contextlib.suppress(ProcessLookupError):
-                self._child.kill()
+        self._signal(signal.SIGKILL)
+
+    def _signal(self, number: int) -> None:
+        if self._handle is not None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                signal.pidfd_send_signal(self._handle, number)
 
 
 async def run(instance: Instance, command: Command, seconds: float) -> None:

