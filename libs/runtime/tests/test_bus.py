@@ -34,8 +34,8 @@ class NatsServer:
     async def start(self) -> None:
         await asyncio.to_thread(self._launch)
         async with asyncio.timeout(10):
-            while not self._answers():
-                await asyncio.sleep(0.02)  # another process
+            while not self._answers():  # noqa: ASYNC110  # another process
+                await asyncio.sleep(0.02)
 
     def _launch(self) -> None:
         program = Path(sysconfig.get_path("scripts")) / "nats-server"
