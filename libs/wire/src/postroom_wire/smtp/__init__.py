@@ -55,6 +55,7 @@ what is due. After a `RemoteProtocolError`, a time-out or a lost connection ever
 `results` does not tell.
 """
 
+from postroom_wire.smtp import standard_replies
 from postroom_wire.smtp.addresses import (
     AddressError,
     ForwardPath,
@@ -161,4 +162,5 @@ __all__ = [
     "format_path",
     "received_line",
     "return_path_line",
+    "standard_replies",
 ]

@@ -110,10 +110,10 @@ def parse_forward_path(text: str) -> tuple[ForwardPath, str]:
 
 def check_domain(domain: str) -> None:
     """Raise `AddressError` unless it is a domain name or an address literal (RFC 5321 s4.1.3)."""
-    if _size(domain) > DOMAIN_MAX:
-        raise AddressError("the domain is longer than 255 octets")
     if not _DOMAIN_RE.fullmatch(domain) and not _is_address_literal(domain):
         raise AddressError("neither a domain nor an address literal")
+    if _size(domain) > DOMAIN_MAX:
+        raise AddressError("the domain is longer than 255 octets")
 
 
 def _mailbox_path(text: str) -> tuple[Mailbox, str]:

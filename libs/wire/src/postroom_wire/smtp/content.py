@@ -24,8 +24,8 @@ class ContentDefect(Enum):
 class ContentReader:
     """Takes the content that follows DATA and gives it back without its transparency dots.
 
-    Only CRLF.CRLF ends it. The first defect is kept in `defect`; from then on nothing is given back, and the
-    true end is still searched for.
+    Only CRLF.CRLF ends it. From the first defect on nothing is given back, and the true end is still searched
+    for. `defect` is the worst that was seen: bare line ends before size before lines, wherever they came.
     """
 
     __slots__ = (
@@ -65,7 +65,7 @@ class ContentReader:
         else:
             keep = _unfinished(octets)
             piece, self._carried = octets[:keep], octets[keep:]
-        if not piece or self.defect is not None:
+        if not piece or self.defect is ContentDefect.BARE_CR_OR_LF:
             return b""
         return self._checked(piece, dotted=0 <= dot < len(piece) - 2)
 
@@ -82,7 +82,7 @@ class ContentReader:
         self.size += len(content)
         if self.size > self._size_limit:
             self.defect = ContentDefect.TOO_BIG
-        elif not self._lines_fit(content):
+        elif self.defect is None and not self._lines_fit(content):
             self.defect = ContentDefect.LINE_TOO_LONG
         return content if self.defect is None else b""
 

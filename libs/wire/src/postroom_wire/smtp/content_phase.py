@@ -35,7 +35,7 @@ class ContentPhase:
     def __init__(self, limits: Limits) -> None:
         self._reader = ContentReader(limits.message, limits.text_line)
         self._patience = limits.message + limits.discarded_message
-        self._refusal: Reply | None = None
+        self._told = False
 
     def next_step(self, buffer: LineBuffer) -> ContentStep:
         """Chunks or a refusal as they arise, then `ContentEnd` or `RefusalDue` once."""
@@ -44,16 +44,17 @@ class ContentPhase:
             piece = reader.feed(buffer.take_all())
             if reader.rest is not None:
                 buffer.receive(reader.rest)
-            if reader.defect is not None and self._refusal is None:
-                self._refusal = _REFUSALS[reader.defect]
-                return ContentRefused(self._refusal)
+            if reader.defect is not None and not self._told:
+                self._told = True
+                return ContentRefused()
             if piece:
                 return ContentChunk(piece)
         ended = reader.rest is not None
-        if self._refusal is None:
+        if reader.defect is None:
             return ContentEnd(reader.size) if ended else _NEED_DATA
         if not ended and reader.read <= self._patience:
             return _NEED_DATA
         # DEVIATION: RFC 5321 s3.8: the server hangs up without a QUIT, because a peer that lets bare line
         # ends through may be smuggling, and then what follows was written by somebody else.
-        return RefusalDue(self._refusal, close=not ended or self._refusal is standard_replies.BARE_CR_OR_LF)
+        close = not ended or reader.defect is ContentDefect.BARE_CR_OR_LF
+        return RefusalDue(_REFUSALS[reader.defect], close)

@@ -40,9 +40,7 @@ class ContentEnd:
 
 @dataclass(frozen=True, slots=True)
 class ContentRefused:
-    """The content will be refused with `reply` at its end: forget what you have of it. No answer."""
-
-    reply: Reply
+    """The content will be refused at its end (`Answered` says how): forget what you have of it. No answer."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,102 @@
+"""The lines on top of a message."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
+from email.utils import parsedate_to_datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from postroom_wire.smtp import (
+    LocalProtocolError,
+    Mailbox,
+    Trace,
+    count_received,
+    format_date_time,
+    received_line,
+    return_path_line,
+)
+
+TRACE = Trace(
+    helo="client.example",
+    peer_address="192.0.2.1",
+    by="mx.example.com",
+    protocol="ESMTPS",
+    id="0190-7f",
+    when=datetime(2026, 2, 3, 4, 5, 6, 789, tzinfo=UTC),
+)
+
+
+def test_a_received_line_says_from_by_with_and_id() -> None:
+    assert received_line(TRACE) == (
+        b"Received: from client.example ([192.0.2.1])\r\n"
+        b"\tby mx.example.com with ESMTPS id 0190-7f;\r\n"
+        b"\tTue, 3 Feb 2026 04:05:06 +0000\r\n"
+    )
+
+
+def test_a_received_line_has_the_peers_name_and_the_one_recipient() -> None:
+    trace = replace(
+        TRACE, peer_address="2001:DB8::1", peer_name="host.example", recipient=Mailbox("ann", "example.com")
+    )
+    assert received_line(trace) == (
+        b"Received: from client.example (host.example [IPv6:2001:db8::1])\r\n"
+        b"\tby mx.example.com with ESMTPS id 0190-7f\r\n"
+        b"\tfor <ann@example.com>;\r\n"
+        b"\tTue, 3 Feb 2026 04:05:06 +0000\r\n"
+    )
+
+
+@pytest.mark.parametrize("name", ["a b", "x\r\nEvil: 1", "(", "", "hôte.example"])
+def test_a_peer_name_that_is_no_domain_is_left_out(name: str) -> None:
+    assert received_line(replace(TRACE, peer_name=name)) == received_line(TRACE)
+
+
+def test_a_scope_of_an_address_is_left_out() -> None:
+    assert b"([IPv6:fe80::1])" in received_line(replace(TRACE, peer_address="fe80::1%eth0"))
+
+
+def test_a_utf8_recipient_is_named_in_smtputf8_messages_only() -> None:
+    trace = replace(TRACE, recipient=Mailbox("änne", "example.com"))
+    assert b"for" not in received_line(trace)
+    assert "for <änne@example.com>".encode() in received_line(replace(trace, protocol="UTF8SMTPS"))
+
+
+@pytest.mark.parametrize("queue_id", ["", "a b", "a\r\nb", "<x>", "a;b"])
+def test_an_id_is_an_atom(queue_id: str) -> None:
+    with pytest.raises(LocalProtocolError):
+        received_line(replace(TRACE, id=queue_id))
+
+
+def test_an_instant_has_a_zone() -> None:
+    with pytest.raises(LocalProtocolError):
+        received_line(replace(TRACE, when=TRACE.when.replace(tzinfo=None)))
+
+
+@given(
+    when=st.datetimes(
+        min_value=datetime(1970, 1, 2),  # noqa: DTZ001  Hypothesis wants naive bounds
+        timezones=st.integers(-14 * 60, 14 * 60).map(lambda minutes: timezone(timedelta(minutes=minutes))),
+    )
+)
+def test_a_date_is_read_as_the_instant_it_was(when: datetime) -> None:
+    assert parsedate_to_datetime(format_date_time(when)) == when.replace(microsecond=0)
+
+
+def test_a_return_path_line_holds_the_reverse_path() -> None:
+    assert return_path_line(None) == b"Return-Path: <>\r\n"
+    assert return_path_line(Mailbox("a b", "example.com")) == b'Return-Path: <"a b"@example.com>\r\n'
+
+
+@pytest.mark.parametrize(
+    ("content", "count"),
+    [
+        (b"", 0),
+        (b"Received: a\r\n\tb\r\nX: received: no\r\nRECEIVED : c\r\n\r\nReceived: body\r\n", 2),
+        (b"\r\nReceived: body\r\n", 0),
+        (b"X-Received: a\r\nReceived: b", 1),
+    ],
+)
+def test_the_servers_that_were_passed_are_counted_in_the_header(content: bytes, count: int) -> None:
+    assert count_received(content) == count
