@@ -1,24 +1,11 @@
 """A mail store on real Postgres: a database of its own for each test, copied from one that is migrated."""
 
-import asyncio
-import secrets
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Iterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
-from uuid import UUID
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from mailstore.blobs.reader import BlobReader
-from mailstore.blobs.segments import OpenSegment
-from mailstore.intake.committer import Committer
-from mailstore.lanes import lane_of_bell
-from mailstore.local_delivery.worker import LocalDeliveryWorker
 from mailstore.serve import MIGRATIONS
-from postroom_contracts.ids import DEFAULT_TENANT, new_id
 from postroom_embedded.postgres import PostgresAddress
-from postroom_runtime.lifecycle import Lifecycle
 from postroom_storage.database import Database
 from postroom_storage.objects import ObjectStore, StoreAddress
 from postroom_testing.stack import drop_database, new_database, run_in_thread
@@ -47,7 +34,9 @@ def mail_database(postgres_server: PostgresAddress, migrated: PostgresAddress) -
 @pytest.fixture
 async def database(mail_database: PostgresAddress) -> AsyncIterator[Database]:
     """The store's way to its database."""
-    async with Database(mail_database.url("mailstore"), schema="mailstore", require_durable=False) as database:
+    async with Database(
+        mail_database.url("mailstore"), schema="mailstore", require_durable=False
+    ) as database:
         yield database
 
 

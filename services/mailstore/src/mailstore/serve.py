@@ -66,9 +66,7 @@ async def serve(settings: Settings, lifecycle: Lifecycle) -> None:
         segment = OpenSegment(segment_limits)
         limits = CommitLimits(lifetime_seconds=settings.queue_lifetime_seconds)
         committer = Committer(database, segment, bus.ring, limits)
-        uploads = Uploads(
-            database, objects, settings.bucket, UploadLimits(message_size=settings.message_octets)
-        )
+        uploads = Uploads(database, objects, UploadLimits(message_size=settings.message_octets))
         reader = BlobReader(database, objects)
         worker = LocalDeliveryWorker(
             database, reader, bus.publish_changed, name=settings.worker_name, lifecycle=lifecycle

@@ -1,0 +1,1 @@
+"""The queue of mail that leaves the house: claims, reports, retries, bounces."""
