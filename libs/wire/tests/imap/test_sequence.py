@@ -103,7 +103,9 @@ def test_a_number_beyond_the_mailbox_does_not_fit(text: bytes, exists: int, fits
 def test_slices_are_what_a_filter_would_take(uids: set[int], wanted: SequenceSet) -> None:
     ascending = sorted(uids)
     ranges = wanted.resolve(max(uids, default=0))
-    taken = [uid for part in ranges.slices(ascending) for uid in ascending[part]]
+    parts = list(ranges.slices(ascending))
+    assert all(part.start < part.stop for part in parts)
+    taken = [uid for part in parts for uid in ascending[part]]
     assert taken == [uid for uid in ascending if uid in ranges]
 
 

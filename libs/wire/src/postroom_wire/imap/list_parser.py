@@ -47,7 +47,8 @@ def list_select_opts(cursor: Cursor) -> frozenset[ListSelection]:
 
 def list_return_opts(cursor: Cursor) -> frozenset[ListReturn]:
     """ "RETURN" SP "(" [return-option *(SP return-option)] ")"."""
-    cursor.word_of({b"RETURN": True})
+    if not cursor.accept_word(b"RETURN"):
+        raise cursor.wrong("RETURN")
     cursor.sp()
     cursor.expect(b"(")
     options: list[ListReturn] = []

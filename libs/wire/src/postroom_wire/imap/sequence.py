@@ -34,11 +34,6 @@ class NumberRanges:
         for first, last in self.ranges:
             yield from range(first, last + 1)
 
-    @property
-    def last(self) -> int:
-        """The largest number, 0 when there is none."""
-        return self.ranges[-1][1] if self.ranges else 0
-
     def below(self, maximum: int) -> "NumberRanges":
         """What of it is at most `maximum`."""
         kept = tuple((first, min(last, maximum)) for first, last in self.ranges if first <= maximum)

@@ -61,9 +61,7 @@ class ServerSession:
         """The next event, or NEED_DATA. Raises `LocalProtocolError` while a command waits for its answer."""
         if self._pending is not None and not (self._awaits_line or self._streams):
             raise LocalProtocolError("the pending command has no answer yet")
-        while (event := self._session_event(self._fragmenter.next_event())) is None:
-            pass
-        return event
+        return self._session_event(self._fragmenter.next_event())
 
     def answer(self, condition: Condition, text: bytes, code: bytes | None = None) -> bytes:
         """The tagged response that ends the pending command; moves the state along."""
@@ -111,7 +109,7 @@ class ServerSession:
         self._awaits_line = True
         return IDLING
 
-    def _session_event(self, event: FragmentEvent | NeedData) -> SessionEvent | NeedData | None:
+    def _session_event(self, event: FragmentEvent | NeedData) -> SessionEvent | NeedData:
         match event:
             case CommandComplete(octets):
                 return self._command(octets)
