@@ -17,9 +17,11 @@ from mailstore.lanes import LOCAL_BELLS, lane_of_bell
 from mailstore.local_delivery.worker import LocalDeliveryWorker
 from mailstore.mailbox_service import MailboxService
 from mailstore.policy import POLICY
+from mailstore.queue.schedule import RetrySchedule
+from mailstore.queue_service import QueueService
 from mailstore.settings import Settings
 from postroom.directory.v1 import directory_pb2, directory_pb2_grpc
-from postroom.mailstore.v1 import delivery_pb2_grpc, mailbox_pb2_grpc
+from postroom.mailstore.v1 import delivery_pb2_grpc, mailbox_pb2_grpc, queue_pb2_grpc
 from postroom_contracts.capability import CapabilityVerifier, PublicKey
 from postroom_runtime import metrics
 from postroom_runtime.bus import Bus
@@ -73,10 +75,13 @@ async def serve(settings: Settings, lifecycle: Lifecycle) -> None:
         )
         delivery = DeliveryService(database, committer, uploads, verifier, lifecycle.stopping)
         mailbox = MailboxService(database, reader, segment, uploads, verifier, bus.publish_changed)
+        schedule = RetrySchedule(settings.retry_seconds, most_seconds=settings.retry_max_seconds)
+        queue = QueueService(database, reader, verifier, bus.ring, schedule)
 
         def add(server: grpc.aio.Server) -> None:
             delivery_pb2_grpc.add_DeliveryServiceServicer_to_server(delivery, server)
             mailbox_pb2_grpc.add_MailboxServiceServicer_to_server(mailbox, server)
+            queue_pb2_grpc.add_QueueServiceServicer_to_server(queue, server)
 
         server = await serve_grpc(
             settings.grpc_listen, add, policy=POLICY, tls=settings.grpc_tls, lifecycle=lifecycle

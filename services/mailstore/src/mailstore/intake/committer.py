@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from uuid import UUID
 
 import asyncpg
-import structlog
 
 from mailstore.blobs.segments import OpenSegment
 from mailstore.intake.item import IntakeItem
@@ -24,10 +23,9 @@ from postroom_contracts.errors import (
     StagingFullError,
     UnavailableError,
 )
+from postroom_runtime.logs import log
 from postroom_runtime.steps import reached
 from postroom_storage.database import Connection, Database
-
-log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +120,7 @@ class Committer:
         except (
             Exception
         ) as error:  # the batch is a message boundary: its senders get an answer, the log gets the error
-            log.exception("commit failed", items=len(batch))
+            log.exception("commit_failed", items=len(batch))
             self._answer_all(batch, UnavailableError(type(error).__name__))
         else:
             for waiting in batch:
@@ -156,7 +154,7 @@ class Committer:
     async def _bisect(self, batch: Sequence[_Waiting], error: Exception) -> None:
         if len(batch) == 1:
             item: IntakeItem = batch[0].staged.item
-            log.warning("message refused by the database", queue_id=str(item.id), error=type(error).__name__)
+            log.warning("message_refused", queue_id=str(item.id), error=type(error).__name__)
             self._answer(batch[0], InvalidRequestError("the database refuses a value"))
             return
         middle = len(batch) // 2

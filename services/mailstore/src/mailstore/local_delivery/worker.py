@@ -12,7 +12,6 @@ from typing import Final
 from uuid import UUID
 
 import asyncpg
-import structlog
 
 from mailstore.blobs.reader import BlobReader
 from mailstore.local_delivery.filing import DueDelivery, due_deliveries, file_deliveries
@@ -20,9 +19,8 @@ from mailstore.local_delivery.lease import LaneLostError, Lease, give_back, lane
 from mailstore.scanning import MessageFacts, message_facts
 from postroom_contracts.errors import PostroomError
 from postroom_runtime.lifecycle import Lifecycle
+from postroom_runtime.logs import log
 from postroom_storage.database import Database
-
-log = structlog.get_logger()
 
 _PUT_OFF: Final = """
 UPDATE mailstore.delivery
@@ -89,11 +87,11 @@ class LocalDeliveryWorker:
                 with self._lifecycle.activity(f"local lane {lane}"):
                     await self._empty(lane)
             except LaneLostError:
-                log.warning("lane lost", lane=lane)
+                log.warning("lane_lost", lane=lane)
             except PostroomError as error:
-                log.warning("lane not emptied", lane=lane, error=error.name)
+                log.warning("lane_put_off", lane=lane, error=error.name)
             except Exception:  # one lane's trouble must not end the others; the timer comes again
-                log.exception("lane failed", lane=lane)
+                log.exception("lane_failed", lane=lane)
 
     async def _run_timer(self) -> None:
         while True:
@@ -101,7 +99,7 @@ class LocalDeliveryWorker:
                 for lane in await lanes_with_work(self._database):
                     self.ring(lane)
             except PostroomError as error:
-                log.warning("lanes not looked at", error=error.name)
+                log.warning("lanes_not_looked_at", error=error.name)
             await asyncio.sleep(self._limits.timer_seconds * random.uniform(0.7, 1.3))
 
     async def _empty(self, lane: int) -> None:
@@ -160,7 +158,7 @@ class LocalDeliveryWorker:
             return
         delivery = batch[0]
         log.error(
-            "delivery put off",
+            "delivery_put_off",
             queue_id=str(delivery.accepted_id),
             delivery_id=str(delivery.id),
             exc_info=error,
@@ -173,5 +171,5 @@ class LocalDeliveryWorker:
         async with self._database.connection() as connection:
             started = await connection.fetchval(_START, delivery.id, self._limits.starts)
         if not started:
-            log.error("delivery parked", queue_id=str(delivery.accepted_id), delivery_id=str(delivery.id))
+            log.error("delivery_parked", queue_id=str(delivery.accepted_id), delivery_id=str(delivery.id))
         return bool(started)

@@ -1,0 +1,113 @@
+"""The queue as an administrator sees it: list, show, retry, cancel."""
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+from asyncpg import Record
+
+from mailstore.queue.reports import Ending, Report, Verdict, end_deliveries
+from postroom_contracts.errors import MessageNotFoundError
+from postroom_storage.database import Connection, Database
+
+_FIELDS: Final = """
+SELECT a.id, a.tenant_id, a.reverse_path, b.size, a.received_at, a.expires_at
+FROM mailstore.accepted AS a JOIN mailstore.blob AS b ON b.id = a.blob_id
+"""
+_LIST: Final = (
+    _FIELDS
+    + """
+WHERE a.id > $1 AND EXISTS (SELECT FROM mailstore.delivery AS d WHERE d.accepted_id = a.id)
+ORDER BY a.id LIMIT $2
+"""
+)
+_ONE: Final = (
+    _FIELDS + "WHERE a.id = $1 AND EXISTS (SELECT FROM mailstore.delivery AS d WHERE d.accepted_id = a.id)"
+)
+_DELIVERIES: Final = """
+SELECT d.id, d.accepted_id, d.recipient, coalesce(d.site, 'local') AS site, d.due_at, d.attempts, d.last_diagnostic,
+       d.parked, coalesce(c.worker, '') AS claimed_by
+FROM mailstore.delivery AS d
+LEFT JOIN mailstore.claim AS c ON c.id = d.claim_id AND c.expires_at > now()
+WHERE d.accepted_id = ANY($1::uuid[]) ORDER BY d.id
+"""
+_RETRY: Final = """
+UPDATE mailstore.delivery SET due_at = now(), parked = false, starts = attempts WHERE accepted_id = $1
+RETURNING local_lane
+"""
+_CANCELLABLE: Final = "SELECT id FROM mailstore.delivery WHERE accepted_id = $1 FOR UPDATE"
+
+
+@dataclass(frozen=True, slots=True)
+class ListedDelivery:
+    """One recipient that is waited for; `claimed_by` names the relay that holds it."""
+
+    id: UUID
+    accepted_id: UUID
+    recipient: str
+    site: str
+    due_at: dt.datetime
+    attempts: int
+    last_diagnostic: str
+    parked: bool
+    claimed_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class ListedMessage:
+    """A message with unfinished deliveries."""
+
+    id: UUID
+    tenant_id: UUID
+    reverse_path: str
+    size: int
+    received_at: dt.datetime
+    expires_at: dt.datetime
+    deliveries: Sequence[ListedDelivery]
+
+
+async def list_queue(database: Database, after: UUID, most: int) -> list[ListedMessage]:
+    """Messages by id, those after `after`."""
+    async with database.connection() as connection:
+        return await _with_deliveries(connection, await connection.fetch(_LIST, after, most))
+
+
+async def get_queued(database: Database, message_id: UUID) -> ListedMessage:
+    """One message. Raises MessageNotFoundError when none of its deliveries is unfinished."""
+    async with database.connection() as connection:
+        found = await _with_deliveries(connection, await connection.fetch(_ONE, message_id))
+    if not found:
+        raise MessageNotFoundError("not in the queue")
+    return found[0]
+
+
+async def retry_queued(database: Database, message_id: UUID) -> list[int | None]:
+    """Make a message's deliveries due now; gives the local lane of each, None for a remote one."""
+    async with database.connection() as connection:
+        rows = await connection.fetch(_RETRY, message_id)
+    if not rows:
+        raise MessageNotFoundError("not in the queue")
+    return [row["local_lane"] for row in rows]
+
+
+async def cancel_queued(database: Database, message_id: UUID) -> int:
+    """End a message's deliveries without a DSN; returns how many. What a relay sends at this moment is sent."""
+
+    async def transact(connection: Connection) -> int:
+        rows = await connection.fetch(_CANCELLABLE, message_id)
+        cancelled = [Report(row["id"], Verdict.FAILED, "5.0.0", "cancelled", "") for row in rows]
+        await end_deliveries(connection, [(report, Ending.CANCELLED) for report in cancelled])
+        return len(rows)
+
+    if not (cancelled := await database.run(transact)):
+        raise MessageNotFoundError("not in the queue")
+    return cancelled
+
+
+async def _with_deliveries(connection: Connection, rows: Sequence[Record]) -> list[ListedMessage]:
+    deliveries: dict[UUID, list[ListedDelivery]] = {row["id"]: [] for row in rows}
+    for row in await connection.fetch(_DELIVERIES, list(deliveries)):
+        deliveries[row["accepted_id"]].append(ListedDelivery(**row))
+    return [ListedMessage(**row, deliveries=deliveries[row["id"]]) for row in rows]
