@@ -99,7 +99,7 @@ class Instance:
             make_private_directory(directory / name, user)
         self.runtime = self._make_runtime()
         self.visible = (*code_paths(), str(directory), str(self.runtime)) if user is not None else ()
-        self.passwd = self._write_passwd()
+        self.passwd = launch.write_passwd(directory, user.uid, user.gid) if user is not None else None
 
     @classmethod
     def open(cls, data: Path) -> "Instance":
@@ -107,7 +107,7 @@ class Instance:
 
         Raises an EmbeddedError: in use, not usable, disk full, secrets unreadable. Blocks on the disk.
         """
-        directory, user = _prepare(Path(os.path.abspath(data)))  # noqa: PTH100 - links are resolved below
+        directory, user = prepare_directory(data)
         lock = _take_lock(directory, user)
         try:
             free = shutil.disk_usage(directory).free
@@ -181,15 +181,6 @@ class Instance:
             entry.unlink()
         return path
 
-    def _write_passwd(self) -> str | None:
-        """An account database with a line for a user that has none: initdb wants one."""
-        if self.user is None or launch.has_account(self.user.uid):
-            return None
-        file = self.directory / "passwd"
-        line = f"postroom:x:{self.user.uid}:{self.user.gid}:Postroom:{self.directory}:/usr/sbin/nologin\n"
-        self.write(file, Path("/etc/passwd").read_text().rstrip("\n") + "\n" + line)
-        return str(file)
-
 
 @contextlib.contextmanager
 def open_instance(data: Path) -> Generator[Instance]:
@@ -207,8 +198,9 @@ def _secret(value: object) -> str:
     return value
 
 
-def _prepare(data: Path) -> tuple[Path, User | None]:
+def prepare_directory(data: Path) -> tuple[Path, User | None]:
     """The directory itself, there and private, and the user to run as (None: we are that user)."""
+    data = Path(os.path.abspath(data))  # noqa: PTH100 - links are resolved below
     try:
         data.parent.mkdir(parents=True, exist_ok=True)
         directory = data.resolve()

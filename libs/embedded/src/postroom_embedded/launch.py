@@ -96,6 +96,20 @@ def has_account(uid: int) -> bool:
     return True
 
 
+def write_passwd(directory: Path, uid: int, gid: int) -> str | None:
+    """The account database with a line for a user that has none (initdb wants one); None: it has one."""
+    if has_account(uid):
+        return None
+    file = directory / "passwd"
+    line = f"postroom:x:{uid}:{gid}:Postroom:{directory}:/usr/sbin/nologin\n"
+    file.unlink(missing_ok=True)
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
+    with os.fdopen(descriptor, "w") as output:
+        os.fchown(descriptor, uid, gid)
+        output.write(Path("/etc/passwd").read_text().rstrip("\n") + "\n" + line)
+    return str(file)
+
+
 def _may_search(directory: Path, uid: int, gid: int) -> bool:
     status = directory.stat()
     if status.st_uid == uid:

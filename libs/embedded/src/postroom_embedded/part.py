@@ -113,7 +113,10 @@ class Guarded:
 
     async def _run_once(self) -> StartError:
         """From one start to its end; what is returned says why it ended."""
-        self._process = process = await Process.start(self._instance, self.part.command())
+        try:
+            self._process = process = await Process.start(self._instance, self.part.command())
+        except OSError as error:  # no room for its log, too many processes
+            return StartError(self.part.name, f"cannot be started ({error})", None, [])
         if self._stopping.is_set():  # it came while the process was being made
             await process.stop()
             return process.failed("was stopped")

@@ -116,7 +116,10 @@ class Postgres:
     async def wait_ready(self, process: Process) -> None:
         """Return when it answers and has our roles, database and schemas."""
         await _until_listening(process, self._data / "postmaster.pid")
-        await self._create_roles()
+        try:
+            await self._create_roles()
+        except (OSError, TimeoutError, asyncpg.PostgresError) as error:
+            raise process.failed(f"does not let us in ({error})") from error
 
     def _forget_the_dead(self) -> None:
         """Remove the note of a server that is gone, as after a power cut.

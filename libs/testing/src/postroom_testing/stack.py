@@ -23,6 +23,7 @@ if TYPE_CHECKING:  # the plugin is loaded by every run of pytest, and most of th
     from postroom_embedded.instance import Instance
     from postroom_embedded.nats import NatsAddress
     from postroom_embedded.postgres import PostgresAddress
+    from postroom_embedded.seaweedfs import S3Address
 
 T = TypeVar("T")
 _START_SECONDS = 90.0
@@ -58,6 +59,15 @@ def nats_server(embedded_instance: "Instance") -> "Iterator[NatsAddress]":
     from postroom_embedded.nats import running_nats
 
     with in_thread(lambda: running_nats(embedded_instance)) as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def object_store(embedded_instance: "Instance") -> "Iterator[S3Address]":
+    """The object store with its two buckets; tests keep apart by random keys."""
+    from postroom_embedded.seaweedfs import running_object_store
+
+    with in_thread(lambda: running_object_store(embedded_instance)) as address:
         yield address
 
 

@@ -1,0 +1,174 @@
+"""All of Postroom on one machine: the stack, the schemas, the services. `postroom up` calls this."""
+
+import asyncio
+import contextlib
+import os
+import secrets
+import signal
+import socket
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from postroom_embedded import launch
+from postroom_embedded.certificates import ensure_certificates
+from postroom_embedded.errors import DirectoryNotWritableError, EmbeddedError
+from postroom_embedded.instance import Instance, prepare_directory
+from postroom_embedded.part import Patience, Reporter
+from postroom_embedded.services import (
+    CORE_TIER,
+    SERVICES,
+    Options,
+    ServicePart,
+    ServiceRow,
+    Wiring,
+    check_ports,
+    migrate,
+    process_names,
+)
+from postroom_embedded.stack import External, Stack, check_external
+from postroom_embedded.supervisor import Entry, Supervisor, supervised
+from postroom_embedded.users import check_readable, code_paths
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything that a start is told."""
+
+    data: Path
+    options: Options = field(default_factory=Options)
+    external: External = field(default_factory=External)
+    rows: Sequence[ServiceRow] = tuple(SERVICES.values())
+    names: tuple[str, ...] = ("postroom.test", "mail.postroom.test")  # in the certificate
+    patience: Patience = field(default_factory=Patience)
+
+
+@dataclass(frozen=True, slots=True)
+class Postroom:
+    """A running Postroom."""
+
+    plan: Plan
+    wiring: Wiring
+    supervisor: Supervisor
+
+
+def drop_privileges(data: Path) -> Path:
+    """As root: become the user that owns the data, for good. Returns the directory's real path.
+
+    Call it first thing, before any thread and event loop. The process then sees the closed directories above
+    its code and data as `launch` says. For anyone else it only makes the directory ready.
+    """
+    directory, user = prepare_directory(data)
+    if user is None:
+        return directory
+    check_readable(user, code_paths())
+    passwd = launch.write_passwd(directory, user.uid, user.gid)
+    os.chdir("/")
+    try:
+        launch.become_user(user.uid, user.gid, (*code_paths(), str(directory)), passwd)
+    except OSError as error:
+        raise DirectoryNotWritableError(directory, f"cannot become user {user.uid}: {error}") from error
+    os.environ["HOME"] = str(directory)
+    return directory
+
+
+@contextlib.asynccontextmanager
+async def running_postroom(plan: Plan, report: Reporter | None = None) -> AsyncGenerator[Postroom]:
+    """Everything started and ready; when the block ends, all has ended.
+
+    Raises an EmbeddedError, with nothing left running, when it cannot be had.
+    """
+    instance = await asyncio.to_thread(Instance.open, plan.data)
+    try:
+        await asyncio.to_thread(check_ports, plan.options, plan.rows)
+        await check_external(plan.external)
+        stack = Stack(instance, plan.external)
+        wiring = await asyncio.to_thread(_wire, plan, instance, stack)
+        async with supervised(instance, report, plan.patience) as supervisor:
+            await _start(plan, wiring, stack, supervisor)
+            yield Postroom(plan, wiring, supervisor)
+    finally:
+        await asyncio.to_thread(instance.close)
+
+
+async def run_until_signalled(
+    plan: Plan,
+    announce: Callable[[Postroom], Awaitable[None]],
+    report: Reporter | None = None,
+) -> None:
+    """Run until SIGINT, SIGTERM or SIGHUP, also while it starts; `announce` is awaited once all is ready.
+
+    Returns when everything has ended, within 20 s. Raises an EmbeddedError when it could not be started.
+    """
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in _SIGNALS:
+        loop.add_signal_handler(number, stop.set)
+
+    async def work() -> None:
+        async with running_postroom(plan, report) as postroom:
+            await announce(postroom)
+            await postroom.supervisor.wait_failure()
+
+    working, stopped = asyncio.create_task(work()), asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait([working, stopped], return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            return await working
+        working.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await working
+    finally:
+        stopped.cancel()
+        for number in _SIGNALS:
+            loop.remove_signal_handler(number)
+
+
+async def _start(plan: Plan, wiring: Wiring, stack: Stack, supervisor: Supervisor) -> None:
+    """The edge starts beside the stack, the core as soon as it has its tables."""
+    entries = stack.entries()
+    for row in plan.rows:
+        if row.tier != CORE_TIER:
+            entries += _entries(wiring, row)
+    supervisor.add(entries)
+    embedded = stack.postgres is not None
+    if stack.postgres is not None:
+        await supervisor.wait_ready([stack.postgres.name])
+    try:
+        await migrate(wiring, plan.rows, embedded=embedded)
+    except* EmbeddedError as group:
+        raise _first(group) from None
+    for row in plan.rows:
+        if row.tier == CORE_TIER:
+            supervisor.add(_entries(wiring, row))
+    await supervisor.wait_ready()
+
+
+def _entries(wiring: Wiring, row: ServiceRow) -> list[Entry]:
+    return [Entry(ServicePart(wiring, row, name), tier=row.tier) for name in process_names(row)]
+
+
+def _wire(plan: Plan, instance: Instance, stack: Stack) -> Wiring:
+    roles = tuple(row.name for row in plan.rows if row.has_schema)
+    names = [*plan.names, "localhost", "127.0.0.1", "::1"]
+    names += [name for name in (socket.gethostname(), plan.options.bind) if _can_be_certified(name, names)]
+    token = instance.directory / "admin.token"
+    if not token.exists():
+        instance.write(token, secrets.token_urlsafe(32) + "\n")
+    return Wiring(
+        instance, stack.addresses(roles), ensure_certificates(instance, "tls", names), token, plan.options
+    )
+
+
+def _can_be_certified(name: str, names: Sequence[str]) -> bool:
+    plain = name.replace("-", "").replace(".", "").replace(":", "")
+    return bool(name) and name not in {*names, "0.0.0.0", "::"} and plain.isascii() and plain.isalnum()  # noqa: S104
+
+
+def _first(group: BaseExceptionGroup[EmbeddedError]) -> EmbeddedError:
+    """Of several things that went wrong beside each other, one is enough for a person."""
+    for error in group.exceptions:
+        return _first(error) if isinstance(error, BaseExceptionGroup) else error
+    raise group
