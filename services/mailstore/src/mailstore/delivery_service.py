@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 from uuid import UUID
 
 from mailstore.intake.committer import Committer
@@ -43,7 +43,7 @@ class DeliveryService(delivery_pb2_grpc.DeliveryServiceServicer):
         self._verifier, self._stopping = verifier, stopping
         self._limits = limits or Limits()
 
-    async def Accept(  # noqa: N802  # named by the contract
+    async def Accept(  # named by the contract
         self, request_iterator: AsyncIterator[delivery_pb2.AcceptRequest], context: object
     ) -> AsyncIterator[delivery_pb2.AcceptResponse]:
         """Accept the stream's items; the stream ends when the client ends it, or when this process drains."""
@@ -52,9 +52,7 @@ class DeliveryService(delivery_pb2_grpc.DeliveryServiceServicer):
             async for response in stream.responses(reading):
                 yield response
 
-    async def Abort(  # noqa: N802
-        self, request: delivery_pb2.AbortRequest, context: object
-    ) -> delivery_pb2.AbortResponse:
+    async def Abort(self, request: delivery_pb2.AbortRequest, context: object) -> delivery_pb2.AbortResponse:
         """Make sure that an id is not accepted from now on."""
         message_id = parse_id(request.id)
         async with self._database.connection() as connection:
@@ -63,7 +61,7 @@ class DeliveryService(delivery_pb2_grpc.DeliveryServiceServicer):
         log.info("aborted", queue_id=str(message_id), accepted_before=accepted)
         return delivery_pb2.AbortResponse(accepted_before=accepted)
 
-    async def BeginUpload(  # noqa: N802
+    async def BeginUpload(
         self, request: delivery_pb2.BeginUploadRequest, context: object
     ) -> delivery_pb2.BeginUploadResponse:
         """Open an upload."""
@@ -74,7 +72,7 @@ class DeliveryService(delivery_pb2_grpc.DeliveryServiceServicer):
             parts=presigned_messages(upload.parts), part_size=upload.part_size
         )
 
-    async def PresignUploadParts(  # noqa: N802
+    async def PresignUploadParts(
         self, request: delivery_pb2.PresignUploadPartsRequest, context: object
     ) -> delivery_pb2.PresignUploadPartsResponse:
         """More parts of an upload."""
@@ -150,7 +148,7 @@ class _AcceptStream:
         self, requests: AsyncIterator[delivery_pb2.AcceptRequest], stopping: asyncio.Event
     ) -> None:
         """Start what comes in until the client or the process ends it."""
-        ending = asyncio.ensure_future(stopping.wait())
+        ending = asyncio.create_task(stopping.wait())
         try:
             async for request in _until(ending, requests):
                 for item in request.items:
@@ -185,7 +183,7 @@ class _AcceptStream:
 
 
 async def _until(
-    ending: "asyncio.Future[object]", requests: AsyncIterator[delivery_pb2.AcceptRequest]
+    ending: "asyncio.Task[Literal[True]]", requests: AsyncIterator[delivery_pb2.AcceptRequest]
 ) -> AsyncIterator[delivery_pb2.AcceptRequest]:
     """The requests that come before `ending` is done."""
     while True:

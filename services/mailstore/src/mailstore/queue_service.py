@@ -166,7 +166,7 @@ class QueueService(queue_pb2_grpc.QueueServiceServicer):
     def _seconds(self, wanted: float) -> float:
         return min(wanted if wanted > 0 else self._limits.lease_seconds, self._limits.lease_max_seconds)
 
-    async def _claim_message(self, claim: Claim) -> queue_pb2.ClaimResponse:
+    async def _claim_message(self, claim: claims.Claim) -> queue_pb2.ClaimResponse:
         inline = await self._inline(claim.deliveries)
         messages: dict[tuple[UUID, str], queue_pb2.QueuedMessage] = {}
         for delivery in claim.deliveries:

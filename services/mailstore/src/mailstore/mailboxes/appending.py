@@ -114,7 +114,7 @@ async def _keep_octets(
     else:
         number = await segment.number(connection)
         values = (CODEC_ZSTD, number, None, len(content.source.zstd))
-        statement = f"INSERT INTO mailstore.{table(number)} (blob_id, octets) VALUES ($1, $2)"  # noqa: S608  # a number
+        statement = f"INSERT INTO mailstore.{table(number)} (blob_id, octets) VALUES ($1, $2)"  # a number
         await connection.execute(statement, blob_id, content.source.zstd)
     await connection.execute(_BLOB, blob_id, owner.tenant_id, content.digest, content.size, *values)
     return blob_id

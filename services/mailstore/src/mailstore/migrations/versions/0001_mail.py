@@ -1,8 +1,11 @@
 """The mail store's first schema: octets, messages, mailboxes, journal, queue."""
 
+from functools import partial
 from pathlib import Path
 
 from alembic import op
+from asyncpg import Connection, Record
+from sqlalchemy.dialects.postgresql.asyncpg import AsyncAdapt_asyncpg_connection
 
 revision = "0001"
 down_revision = None
@@ -14,7 +17,14 @@ def upgrade() -> None:
     """Create every table, by plain SQL because most of it is beyond what Alembic renders."""
     statements = Path(__file__).with_suffix(".sql").read_text(encoding="utf-8")
     # Many statements at once are beyond prepared statements, which is all that SQLAlchemy sends.
-    op.get_bind().connection.dbapi_connection.run_async(lambda connection: connection.execute(statements))
+    adapted = op.get_bind().connection.dbapi_connection
+    if not isinstance(adapted, AsyncAdapt_asyncpg_connection):
+        raise TypeError("the migrations run on asyncpg")
+    adapted.run_async(partial(_execute, statements))
+
+
+async def _execute(statements: str, connection: "Connection[Record]") -> None:
+    await connection.execute(statements)
 
 
 def downgrade() -> None:
