@@ -2,33 +2,16 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from itertools import groupby
 from typing import TypeAlias
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from postroom_wire.smtp import (
-    Authenticated,
-    AuthenticationRefused,
-    Body,
-    ClientConfig,
-    ClientEvent,
-    ClientSession,
-    Closed,
-    Credentials,
-    Envelope,
-    Greeted,
-    Mailbox,
-    MessageDone,
-    NeedData,
-    SendContent,
-    TlsReady,
-    TlsRefused,
-)
+from postroom_wire.smtp import Body, Credentials, Envelope, Mailbox
 
 Cut: TypeAlias = Callable[[bytes, Iterable[int]], list[bytes]]
+Play: TypeAlias = Callable[["Case", Callable[[bytes], list[bytes]]], None]
 
 ANN, BOB, CARL = (Mailbox(name, "example.com") for name in ("ann", "bob", "carl"))
 ONE = Envelope(ANN, (BOB,))
@@ -380,88 +363,19 @@ CASES = {
 }
 
 
-class Shell:
-    """Does what a case asks for."""
-
-    def __init__(self, case: Case) -> None:
-        self.client = ClientSession(ClientConfig("me.example"), tls_active=case.tls_active)
-        self.said = b""
-        self.results: list[list[str]] = []
-        self.closed = False
-        self._case = case
-        self._envelopes = iter(case.envelopes)
-
-    def receive(self, octets: bytes) -> None:
-        """Octets of the server's."""
-        self.client.receive_data(octets)
-        while not isinstance(event := self.client.next_event(), NeedData | Closed):
-            self._on_event(event)
-        self.closed = self.closed or isinstance(event, Closed)
-        self.said += self.client.data_to_send()
-
-    def _on_event(self, event: ClientEvent) -> None:
-        match event:
-            case Greeted(capabilities) if capabilities.starttls:
-                self.client.start_tls()
-            case Greeted() if self._case.credentials is not None:
-                self.client.authenticate(self._case.credentials)
-            case TlsReady():
-                self.said += self.client.data_to_send()
-                self.client.tls_started()
-            case SendContent():
-                self.client.write_content(self._case.content)
-                self.client.end_content()
-            case MessageDone(results):
-                self.results.append([f"{result.stage.value} {result.reply.code}" for result in results])
-                if self.client.state.name == "READY":
-                    self._next()
-            case Greeted() | TlsRefused() | Authenticated() | AuthenticationRefused():
-                self._next()
-            case NeedData() | Closed():
-                pass
-
-    def _next(self) -> None:
-        if (envelope := next(self._envelopes, None)) is not None:
-            self.client.send(envelope)
-        else:
-            self.client.quit()
-
-
-def blocks(transcript: str) -> list[tuple[bool, bytes]]:
-    """What is said in turn, and whether it is the server who says it."""
-    lines = [line.strip() for line in transcript.strip().splitlines()]
-    return [
-        (server, b"".join(f"{line[3:]}\r\n".encode() for line in said))
-        for server, said in groupby(lines, lambda line: line.startswith("S:"))
-    ]
-
-
-def run(case: Case, pieces: Callable[[bytes], list[bytes]]) -> None:
-    """Play the case and compare."""
-    shell = Shell(case)
-    for server, octets in blocks(case.transcript):
-        if server:
-            for piece in pieces(octets):
-                shell.receive(piece)
-        else:
-            assert shell.said.decode() == octets.decode()
-            shell.said = b""
-    assert shell.said == b""
-    assert shell.results == case.results
-    assert shell.closed
-
-
 @pytest.mark.parametrize("name", CASES)
 @given(cuts=st.sets(st.integers(1, 150)))
-def test_a_client_says_the_same_wherever_replies_are_cut(name: str, cuts: set[int], cut: Cut) -> None:
-    run(CASES[name], lambda octets: cut(octets, cuts))
+def test_a_client_says_the_same_wherever_replies_are_cut(
+    name: str, cuts: set[int], cut: Cut, play: Play
+) -> None:
+    play(CASES[name], lambda octets: cut(octets, cuts))
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_a_client_says_the_same_octet_by_octet(name: str) -> None:
-    run(CASES[name], lambda octets: [octets[at : at + 1] for at in range(len(octets))])
+def test_a_client_says_the_same_octet_by_octet(name: str, play: Play) -> None:
+    play(CASES[name], lambda octets: [octets[at : at + 1] for at in range(len(octets))])
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_a_client_says_the_same_to_whole_replies(name: str) -> None:
-    run(CASES[name], lambda octets: [octets])
+def test_a_client_says_the_same_to_whole_replies(name: str, play: Play) -> None:
+    play(CASES[name], lambda octets: [octets])
