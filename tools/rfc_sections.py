@@ -7,7 +7,7 @@ from pathlib import Path
 
 # A heading stands at the left, or indented in the table of contents of older texts.
 _HEADING = re.compile(
-    r"^ {0,12}(?:Appendix |APPENDIX )?(\d{1,2}(?:\.\d{1,3})*|[A-Z](?:\.\d{1,3})*)(?:\.|:)? {1,6}-? ?\S",
+    r"^ {0,12}(?:Appendix |APPENDIX )?(\d{1,2}(?:\.\d{1,3})*|[A-Z](?:\.\d{1,3})*)(?:\.|:)? {1,10}-? ?\S",
     re.MULTILINE,
 )
 _LONE_LETTER = re.compile(r"^ {0,12}(?:Appendix|APPENDIX) ([A-Z])\b", re.MULTILINE)

@@ -82,13 +82,25 @@ def test_the_environment_is_read_in_settings_only(text: str) -> None:
         "asyncio.get_running_loop().create_task(work())",
     ],
 )
-def test_a_bare_task_is_found_outside_the_runtime(call: str) -> None:
+def test_a_task_that_nobody_ends_is_found_outside_the_runtime(call: str) -> None:
     assert len(python(call)) == 1
     assert python(call, "libs/runtime/src/postroom_runtime/drain.py") == []
 
 
-def test_a_task_in_a_group_passes() -> None:
-    assert python("async def f(group):\n    group.create_task(work())") == []
+@pytest.mark.parametrize(
+    "text",
+    [
+        "async def f(group):\n    group.create_task(work())",
+        "async def f():\n    task = asyncio.create_task(work())\n    await task",
+        "def f(self):\n    self._task = asyncio.create_task(work())\ndef g(self):\n    self._task.cancel()",
+    ],
+)
+def test_a_task_that_somebody_ends_passes(text: str) -> None:
+    assert python(text) == []
+
+
+def test_setting_a_librarys_variable_is_no_read_of_the_environment() -> None:
+    assert python("import os\nos.environ.setdefault('GRPC_VERBOSITY', 'NONE')") == []
 
 
 @pytest.mark.parametrize("call", ["datetime.now(UTC)", "date.today()"])
@@ -100,6 +112,7 @@ def test_wire_code_that_has_a_clock_is_found(call: str) -> None:
 def test_a_long_module_is_found() -> None:
     assert python("x = 1\n" * 400) == []
     assert len(python("x = 1\n" * 401)) == 1
+    assert python("x = 1\n" * 401, "libs/wire/tests/test_transcripts.py") == []
 
 
 def test_a_long_function_is_found_and_its_words_do_not_count() -> None:
