@@ -1,7 +1,7 @@
 """Checks the small rules of the house that no linter knows; prints each breach and exits 1 if there is one.
 
 - `os.environ` is read in settings modules, in the embedded stack, the command line and test code only;
-- a task that is started outside `postroom_runtime` is in a TaskGroup, or is cancelled or awaited by name;
+- a task that a service starts is in a TaskGroup, or is cancelled or awaited by name;
 - wire code has no clock;
 - modules have at most 400 lines (test modules 800), functions at most 40 of code;
 - a reference to an RFC has the form `RFC <n> s<section>`, and the section exists
@@ -29,7 +29,7 @@ _READS_ENVIRONMENT: Final = re.compile(
 )
 _PURE: Final = re.compile(r"^libs/(wire|mailauth)/src/")
 _TESTS: Final = re.compile(r"(^|/)tests/")
-_STARTS_TASKS: Final = re.compile(r"^libs/(runtime|testing)/|(^|/)tests/|^tools/")
+_STARTS_TASKS: Final = re.compile(r"^libs/(runtime|embedded|testing)/|(^|/)tests/|^tools/")
 
 _MENTION: Final = re.compile(r"\b[Rr][Ff][Cc][ -]?(?P<number>\d{3,5})\b(?P<rest>[^\n]{0,24})")
 _SECTION: Final = re.compile(r" s(?P<section>(?:\d+|[A-Z])(?:\.\d+)*)")
