@@ -113,6 +113,7 @@ LISTS: Final[dict[str, tuple[bytes, list[Row]]]] = {
     "a name without brackets": (b"Ann Other ann@example.com", [(b"Ann Other", None, b"ann", b"example.com")]),
     "empty brackets with a name": (b"Nobody <>", [(b"Nobody", None, b"", b"")]),
     "empty brackets": (b"<>", []),
+    "RFC 7103 s7.1.5: a comma too few": (b"A <a@b> C <c@d>", [(b"A", None, b"a", b"b")]),
     "raw UTF-8": (
         "Jürgen <jürgen@münchen.example>".encode(),
         [("Jürgen".encode(), None, "jürgen".encode(), "münchen.example".encode())],

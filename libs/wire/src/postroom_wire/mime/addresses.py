@@ -224,7 +224,7 @@ class _Mailbox:
 
     def _take_special(self, special: bytes) -> None:
         match special:
-            case b"<":
+            case b"<" if not self._inside:  # of two without a comma the first counts
                 self._inside, self._open = [], True
             case b">":
                 self._open = False

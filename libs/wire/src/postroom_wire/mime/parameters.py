@@ -24,7 +24,7 @@ _MEDIA_TYPE: Final = re.compile(rb"\s*+([!-'*+\-.0-9A-Z^-~]++)\s*+/\s*+([!-'*+\-
 _TOKEN: Final = re.compile(rb"\s*+([!-'*+\-.0-9A-Z^-~]++)")
 _QUOTED_PAIR: Final = re.compile(rb"\\(.)", re.DOTALL)
 _SECTION: Final = re.compile(rb"([^*]+)\*(\d{1,4})(\*?)")
-_PERCENT: Final = re.compile(rb"[^!#$&+\-.0-9A-Z^-~]")
+_NOT_ATTRIBUTE_CHAR: Final = re.compile(rb"[^!#$&+\-.0-9A-Z^-~]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,12 +110,13 @@ def _join(name: bytes, pieces: dict[int, tuple[bytes, bool]]) -> tuple[bytes, by
         values.append(piece)
     if not any(extended for _, extended in values):
         return name, b"".join(value for value, _ in values)
-    joined = b"".join(value if extended else _percent_encoded(value) for value, extended in values)
+    joined = b"".join(value if extended else percent_encode(value) for value, extended in values)
     return name + b"*", joined if values[0][1] else b"''" + joined
 
 
-def _percent_encoded(value: bytes) -> bytes:
-    return _PERCENT.sub(lambda found: b"%%%02X" % found[0][0], value)
+def percent_encode(value: bytes) -> bytes:
+    """ext-octets for all that is no attribute-char (RFC 2231 s7)."""
+    return _NOT_ATTRIBUTE_CHAR.sub(lambda found: b"%%%02X" % found[0][0], value)
 
 
 def _decode_extended(value: bytes) -> str:
