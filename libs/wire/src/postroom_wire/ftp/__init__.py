@@ -37,11 +37,14 @@ Abor()
 
 What the caller does:
 - sends `GREETING.octets` first, and `data_to_send()` after each event and each answer;
-- reads the control connection also while a transfer runs, and only while `wants_data`;
+- reads the control connection also while a transfer runs, and only while `wants_data`, with SO_OOBINLINE set:
+  clients send ABOR, its line end among it, as urgent data;
 - answers each command before it asks for the next event: a transfer by OPENING_DATA, then `finish` with its
   result (TRANSFER_COMPLETE when all is durable); a wrong PASS by LOGIN_FAILED, wrong for whatever reason;
 - on `Auth`: answers TLS_GO_AHEAD, sends it, does the handshake, calls `tls_established`; the same context
-  for the data connections of the session lets `session_reused` bind them to it;
+  for the data connections of the session lets `session_reused` bind them to it. It should give tickets on the
+  control connection and none on that of an upload: a client that closes with tickets unread resets what
+  it has sent;
 - on `Pasv`, `Epsv`, `Port`: drops what was prepared before; compares the peer of a passive data connection
   with that of the control connection (`plain_address` of both; FOREIGN_DATA_PEER);
 - converts by `AsciiEncoder` and `AsciiDecoder` while `ascii`, uses TLS on data connections while
