@@ -146,6 +146,7 @@ def _replace_directory(directory: str, paths: list[str]) -> None:
     links = {path: os.readlink(path) for path in tops if os.path.islink(path)}  # noqa: PTH114, PTH115
     opened = {path: os.open(path, os.O_PATH | os.O_CLOEXEC) for path in tops if path not in links}
     _mount("tmpfs", directory, "tmpfs", 0, "mode=0755,size=1m")
+    umask = os.umask(0o022)  # the directories on the way are for the user to pass through
     for path, target in links.items():
         Path(path).parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         Path(path).symlink_to(target)
@@ -157,6 +158,7 @@ def _replace_directory(directory: str, paths: list[str]) -> None:
             Path(path).touch()
         _mount(f"/proc/self/fd/{descriptor}", path, None, _MS_BIND | _MS_REC, None)
         os.close(descriptor)
+    os.umask(umask)
 
 
 _libc = ctypes.CDLL(None, use_errno=True)

