@@ -1,0 +1,290 @@
+"""One client: the engine's events answered, with the directory and the mail store behind."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+from postroom.directory.v1 import directory_pb2
+from postroom_contracts.errors import PostroomError, UnavailableError
+from postroom_contracts.ids import queue_id_text
+from postroom_runtime import metrics
+from postroom_runtime.lifecycle import Lifecycle
+from postroom_runtime.logs import bound_contextvars, log
+from postroom_runtime.steps import reached
+from postroom_runtime.tcp import Connection, DrainingError, PeerGoneError, PeerTimeoutError
+from postroom_runtime.tls import CertificateReloader
+from postroom_runtime.traces import bind_trace, new_traceparent
+from postroom_runtime.transfer import Stored
+from postroom_wire.smtp import (
+    Answered,
+    Authenticate,
+    Close,
+    ContentChunk,
+    ContentEnd,
+    ContentRefused,
+    Data,
+    Mail,
+    NeedData,
+    Rcpt,
+    Reply,
+    ServerConfig,
+    ServerEvent,
+    ServerSession,
+    StartTls,
+    Trace,
+    count_received,
+    received_line,
+)
+from postroom_wire.smtp import standard_replies as replies
+from smtp_inbound.content import Gathering
+from smtp_inbound.handover import Handover
+from smtp_inbound.recipients import RecipientResolver
+from smtp_inbound.replies import (
+    ONE_TENANT_AT_A_TIME,
+    ROUTING_LOOP,
+    SENDER_NOT_YOURS,
+    content_reply,
+    login_reply,
+)
+from smtp_inbound.store import Directory, Login, Mailstore
+from smtp_inbound.transaction import Transaction, address_of
+
+MAX_HOPS: Final = 50
+
+_MESSAGES: Final = metrics.counter(
+    "smtp_messages_total", "Messages by listener and reply.", ["listener", "code"]
+)
+_COMMANDS: Final = metrics.counter("smtp_commands_total", "Commands by reply.", ["command", "code"])
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """What all sessions share; `tls` is None when there is no certificate."""
+
+    hostname: str
+    idle_seconds: float
+    directory: Directory
+    mailstore: Mailstore
+    resolver: RecipientResolver
+    handover: Handover
+    lifecycle: Lifecycle
+    tls: CertificateReloader | None
+
+
+class Session:
+    """One connection, from the greeting to the end."""
+
+    def __init__(self, connection: Connection, config: ServerConfig, house: House, *, listener: str) -> None:
+        self._connection, self._house, self._listener = connection, house, listener
+        self._engine = ServerSession(
+            config, tls_active=connection.tls, plaintext_auth=connection.peer.is_loopback
+        )
+        self._login: Login | None = None
+        self._transaction: Transaction | None = None
+        self._hops = 0
+
+    async def run(self) -> None:
+        """Serve until one side ends it."""
+        self._connection.set_idle(self._house.idle_seconds)
+        try:
+            await self._converse()
+        except PeerTimeoutError:
+            self._say_and_close(replies.IDLE_TIMEOUT)
+        except DrainingError:
+            self._say_and_close(replies.SHUTTING_DOWN)
+        except PeerGoneError:
+            log.info("peer_gone")
+        finally:
+            await self._end_transaction()
+
+    async def _converse(self) -> None:
+        self._send()
+        while octets := await self._connection.receive(idle=self._engine.idle):
+            self._engine.receive_data(octets)
+            while not isinstance(event := self._engine.next_event(), NeedData):
+                if isinstance(event, Close):
+                    self._send()
+                    return
+                await self._answer(event)
+            self._send()
+            await self._connection.drain()
+
+    def _send(self) -> None:
+        """Everything that is to be said, in one write."""
+        if octets := self._engine.data_to_send():
+            self._connection.write(octets)
+
+    def _say_and_close(self, reply: Reply) -> None:
+        self._engine.close(reply)
+        self._send()
+
+    async def _answer(self, event: ServerEvent) -> None:
+        match event:
+            case ContentChunk(octets):
+                await self._take_content(octets)
+            case Mail():
+                self._engine.reply(await self._begin(event))
+            case Rcpt(forward_path):
+                address = address_of(forward_path, self._house.hostname)
+                self._engine.reply(await self._add_recipient(address))
+            case Data():
+                self._begin_content()
+                self._engine.reply(replies.START_MAIL_INPUT)
+            case ContentEnd():
+                self._engine.reply(await self._accept())
+            case ContentRefused():
+                await self._end_transaction()
+            case Authenticate(_, credentials):
+                name, password = credentials.authentication_id, credentials.password
+                same = credentials.authorization_id in ("", name)
+                self._engine.reply(await self._log_in(name, password) if same else replies.AUTH_FAILED)
+            case StartTls():
+                await self._start_tls()
+            case Answered(command, reply):
+                _COMMANDS.labels(command, reply.code).inc()
+            case NeedData() | Close():
+                pass
+
+    async def _begin(self, mail: Mail) -> Reply:
+        await self._end_transaction()
+        login = self._login
+        try:
+            if login is not None and mail.reverse_path is not None:
+                resolution = await self._house.resolver.resolve(str(mail.reverse_path))
+                if all(target.account_id != login.account_id.bytes for target in resolution.targets):
+                    return SENDER_NOT_YOURS
+        except PostroomError:
+            return replies.LOCAL_ERROR
+        self._transaction = Transaction(
+            mail,
+            new_traceparent(),
+            login.capability if login else "",
+            login.tenant_id if login else None,
+        )
+        return replies.SENDER_OK
+
+    async def _add_recipient(self, address: str) -> Reply:
+        transaction = self._transaction
+        if transaction is None:
+            return replies.BAD_SEQUENCE
+        try:
+            resolution = await self._house.resolver.resolve(address)
+        except PostroomError:
+            return replies.LOCAL_ERROR
+        match resolution.outcome:
+            case directory_pb2.Resolution.OUTCOME_LOCAL:
+                if not transaction.takes_tenant(_tenant(resolution)):
+                    return ONE_TENANT_AT_A_TIME
+                transaction.add_local(address, resolution)
+            case directory_pb2.Resolution.OUTCOME_REMOTE if self._login is not None:
+                transaction.add_remote(address)
+            case directory_pb2.Resolution.OUTCOME_REMOTE:
+                return replies.RELAY_DENIED
+            case _:
+                return replies.NO_SUCH_MAILBOX
+        return replies.RECIPIENT_OK
+
+    def _begin_content(self) -> None:
+        transaction, house = self._transaction, self._house
+        if transaction is None:
+            return
+        self._hops = 0
+        tenant_id = transaction.tenant_id or transaction.id
+
+        async def upload(upload_id: UUID, source: AsyncIterator[bytes]) -> Stored:
+            return await house.mailstore.upload(upload_id, tenant_id, source)
+
+        transaction.gathering = Gathering(upload, transaction.id, self._received(transaction))
+
+    async def _take_content(self, octets: bytes) -> None:
+        if self._transaction is None or self._transaction.gathering is None:
+            return
+        if self._hops == 0:
+            self._hops = 1 + count_received(octets)  # the header begins, and nearly always ends, in the first
+        await self._transaction.gathering.add(octets)
+
+    async def _accept(self) -> Reply:
+        """Hand the message over; the reply is the end of our responsibility or the begin of it."""
+        transaction, self._transaction = self._transaction, None
+        if transaction is None or transaction.gathering is None:
+            return replies.BAD_SEQUENCE
+        text = queue_id_text(transaction.id)
+        with self._house.lifecycle.activity("message"), bind_trace(transaction.traceparent):
+            with bound_contextvars(queue_id=text):
+                reply = await self._hand_over(transaction, text)
+                log.info(
+                    "message",
+                    code=reply.code,
+                    recipients=len(transaction.recipients),
+                    listener=self._listener,
+                    account_id=str(self._login.account_id) if self._login else None,
+                )
+        _MESSAGES.labels(self._listener, reply.code).inc()
+        return reply
+
+    async def _hand_over(self, transaction: Transaction, text: str) -> Reply:
+        if self._hops > MAX_HOPS:
+            await transaction.discard()
+            return ROUTING_LOOP
+        try:
+            if self._login is not None:
+                self._login = await self._house.directory.fresh(self._login)
+                transaction.capability = self._login.capability
+            if transaction.gathering is None:
+                return replies.LOCAL_ERROR
+            content = await transaction.gathering.finish()
+            reached("accept.before_handover")
+            await self._house.handover.accept(transaction.item(content))
+        except UnavailableError as error:
+            # Unknown: what the client is told to try again must not turn up as well.
+            if await self._house.mailstore.abort(transaction.id):
+                return _queued(text)
+            return content_reply(error)
+        except PostroomError as error:
+            return content_reply(error)
+        reached("accept.before_reply")
+        return _queued(text)
+
+    async def _log_in(self, name: str, password: str) -> Reply:
+        try:
+            self._login = await self._house.directory.log_in(name, password, self._connection.peer.host)
+        except PostroomError as error:
+            log.info("login_refused", error=error.name)
+            return login_reply(error)
+        log.info("login", account_id=str(self._login.account_id))
+        return replies.AUTH_OK
+
+    async def _start_tls(self) -> None:
+        if self._house.tls is None:
+            self._engine.reply(replies.TLS_NOT_AVAILABLE)
+            return
+        self._engine.reply(replies.READY_TO_START_TLS)
+        await self._connection.start_tls(self._house.tls.context, reply=self._engine.data_to_send())
+        self._login = None  # RFC 3207 s4.2: whatever was learned in the clear is forgotten
+        self._engine.tls_started()
+
+    async def _end_transaction(self) -> None:
+        transaction, self._transaction = self._transaction, None
+        if transaction is not None:
+            await transaction.discard()
+
+    def _received(self, transaction: Transaction) -> bytes:
+        return received_line(
+            Trace(
+                helo=self._engine.helo,
+                peer_address=self._connection.peer.host,
+                by=self._house.hostname,
+                protocol=self._engine.with_protocol,
+                id=queue_id_text(transaction.id),
+                when=transaction.received_at,
+            )
+        )
+
+
+def _queued(text: str) -> Reply:
+    return Reply(250, "2.0.0", f"Queued as {text}")
+
+
+def _tenant(resolution: directory_pb2.Resolution) -> UUID:
+    return UUID(bytes=resolution.tenant_id)

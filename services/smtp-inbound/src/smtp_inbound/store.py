@@ -1,0 +1,117 @@
+"""The mail store and the directory as SMTP needs them, over gRPC."""
+
+import time
+from collections.abc import AsyncIterable, AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from postroom.directory.v1 import directory_pb2, directory_pb2_grpc
+from postroom.mailstore.v1 import delivery_pb2, delivery_pb2_grpc
+from postroom_contracts.errors import PostroomError
+from postroom_runtime.logs import log
+from postroom_runtime.transfer import Stored, Transfers
+
+_PRESIGNED_AT_ONCE: Final = 8
+_ABORT_SECONDS: Final = 1.0
+_FRESH_SECONDS: Final = 60.0
+"""A capability that lasts less long is renewed before it is used."""
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """Who a client has proved to be; `capability` is what the stores believe."""
+
+    account_id: UUID
+    tenant_id: UUID
+    address: str
+    capability: str
+    expires_at: float
+    """The capability's end, seconds since 1970."""
+
+
+class Directory:
+    """Logins and addresses."""
+
+    def __init__(self, stub: directory_pb2_grpc.DirectoryServiceStub) -> None:
+        self._stub = stub
+
+    async def resolve(self, addresses: Sequence[str]) -> Sequence[directory_pb2.Resolution]:
+        """Where mail to these addresses goes, in their order."""
+        request = directory_pb2.ResolveRecipientsRequest(addresses=addresses)
+        return (await self._stub.ResolveRecipients(request)).resolutions
+
+    async def log_in(self, address: str, password: str, peer_address: str) -> Login:
+        """Check a password. Raises InvalidCredentialsError, TooManyAttemptsError, UnavailableError."""
+        answer = await self._stub.Authenticate(
+            directory_pb2.AuthenticateRequest(
+                address=address,
+                password=password,
+                scope=directory_pb2.SCOPE_SUBMISSION,
+                peer_address=peer_address,
+            )
+        )
+        return _login(answer.account, answer.capability, answer.capability_expires_at)
+
+    async def fresh(self, login: Login) -> Login:
+        """The same login with a capability that lasts a while. Raises when account or password changed."""
+        if login.expires_at - time.time() > _FRESH_SECONDS:
+            return login
+        answer = await self._stub.RenewCapability(
+            directory_pb2.RenewCapabilityRequest(token=login.capability)
+        )
+        return _login(answer.account, answer.capability, answer.capability_expires_at)
+
+
+class Mailstore:
+    """Accepting mail."""
+
+    def __init__(self, stub: delivery_pb2_grpc.DeliveryServiceStub, transfers: Transfers) -> None:
+        self._stub, self._transfers = stub, transfers
+
+    def open_stream(
+        self, requests: AsyncIterable[delivery_pb2.AcceptRequest]
+    ) -> AsyncIterable[delivery_pb2.AcceptResponse]:
+        """A stream of batches."""
+        return self._stub.Accept(requests)
+
+    async def abort(self, message_id: UUID) -> bool | None:
+        """Make sure that an id is not accepted from now on; whether it was before, None when nobody answers."""
+        try:
+            answer = await self._stub.Abort(
+                delivery_pb2.AbortRequest(id=message_id.bytes), timeout=_ABORT_SECONDS
+            )
+        except PostroomError as error:
+            log.warning("abort_unknown", queue_id=str(message_id), error=error.name)
+            return None
+        return answer.accepted_before
+
+    async def upload(self, upload_id: UUID, tenant_id: UUID, source: AsyncIterator[bytes]) -> Stored:
+        """Put a large message into the object store. Raises UnavailableError."""
+        begun = await self._stub.BeginUpload(
+            delivery_pb2.BeginUploadRequest(upload_id=upload_id.bytes, tenant_id=tenant_id.bytes)
+        )
+        urls = {part.number: part.url for part in begun.parts}
+
+        async def part_url(number: int) -> str:
+            if number not in urls:
+                request = delivery_pb2.PresignUploadPartsRequest(
+                    upload_id=upload_id.bytes, first_number=number, count=_PRESIGNED_AT_ONCE
+                )
+                answer = await self._stub.PresignUploadParts(request)
+                urls.update({part.number: part.url for part in answer.parts})
+            return urls.pop(number)
+
+        return await self._transfers.put_parts(part_url, source, part_size=begun.part_size)
+
+
+def _login(account: directory_pb2.Account, capability: str, expires_at: Timestamp) -> Login:
+    return Login(
+        UUID(bytes=account.id),
+        UUID(bytes=account.tenant_id),
+        account.address,
+        capability,
+        expires_at.ToNanoseconds() / 1e9,
+    )
