@@ -1,12 +1,13 @@
 """The octets of one message on their way from the client to the store.
 
-Small mail is gathered, compressed and handed over in one piece. Larger mail is put into the object store while it
-comes, in parts whose memory a budget of the whole process bounds: when it is spent, the client's socket is not read.
+Small mail is gathered, compressed and handed over in one piece. Larger mail is put into the object store
+while it comes, in parts whose memory a budget of the whole process bounds: when it is spent, the client's
+socket is not read.
 """
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Final
 from uuid import UUID
 
@@ -19,7 +20,7 @@ STAGED_LIMIT: Final = 256 * 1024
 _QUEUED_CHUNKS: Final = 8
 _COMPRESSION_LEVEL: Final = 1
 
-Upload = Callable[[UUID, AsyncIterator[bytes]], Awaitable[Stored]]
+Upload = Callable[[UUID, AsyncIterator[bytes]], Coroutine[None, None, Stored]]
 """Opens an upload with this id, puts all octets, and says what was put."""
 
 

@@ -1,14 +1,15 @@
 """Handing mail over: one stream to the mail store carries the messages of all sessions in batches.
 
-A message has an answer when it is durable. When the stream breaks, what it carried is unknown: it goes again with the
-same ids on a new stream, which may reach another replica. What is still unknown at the deadline is aborted, so that
-the client, which is told to try later, does not make a duplicate of it.
+A message has an answer when it is durable. When the stream breaks, what it carried is unknown: it goes
+again with the same ids on a new stream, which may reach another replica. What is still unknown at the
+deadline is aborted, so that the client, which is told to try later, does not make a duplicate of it.
 """
 
 import asyncio
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Callable
 from dataclasses import dataclass
+from itertools import islice
 
 from postroom.mailstore.v1 import delivery_pb2
 from postroom_contracts.errors import ERRORS, PostroomError, UnavailableError
@@ -41,7 +42,7 @@ class Handover:
 
     def __init__(self, open_stream: OpenStream, limits: HandoverLimits | None = None) -> None:
         self._open_stream, self._limits = open_stream, limits or HandoverLimits()
-        self._waiting: list[_Handed] = []
+        self._waiting: dict[bytes, _Handed] = {}
         self._sent: dict[bytes, _Handed] = {}
         self._arrived = asyncio.Event()
 
@@ -53,7 +54,7 @@ class Handover:
         if len(self._waiting) + len(self._sent) >= self._limits.waiting_items:
             raise UnavailableError("too many messages wait for the store")
         handed = _Handed(item, asyncio.get_running_loop().create_future())
-        self._waiting.append(handed)
+        self._waiting[item.id] = handed
         self._arrived.set()
         try:
             async with asyncio.timeout(self._limits.answer_seconds):
@@ -73,7 +74,7 @@ class Handover:
                 await self._run_stream()
             except PostroomError as error:
                 log.warning("handover_broken", error=error.name)
-            self._waiting[:0] = self._sent.values()
+            self._waiting = self._sent | self._waiting
             self._sent = {}
             if self._waiting and time.monotonic() - began < self._limits.reconnect_seconds:
                 await asyncio.sleep(self._limits.reconnect_seconds)
@@ -90,15 +91,14 @@ class Handover:
                 await self._arrived.wait()
                 continue
             batch: list[delivery_pb2.AcceptItem] = []
-            octets = taken = 0
-            for handed in self._waiting[: self._limits.batch_items]:
+            octets = 0
+            for handed in islice(self._waiting.values(), self._limits.batch_items):
                 octets += len(handed.item.content.zstd)
                 if batch and octets > self._limits.batch_octets:
                     break
-                taken += 1
-                self._sent[handed.item.id] = handed
                 batch.append(handed.item)
-            del self._waiting[:taken]
+            for item in batch:
+                self._sent[item.id] = self._waiting.pop(item.id)
             yield delivery_pb2.AcceptRequest(items=batch)
 
     def _settle(self, result: delivery_pb2.AcceptResult) -> None:
@@ -112,5 +112,4 @@ class Handover:
 
     def _forget(self, handed: _Handed) -> None:
         self._sent.pop(handed.item.id, None)
-        if handed in self._waiting:
-            self._waiting.remove(handed)
+        self._waiting.pop(handed.item.id, None)

@@ -1,6 +1,6 @@
 """Where addresses lead: asked of the directory, many at once.
 
-While one question is under way the addresses of other sessions gather, and the next question carries them all.
+While one question is under way the addresses of other sessions gather, and the next question carries them.
 """
 
 import asyncio

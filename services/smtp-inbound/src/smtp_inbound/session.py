@@ -123,28 +123,33 @@ class Session:
         match event:
             case ContentChunk(octets):
                 await self._take_content(octets)
-            case Mail():
-                self._engine.reply(await self._begin(event))
-            case Rcpt(forward_path):
-                address = address_of(forward_path, self._house.hostname)
-                self._engine.reply(await self._add_recipient(address))
-            case Data():
-                self._begin_content()
-                self._engine.reply(replies.START_MAIL_INPUT)
-            case ContentEnd():
-                self._engine.reply(await self._accept())
             case ContentRefused():
                 await self._end_transaction()
-            case Authenticate(_, credentials):
-                name, password = credentials.authentication_id, credentials.password
-                same = credentials.authorization_id in ("", name)
-                self._engine.reply(await self._log_in(name, password) if same else replies.AUTH_FAILED)
             case StartTls():
                 await self._start_tls()
             case Answered(command, reply):
                 _COMMANDS.labels(command, reply.code).inc()
             case NeedData() | Close():
                 pass
+            case Mail() | Rcpt() | Data() | ContentEnd() | Authenticate():
+                self._engine.reply(await self._reply_to(event))
+
+    async def _reply_to(self, event: Mail | Rcpt | Data | ContentEnd | Authenticate) -> Reply:
+        match event:
+            case Mail():
+                return await self._begin(event)
+            case Rcpt(forward_path):
+                return await self._add_recipient(address_of(forward_path, self._house.hostname))
+            case Data():
+                self._begin_content()
+                return replies.START_MAIL_INPUT
+            case ContentEnd():
+                return await self._accept()
+            case Authenticate(_, credentials):
+                name = credentials.authentication_id
+                if credentials.authorization_id not in ("", name):
+                    return replies.AUTH_FAILED  # nobody may act as another
+                return await self._log_in(name, credentials.password)
 
     async def _begin(self, mail: Mail) -> Reply:
         await self._end_transaction()
@@ -210,16 +215,16 @@ class Session:
         if transaction is None or transaction.gathering is None:
             return replies.BAD_SEQUENCE
         text = queue_id_text(transaction.id)
-        with self._house.lifecycle.activity("message"), bind_trace(transaction.traceparent):
-            with bound_contextvars(queue_id=text):
-                reply = await self._hand_over(transaction, text)
-                log.info(
-                    "message",
-                    code=reply.code,
-                    recipients=len(transaction.recipients),
-                    listener=self._listener,
-                    account_id=str(self._login.account_id) if self._login else None,
-                )
+        working = self._house.lifecycle.activity("message")
+        with working, bind_trace(transaction.traceparent), bound_contextvars(queue_id=text):
+            reply = await self._hand_over(transaction, text)
+            log.info(
+                "message",
+                code=reply.code,
+                recipients=len(transaction.recipients),
+                listener=self._listener,
+                account_id=str(self._login.account_id) if self._login else None,
+            )
         _MESSAGES.labels(self._listener, reply.code).inc()
         return reply
 

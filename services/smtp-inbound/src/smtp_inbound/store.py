@@ -72,13 +72,16 @@ class Mailstore:
         self._stub, self._transfers = stub, transfers
 
     def open_stream(
-        self, requests: AsyncIterable[delivery_pb2.AcceptRequest]
+        self, requests: AsyncIterator[delivery_pb2.AcceptRequest]
     ) -> AsyncIterable[delivery_pb2.AcceptResponse]:
         """A stream of batches."""
         return self._stub.Accept(requests)
 
     async def abort(self, message_id: UUID) -> bool | None:
-        """Make sure that an id is not accepted from now on; whether it was before, None when nobody answers."""
+        """Make sure that an id is not accepted from now on.
+
+        Returns whether it was accepted before, None when nobody answers.
+        """
         try:
             answer = await self._stub.Abort(
                 delivery_pb2.AbortRequest(id=message_id.bytes), timeout=_ABORT_SECONDS
