@@ -1,0 +1,295 @@
+"""What administrators do: domains, accounts, aliases. Every method is one transaction."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+import asyncpg
+from asyncpg import Record
+from sqlalchemy import Select, Table, delete, func, select, update
+from sqlalchemy.dialects.postgresql import aggregate_order_by, insert
+
+from directory.accounts import Account, account_of
+from directory.addresses import Address, clean, parse_address, parse_domain
+from directory.limits import Limits
+from directory.passwords import Passwords
+from directory.schema import ACCOUNT, ADDRESS, ALIAS, ALIAS_TARGET, CREDENTIAL, DOMAIN, TENANT
+from postroom_contracts.errors import (
+    AccountExistsError,
+    AccountNotFoundError,
+    AliasExistsError,
+    AliasNotFoundError,
+    DomainExistsError,
+    DomainInUseError,
+    DomainNotFoundError,
+    InvalidRequestError,
+    LimitError,
+    TenantNotFoundError,
+)
+from postroom_contracts.ids import DEFAULT_TENANT, TenantId, new_id
+from postroom_storage.core import fetch, fetch_one
+from postroom_storage.database import Connection, Database
+
+_KIND: Final = "password"
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Where a listing goes on, and how much of it is wanted; ids in the order of creation."""
+
+    after: UUID | None
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """Whose domains they are."""
+
+    id: TenantId
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Domain:
+    """A domain whose mail is ours; the name in A-labels."""
+
+    id: UUID
+    tenant_id: TenantId
+    name: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Alias:
+    """An address that stands for others."""
+
+    id: UUID
+    tenant_id: TenantId
+    address: str
+    targets: Sequence[str]
+    created_at: datetime
+
+
+class Administration:
+    """Addresses are unique over accounts and aliases, whoever makes them at the same time."""
+
+    def __init__(self, database: Database, passwords: Passwords, limits: Limits) -> None:
+        self._database = database
+        self._passwords = passwords
+        self._limits = limits
+
+    async def list_tenants(self, page: Page) -> list[Tenant]:
+        """In the order of creation."""
+        return [Tenant(TenantId(row["id"]), row["name"]) for row in await self._list(TENANT, page)]
+
+    async def create_domain(self, name: str, tenant: UUID | None) -> Domain:
+        """Raises `DomainExistsError`, `TenantNotFoundError`, `InvalidAddressError`."""
+        row = {"id": new_id(), "tenant_id": tenant or DEFAULT_TENANT, "name": parse_domain(name)}
+
+        async def create(connection: Connection) -> Record | None:
+            return await fetch_one(connection, insert(DOMAIN).values(row).returning(DOMAIN))
+
+        try:
+            made = await self._database.run(create)
+        except asyncpg.UniqueViolationError:
+            raise DomainExistsError(name) from None
+        except asyncpg.ForeignKeyViolationError:
+            raise TenantNotFoundError(str(tenant)) from None
+        return _domain(_one(made))
+
+    async def list_domains(self, page: Page) -> list[Domain]:
+        """In the order of creation."""
+        return [_domain(row) for row in await self._list(DOMAIN, page)]
+
+    async def delete_domain(self, name: str) -> None:
+        """Raises `DomainNotFoundError`, `DomainInUseError` while accounts or aliases live in it."""
+        wanted = parse_domain(name)
+
+        async def remove(connection: Connection) -> Record | None:
+            statement = delete(DOMAIN).where(DOMAIN.c.name == wanted).returning(DOMAIN.c.id)
+            return await fetch_one(connection, statement)
+
+        try:
+            removed = await self._database.run(remove)
+        except asyncpg.ForeignKeyViolationError:
+            raise DomainInUseError(name) from None
+        if removed is None:
+            raise DomainNotFoundError(name)
+
+    async def create_account(self, address: str, password: str, display_name: str) -> Account:
+        """Raises `AccountExistsError`, `AliasExistsError`, `DomainNotFoundError`, and for wrong values
+        `InvalidAddressError` or `InvalidRequestError`.
+        """
+        wanted = parse_address(address)
+        shown = clean(display_name, self._limits.display_name)
+        kept = await self._hash(password)
+
+        async def create(connection: Connection) -> Record | None:
+            domain = await _lock_domain(connection, wanted.domain)
+            account_id, tenant_id = new_id(), domain["tenant_id"]
+            row = {"id": account_id, "tenant_id": tenant_id, "address": str(wanted), "display_name": shown}
+            made = await fetch_one(connection, insert(ACCOUNT).values(row).returning(ACCOUNT))
+            await _take_address(connection, wanted, domain, {"account_id": account_id})
+            credential = {
+                "id": new_id(),
+                "tenant_id": tenant_id,
+                "account_id": account_id,
+                "kind": _KIND,
+                "version": 1,
+                "hash": kept,
+            }
+            await fetch(connection, insert(CREDENTIAL).values(credential))
+            return made
+
+        return account_of(_one(await self._database.run(create)))
+
+    async def get_account(self, address: str) -> Account:
+        """Raises `AccountNotFoundError`."""
+        wanted = parse_address(address)
+        async with self._database.connection() as connection:
+            row = await fetch_one(connection, _select_owned(ACCOUNT, ADDRESS.c.account_id, wanted))
+        if row is None:
+            raise AccountNotFoundError(address)
+        return account_of(row)
+
+    async def list_accounts(self, page: Page) -> list[Account]:
+        """In the order of creation."""
+        return [account_of(row) for row in await self._list(ACCOUNT, page)]
+
+    async def set_password(self, address: str, password: str) -> None:
+        """Bites at once: what was verified or signed with the old one ends. Raises `AccountNotFoundError`."""
+        wanted = parse_address(address)
+        kept = await self._hash(password)
+        statement = (
+            update(CREDENTIAL)
+            .where(
+                CREDENTIAL.c.account_id.in_(_select_owner(ADDRESS.c.account_id, wanted)),
+                CREDENTIAL.c.kind == _KIND,
+            )
+            .values(hash=kept, version=CREDENTIAL.c.version + 1, changed_at=func.now())
+            .returning(CREDENTIAL.c.id)
+        )
+        if await self._database.run(lambda connection: fetch_one(connection, statement)) is None:
+            raise AccountNotFoundError(address)
+
+    async def delete_account(self, address: str) -> None:
+        """Raises `AccountNotFoundError`. Its mail and files are the stores' business."""
+        if not await self._delete_owned(ACCOUNT, ADDRESS.c.account_id, parse_address(address)):
+            raise AccountNotFoundError(address)
+
+    async def create_alias(self, address: str, targets: Sequence[str]) -> Alias:
+        """Targets may be aliases, or addresses of other houses, and need not exist yet.
+
+        Raises `AliasExistsError`, `AccountExistsError`, `DomainNotFoundError`, `LimitError`, and for wrong
+        values `InvalidAddressError` or `InvalidRequestError`.
+        """
+        wanted = parse_address(address)
+        if not targets:
+            raise InvalidRequestError("an alias without targets")
+        if len(targets) > self._limits.alias_targets:
+            raise LimitError("too many targets")
+        distinct = list(dict.fromkeys(str(parse_address(target)) for target in targets))
+
+        async def create(connection: Connection) -> Record | None:
+            domain = await _lock_domain(connection, wanted.domain)
+            alias_id, tenant_id = new_id(), domain["tenant_id"]
+            row = {"id": alias_id, "tenant_id": tenant_id, "address": str(wanted)}
+            made = await fetch_one(connection, insert(ALIAS).values(row).returning(ALIAS))
+            await _take_address(connection, wanted, domain, {"alias_id": alias_id})
+            rows = [
+                {
+                    "alias_id": row["id"],
+                    "position": position,
+                    "tenant_id": row["tenant_id"],
+                    "address": target,
+                }
+                for position, target in enumerate(distinct)
+            ]
+            await fetch(connection, insert(ALIAS_TARGET).values(rows))
+            return made
+
+        return _alias(_one(await self._database.run(create)), distinct)
+
+    async def list_aliases(self, page: Page) -> list[Alias]:
+        """In the order of creation."""
+        targets = (
+            select(func.array_agg(aggregate_order_by(ALIAS_TARGET.c.address, ALIAS_TARGET.c.position)))
+            .where(ALIAS_TARGET.c.alias_id == ALIAS.c.id)
+            .scalar_subquery()
+            .label("targets")
+        )
+        async with self._database.connection() as connection:
+            rows = await fetch(connection, _paged(select(ALIAS, targets), ALIAS, page))
+        return [_alias(row, row["targets"]) for row in rows]
+
+    async def delete_alias(self, address: str) -> None:
+        """Raises `AliasNotFoundError`."""
+        if not await self._delete_owned(ALIAS, ADDRESS.c.alias_id, parse_address(address)):
+            raise AliasNotFoundError(address)
+
+    async def _hash(self, password: str) -> str:
+        if len(clean(password, self._limits.password)) < self._limits.password_characters:
+            raise InvalidRequestError("the password is too short")
+        return await self._passwords.hash(password)
+
+    async def _list(self, table: Table, page: Page) -> Sequence[Record]:
+        async with self._database.connection() as connection:
+            return await fetch(connection, _paged(select(table), table, page))
+
+    async def _delete_owned(self, table: Table, owner: Any, address: Address) -> bool:
+        statement = delete(table).where(table.c.id.in_(_select_owner(owner, address))).returning(table.c.id)
+        return await self._database.run(lambda connection: fetch_one(connection, statement)) is not None
+
+
+async def _lock_domain(connection: Connection, name: str) -> Record:
+    """The domain, which stays until the end of the transaction; raises `DomainNotFoundError`."""
+    statement = select(DOMAIN).where(DOMAIN.c.name == name).with_for_update(read=True, key_share=True)
+    if (row := await fetch_one(connection, statement)) is None:
+        raise DomainNotFoundError(name)
+    return row
+
+
+async def _take_address(
+    connection: Connection, address: Address, domain: Record, owner: dict[str, UUID]
+) -> None:
+    """Make the address its owner's; raises `AccountExistsError` or `AliasExistsError`."""
+    row = {"domain_id": domain["id"], "local_key": address.key, "tenant_id": domain["tenant_id"]}
+    statement = insert(ADDRESS).values(**row, **owner).on_conflict_do_nothing().returning(ADDRESS.c.local_key)
+    if await fetch_one(connection, statement) is not None:
+        return
+    alias = await fetch_one(connection, _select_owner(ADDRESS.c.alias_id, address))
+    raise AccountExistsError(str(address)) if alias is None else AliasExistsError(str(address))
+
+
+def _select_owner(owner: Any, address: Address) -> "Select[Any]":
+    return (
+        select(owner)
+        .join_from(ADDRESS, DOMAIN, ADDRESS.c.domain_id == DOMAIN.c.id)
+        .where(DOMAIN.c.name == address.domain, ADDRESS.c.local_key == address.key, owner.is_not(None))
+    )
+
+
+def _select_owned(table: Table, owner: Any, address: Address) -> "Select[Any]":
+    return select(table).where(table.c.id.in_(_select_owner(owner, address)))
+
+
+def _paged(statement: "Select[Any]", table: Table, page: Page) -> "Select[Any]":
+    if page.after is not None:
+        statement = statement.where(table.c.id > page.after)
+    return statement.order_by(table.c.id).limit(page.limit)
+
+
+def _one(row: Record | None) -> Record:
+    if row is None:  # RETURNING of an INSERT gives a row
+        raise RuntimeError("INSERT returned nothing")
+    return row
+
+
+def _domain(row: Record) -> Domain:
+    return Domain(row["id"], TenantId(row["tenant_id"]), row["name"], row["created_at"])
+
+
+def _alias(row: Record, targets: Sequence[str]) -> Alias:
+    return Alias(row["id"], TenantId(row["tenant_id"]), row["address"], targets, row["created_at"])

@@ -1,0 +1,130 @@
+"""How directory is put together, migrated and checked."""
+
+from contextlib import AsyncExitStack
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import grpc
+
+from directory.addresses import Address, parse_address
+from directory.administration import Administration
+from directory.authentication import Authenticator
+from directory.keys import KeyRing
+from directory.limits import Limits
+from directory.passwords import Passwords
+from directory.policy import POLICY
+from directory.resolving import Resolver
+from directory.service import DirectoryService, Publisher
+from directory.settings import Settings
+from postroom.directory.v1.directory_pb2_grpc import add_DirectoryServiceServicer_to_server
+from postroom_contracts.errors import InvalidAddressError, InvalidRequestError, UnavailableError
+from postroom_runtime.bus import Bus
+from postroom_runtime.errors import ConfigurationError, DependencyError
+from postroom_runtime.grpc_server import serve_grpc
+from postroom_runtime.lifecycle import Lifecycle
+from postroom_runtime.logs import log
+from postroom_storage import database as storage
+from postroom_storage.database import Database
+from postroom_storage.errors import StorageConfigurationError
+from postroom_storage.migrations import Migrations
+
+SCHEMA: Final = "directory"
+MIGRATIONS: Final = Migrations(SCHEMA, Path(__file__).parent / "migrations")
+
+
+async def serve(settings: Settings, lifecycle: Lifecycle) -> None:
+    """Serve until told to stop, then let calls under way finish."""
+    postmaster = _postmaster(settings)
+    async with AsyncExitStack() as stack:
+        database = await stack.enter_async_context(_database(settings))
+        try:
+            if not await MIGRATIONS.wait_for_current(database, lifecycle.stopping):
+                return
+        except StorageConfigurationError as error:
+            raise ConfigurationError(str(error)) from None
+        bus = await stack.enter_async_context(await Bus.connect(settings.nats_url))
+        service = build(stack, settings, database, bus, postmaster)
+        server = await serve_grpc(
+            settings.grpc_listen,
+            partial(_add, service),
+            policy=POLICY,
+            tls=settings.grpc_tls,
+            lifecycle=lifecycle,
+        )
+        await stack.enter_async_context(server)
+        lifecycle.mark_ready()
+        log.info("ready", listen=settings.grpc_listen)
+        await server.serve_until_stopped(
+            lifecycle, unready_seconds=settings.unready_seconds, drain_seconds=settings.drain_seconds
+        )
+
+
+async def migrate(settings: Settings) -> None:
+    """Bring the schema to the newest revision."""
+    url = settings.database_url.get_secret_value()
+    try:
+        await MIGRATIONS.run(url, require_durable=settings.require_durable_database)
+    except StorageConfigurationError as error:
+        raise ConfigurationError(str(error)) from None
+    except UnavailableError as error:
+        raise DependencyError(str(error)) from None
+
+
+async def check(settings: Settings) -> None:
+    """Whether Postgres is there and migrated."""
+    _postmaster(settings)
+    try:
+        async with _database(settings) as database:
+            current = await MIGRATIONS.is_current(database)
+    except StorageConfigurationError as error:
+        raise ConfigurationError(str(error)) from None
+    except UnavailableError as error:
+        raise DependencyError(str(error)) from None
+    if not current:
+        raise DependencyError("the schema directory is not migrated")
+
+
+def build(
+    stack: AsyncExitStack,
+    settings: Settings,
+    database: Database,
+    publisher: Publisher,
+    postmaster: Address | None,
+) -> DirectoryService:
+    """The service over its parts; `stack` ends those that need it."""
+    limits = Limits()
+    passwords = Passwords(limits)
+    stack.callback(passwords.close)
+    keys = KeyRing(database, limits)
+    token = settings.admin_token.get_secret_value() if settings.admin_token is not None else None
+    return DirectoryService(
+        Authenticator(database, keys, passwords, limits, token),
+        keys,
+        Resolver(database, limits, postmaster),
+        Administration(database, passwords, limits),
+        publisher,
+        limits,
+    )
+
+
+def _add(service: DirectoryService, server: grpc.aio.Server) -> None:
+    add_DirectoryServiceServicer_to_server(service, server)
+
+
+def _database(settings: Settings) -> Database:
+    return Database(
+        settings.database_url.get_secret_value(),
+        schema=SCHEMA,
+        limits=storage.Limits(connections=settings.database_connections),
+        require_durable=settings.require_durable_database,
+    )
+
+
+def _postmaster(settings: Settings) -> Address | None:
+    if settings.postmaster is None:
+        return None
+    try:
+        return parse_address(settings.postmaster)
+    except (InvalidAddressError, InvalidRequestError):
+        raise ConfigurationError("POSTROOM_DIRECTORY_POSTMASTER: not an address") from None

@@ -1,0 +1,122 @@
+"""The tables of the schema `directory`, as the migrations leave them."""
+
+from datetime import datetime
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    DateTime,
+    ForeignKey,
+    Integer,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    UniqueConstraint,
+    Uuid,
+    func,
+)
+
+METADATA = MetaData(schema="directory")
+
+
+def _created_at() -> "Column[datetime]":
+    return Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now())
+
+
+TENANT = Table(
+    "tenant",
+    METADATA,
+    Column("id", Uuid, primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+    _created_at(),
+)
+
+DOMAIN = Table(
+    "domain",
+    METADATA,
+    Column("id", Uuid, primary_key=True),
+    Column("tenant_id", Uuid, ForeignKey("directory.tenant.id"), nullable=False),
+    Column("name", Text, nullable=False, unique=True),  # A-labels, lower case
+    _created_at(),
+)
+
+ACCOUNT = Table(
+    "account",
+    METADATA,
+    Column("id", Uuid, primary_key=True),
+    Column("tenant_id", Uuid, ForeignKey("directory.tenant.id"), nullable=False),
+    Column("address", Text, nullable=False),
+    Column("display_name", Text, nullable=False, server_default=""),
+    _created_at(),
+)
+
+ALIAS = Table(
+    "alias",
+    METADATA,
+    Column("id", Uuid, primary_key=True),
+    Column("tenant_id", Uuid, ForeignKey("directory.tenant.id"), nullable=False),
+    Column("address", Text, nullable=False),
+    _created_at(),
+)
+
+# Who an address belongs to. One key for accounts and aliases, so that no address is ever both.
+ADDRESS = Table(
+    "address",
+    METADATA,
+    Column("domain_id", Uuid, ForeignKey("directory.domain.id"), nullable=False),
+    Column("local_key", Text, nullable=False),
+    Column("tenant_id", Uuid, ForeignKey("directory.tenant.id"), nullable=False),
+    Column("account_id", Uuid, ForeignKey("directory.account.id", ondelete="CASCADE"), unique=True),
+    Column("alias_id", Uuid, ForeignKey("directory.alias.id", ondelete="CASCADE"), unique=True),
+    PrimaryKeyConstraint("domain_id", "local_key", name="address_pkey"),
+    CheckConstraint("num_nonnulls(account_id, alias_id) = 1", name="address_owner"),
+)
+
+ALIAS_TARGET = Table(
+    "alias_target",
+    METADATA,
+    Column("alias_id", Uuid, ForeignKey("directory.alias.id", ondelete="CASCADE"), nullable=False),
+    Column("position", Integer, nullable=False),
+    Column("tenant_id", Uuid, ForeignKey("directory.tenant.id"), nullable=False),
+    Column("address", Text, nullable=False),
+    PrimaryKeyConstraint("alias_id", "position", name="alias_target_pkey"),
+)
+
+CREDENTIAL = Table(
+    "credential",
+    METADATA,
+    Column("id", Uuid, primary_key=True),
+    Column("tenant_id", Uuid, ForeignKey("directory.tenant.id"), nullable=False),
+    Column("account_id", Uuid, ForeignKey("directory.account.id", ondelete="CASCADE"), nullable=False),
+    Column("kind", Text, nullable=False),  # "password"; app passwords will have kinds of their own
+    Column("version", BigInteger, nullable=False),
+    Column("hash", Text, nullable=False),  # argon2id in its PHC form
+    Column("changed_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    UniqueConstraint("account_id", "kind", name="credential_account_id_kind_key"),
+)
+
+SIGNING_KEY = Table(
+    "signing_key",
+    METADATA,
+    Column("id", Text, primary_key=True),
+    Column("tenant_id", Uuid, ForeignKey("directory.tenant.id"), nullable=False),
+    Column("private_key", LargeBinary, nullable=False),  # Ed25519, 32 octets
+    Column("public_key", LargeBinary, nullable=False),
+    _created_at(),
+    Column("sign_from", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("verify_until", DateTime(timezone=True)),
+)
+
+LOGIN_FAILURE = Table(
+    "login_failure",
+    METADATA,
+    Column("network", Text, nullable=False),
+    Column("address_digest", LargeBinary, nullable=False),  # empty: all addresses together
+    Column("tenant_id", Uuid, ForeignKey("directory.tenant.id"), nullable=False),
+    Column("failures", Integer, nullable=False),
+    Column("expires_at", DateTime(timezone=True), nullable=False, index=True),
+    PrimaryKeyConstraint("network", "address_digest", name="login_failure_pkey"),
+)

@@ -1,0 +1,338 @@
+"""The gRPC face of directory: messages in, domain calls, messages out."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import Any, Final, Protocol, TypeAlias
+from uuid import UUID
+
+import grpc
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from directory import administration
+from directory.accounts import Account
+from directory.addresses import Address
+from directory.administration import Administration, Page
+from directory.authentication import Authenticator, Login, LoginRequest
+from directory.keys import KeyRing
+from directory.limits import Limits
+from directory.resolving import Outcome, Resolution, Resolver
+from postroom.directory.v1 import directory_pb2 as pb
+from postroom.directory.v1.directory_pb2_grpc import DirectoryServiceServicer
+from postroom_contracts.capability import Scope
+from postroom_contracts.errors import InvalidRequestError, PostroomError, UnavailableError
+from postroom_contracts.ids import parse_id
+from postroom_runtime import metrics
+from postroom_runtime.grpc_server import capability_token
+
+_Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+
+_SCOPES: Final = {
+    pb.SCOPE_IMAP: Scope.IMAP,
+    pb.SCOPE_POP3: Scope.POP3,
+    pb.SCOPE_SUBMISSION: Scope.SUBMISSION,
+    pb.SCOPE_FTP: Scope.FTP,
+    pb.SCOPE_API: Scope.API,
+    pb.SCOPE_ADMIN: Scope.ADMIN,
+}
+_OUTCOMES: Final = {
+    Outcome.LOCAL: pb.Resolution.OUTCOME_LOCAL,
+    Outcome.REMOTE: pb.Resolution.OUTCOME_REMOTE,
+    Outcome.UNKNOWN: pb.Resolution.OUTCOME_UNKNOWN,
+}
+_LOGINS: Final = metrics.counter(
+    "directory_logins_total", "Logins by what they were for and how they ended.", ["scope", "outcome"]
+)
+_PUBLISH_SECONDS: Final = 0.5
+
+
+class Publisher(Protocol):
+    """Tells whoever listens; may be lost."""
+
+    async def publish(self, subject: str, payload: bytes = b"") -> None:
+        """Send it, or do not."""
+        ...
+
+
+class DirectoryService(DirectoryServiceServicer):
+    """Every method answers within `Limits.call_seconds`."""
+
+    def __init__(
+        self,
+        authenticator: Authenticator,
+        keys: KeyRing,
+        resolver: Resolver,
+        administration: Administration,
+        publisher: Publisher,
+        limits: Limits,
+    ) -> None:
+        self._authenticator = authenticator
+        self._keys = keys
+        self._resolver = resolver
+        self._administration = administration
+        self._publisher = publisher
+        self._limits = limits
+
+    async def Authenticate(
+        self, request: pb.AuthenticateRequest, context: _Context
+    ) -> pb.AuthenticateResponse:
+        """Checks an address and its password."""
+        if (scope := _SCOPES.get(request.scope)) is None:
+            raise InvalidRequestError("no scope")
+        wanted = LoginRequest(request.address, request.password, scope, request.peer_address, request.session)
+        outcome = "failed"
+        try:
+            async with self._in_time():
+                login = await self._authenticator.authenticate(wanted)
+            outcome = "ok"
+        except PostroomError as error:
+            outcome = error.name
+            raise
+        finally:
+            _LOGINS.labels(scope, outcome).inc()
+        answer = pb.AuthenticateResponse(
+            account=_account_or_none(login.account),
+            capability=login.capability.text,
+            capability_expires_at=_timestamp(login.capability.expires_at),
+        )
+        if login.session is not None:
+            answer.session_token = login.session.text
+            answer.session_expires_at.CopyFrom(_timestamp(login.session.expires_at))
+        return answer
+
+    async def AuthenticateAdmin(
+        self, request: pb.AuthenticateAdminRequest, context: _Context
+    ) -> pb.AuthenticateAdminResponse:
+        """Exchanges the administrator's token for a capability."""
+        async with self._in_time():
+            login = await self._authenticator.authenticate_admin(request.token)
+        return pb.AuthenticateAdminResponse(
+            capability=login.capability.text,
+            capability_expires_at=_timestamp(login.capability.expires_at),
+        )
+
+    async def RenewCapability(
+        self, request: pb.RenewCapabilityRequest, context: _Context
+    ) -> pb.RenewCapabilityResponse:
+        """A fresh capability for a live token."""
+        async with self._in_time():
+            login: Login = await self._authenticator.renew(request.token)
+        return pb.RenewCapabilityResponse(
+            capability=login.capability.text,
+            capability_expires_at=_timestamp(login.capability.expires_at),
+            account=_account_or_none(login.account),
+        )
+
+    async def GetCapabilityKeys(
+        self, request: pb.GetCapabilityKeysRequest, context: _Context
+    ) -> pb.GetCapabilityKeysResponse:
+        """The public keys, the one in use first."""
+        async with self._in_time():
+            keys = await self._keys.public_keys()
+        return pb.GetCapabilityKeysResponse(
+            keys=[pb.CapabilityKey(key_id=key.key_id, public_key=key.octets) for key in keys]
+        )
+
+    async def ResolveRecipients(
+        self, request: pb.ResolveRecipientsRequest, context: _Context
+    ) -> pb.ResolveRecipientsResponse:
+        """Where mail to each address goes."""
+        async with self._in_time():
+            found = await self._resolver.resolve(request.addresses)
+        return pb.ResolveRecipientsResponse(
+            resolutions=[
+                _resolution(address, resolution)
+                for address, resolution in zip(request.addresses, found, strict=True)
+            ]
+        )
+
+    async def ListTenants(self, request: pb.ListTenantsRequest, context: _Context) -> pb.ListTenantsResponse:
+        """All tenants, in pages."""
+        async with self._as_admin():
+            page = self._page(request.cursor, request.limit)
+            found = await self._administration.list_tenants(page)
+        return pb.ListTenantsResponse(
+            tenants=[pb.Tenant(id=tenant.id.bytes, name=tenant.name) for tenant in found],
+            next_cursor=_next_cursor(page, [tenant.id for tenant in found]),
+        )
+
+    async def CreateDomain(
+        self, request: pb.CreateDomainRequest, context: _Context
+    ) -> pb.CreateDomainResponse:
+        """Makes a domain ours."""
+        async with self._as_admin(changes="domain"):
+            tenant = parse_id(request.tenant_id) if request.tenant_id else None
+            domain = await self._administration.create_domain(request.name, tenant)
+        return pb.CreateDomainResponse(domain=_domain(domain))
+
+    async def ListDomains(self, request: pb.ListDomainsRequest, context: _Context) -> pb.ListDomainsResponse:
+        """All domains, in pages."""
+        async with self._as_admin():
+            page = self._page(request.cursor, request.limit)
+            found = await self._administration.list_domains(page)
+        return pb.ListDomainsResponse(
+            domains=[_domain(domain) for domain in found],
+            next_cursor=_next_cursor(page, [domain.id for domain in found]),
+        )
+
+    async def DeleteDomain(
+        self, request: pb.DeleteDomainRequest, context: _Context
+    ) -> pb.DeleteDomainResponse:
+        """Gives a domain up in which nobody lives."""
+        async with self._as_admin(changes="domain"):
+            await self._administration.delete_domain(request.name)
+        return pb.DeleteDomainResponse()
+
+    async def CreateAccount(
+        self, request: pb.CreateAccountRequest, context: _Context
+    ) -> pb.CreateAccountResponse:
+        """Makes an account with its password."""
+        async with self._as_admin(changes="account"):
+            account = await self._administration.create_account(
+                request.address, request.password, request.display_name
+            )
+        return pb.CreateAccountResponse(account=_account(account))
+
+    async def GetAccount(self, request: pb.GetAccountRequest, context: _Context) -> pb.GetAccountResponse:
+        """The account with this address; aliases are not looked at."""
+        async with self._as_admin():
+            account = await self._administration.get_account(request.address)
+        return pb.GetAccountResponse(account=_account(account))
+
+    async def ListAccounts(
+        self, request: pb.ListAccountsRequest, context: _Context
+    ) -> pb.ListAccountsResponse:
+        """All accounts, in pages."""
+        async with self._as_admin():
+            page = self._page(request.cursor, request.limit)
+            found = await self._administration.list_accounts(page)
+        return pb.ListAccountsResponse(
+            accounts=[_account(account) for account in found],
+            next_cursor=_next_cursor(page, [account.id for account in found]),
+        )
+
+    async def SetPassword(self, request: pb.SetPasswordRequest, context: _Context) -> pb.SetPasswordResponse:
+        """Another password, from now on."""
+        async with self._as_admin(changes="credential"):
+            await self._administration.set_password(request.address, request.password)
+        return pb.SetPasswordResponse()
+
+    async def DeleteAccount(
+        self, request: pb.DeleteAccountRequest, context: _Context
+    ) -> pb.DeleteAccountResponse:
+        """Ends an account; its address is free again."""
+        async with self._as_admin(changes="account"):
+            await self._administration.delete_account(request.address)
+        return pb.DeleteAccountResponse()
+
+    async def CreateAlias(self, request: pb.CreateAliasRequest, context: _Context) -> pb.CreateAliasResponse:
+        """Makes an address stand for others."""
+        async with self._as_admin(changes="alias"):
+            alias = await self._administration.create_alias(request.address, request.targets)
+        return pb.CreateAliasResponse(alias=_alias(alias))
+
+    async def ListAliases(self, request: pb.ListAliasesRequest, context: _Context) -> pb.ListAliasesResponse:
+        """All aliases, in pages."""
+        async with self._as_admin():
+            page = self._page(request.cursor, request.limit)
+            found = await self._administration.list_aliases(page)
+        return pb.ListAliasesResponse(
+            aliases=[_alias(alias) for alias in found],
+            next_cursor=_next_cursor(page, [alias.id for alias in found]),
+        )
+
+    async def DeleteAlias(self, request: pb.DeleteAliasRequest, context: _Context) -> pb.DeleteAliasResponse:
+        """Ends an alias."""
+        async with self._as_admin(changes="alias"):
+            await self._administration.delete_alias(request.address)
+        return pb.DeleteAliasResponse()
+
+    @asynccontextmanager
+    async def _in_time(self) -> AsyncGenerator[None]:
+        try:
+            async with asyncio.timeout(self._limits.call_seconds):
+                yield
+        except TimeoutError:
+            raise UnavailableError("too late") from None
+
+    @asynccontextmanager
+    async def _as_admin(self, changes: str | None = None) -> AsyncGenerator[None]:
+        """For administrators only; afterwards, when it succeeded, whoever listens is told what changed."""
+        async with self._in_time():
+            await self._authenticator.verifier.verify(capability_token(), scopes=(Scope.ADMIN,))
+            yield
+        if changes is not None:
+            try:
+                async with asyncio.timeout(_PUBLISH_SECONDS):
+                    await self._publisher.publish(f"postroom.directory.changed.{changes}")
+            except TimeoutError:
+                return  # it is committed, and listeners look by themselves too
+
+    def _page(self, cursor: str, limit: int) -> Page:
+        """Raises `InvalidRequestError` for a cursor that we did not give."""
+        try:
+            after = UUID(hex=cursor) if cursor else None
+        except ValueError:
+            raise InvalidRequestError("not a cursor") from None
+        if limit < 0:
+            raise InvalidRequestError("a negative limit")
+        return Page(after, min(limit or self._limits.default_page, self._limits.page))
+
+
+def _next_cursor(page: Page, ids: list[Any]) -> str:
+    return ids[-1].hex if len(ids) == page.limit else ""
+
+
+def _timestamp(instant: datetime) -> Timestamp:
+    found = Timestamp()
+    found.FromDatetime(instant)
+    return found
+
+
+def _account(account: Account) -> pb.Account:
+    return pb.Account(
+        id=account.id.bytes,
+        tenant_id=account.tenant_id.bytes,
+        address=account.address,
+        display_name=account.display_name,
+        created_at=_timestamp(account.created_at),
+    )
+
+
+def _account_or_none(account: Account | None) -> pb.Account | None:
+    return None if account is None else _account(account)
+
+
+def _domain(domain: administration.Domain) -> pb.Domain:
+    return pb.Domain(
+        id=domain.id.bytes,
+        tenant_id=domain.tenant_id.bytes,
+        name=domain.name,
+        created_at=_timestamp(domain.created_at),
+    )
+
+
+def _alias(alias: administration.Alias) -> pb.Alias:
+    return pb.Alias(
+        id=alias.id.bytes,
+        tenant_id=alias.tenant_id.bytes,
+        address=alias.address,
+        targets=alias.targets,
+        created_at=_timestamp(alias.created_at),
+    )
+
+
+def _resolution(address: str, resolution: Resolution) -> pb.Resolution:
+    targets = [
+        pb.Target(remote_address=str(target))
+        if isinstance(target, Address)
+        else pb.Target(account_id=target.bytes)
+        for target in resolution.targets
+    ]
+    return pb.Resolution(
+        address=address,
+        outcome=_OUTCOMES[resolution.outcome],
+        tenant_id=b"" if resolution.tenant_id is None else resolution.tenant_id.bytes,
+        targets=targets,
+    )

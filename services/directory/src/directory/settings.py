@@ -1,0 +1,24 @@
+"""Settings of directory, from the environment: `POSTROOM_DIRECTORY_<FIELD>` and the shared names."""
+
+from pydantic import Field, SecretStr
+from pydantic_settings import SettingsConfigDict
+
+from postroom_runtime.settings import CoreSettings, NatsUrl
+
+
+class Settings(CoreSettings):
+    """Read once, in `main`."""
+
+    model_config = SettingsConfigDict(env_prefix="POSTROOM_DIRECTORY_")
+
+    nats_url: NatsUrl
+    admin_token: SecretStr | None = Field(
+        default=None, min_length=20, description="Exchanged for the administrator's capability; none without."
+    )
+    postmaster: str | None = Field(
+        default=None, description="Address for postmaster@ of domains that have no such address (RFC 5321)."
+    )
+    database_connections: int = Field(default=8, ge=1, le=100)
+    require_durable_database: bool = Field(
+        default=True, description="Refuse a Postgres that confirms what it may lose; off in tests only."
+    )
