@@ -128,6 +128,7 @@ def test_replies_that_arrive_before_the_hang_up_count() -> None:
     event = client.next_event()
     assert isinstance(event, MessageDone)
     assert all(result.delivered for result in event.results)
+    assert client.results == ()
     with pytest.raises(RemoteProtocolError):
         client.next_event()
 
@@ -145,6 +146,14 @@ def test_a_421_between_messages_closes() -> None:
     assert after(b"421 4.4.2 Idle\r\n", client) == Closed(Reply(421, "4.4.2", "Idle"))
 
 
+def test_a_421_after_a_message_changes_nothing_about_it() -> None:
+    client = sending(b"x")
+    client.end_content()
+    assert isinstance(after(b"250 OK\r\n", client), MessageDone)
+    client.receive_data(b"421 4.4.2 Idle\r\n")
+    assert client.next_event() == Closed(Reply(421, "4.4.2", "Idle"))
+
+
 def test_a_bare_552_to_rcpt_means_too_many_and_is_temporary() -> None:
     bare, coded = Reply(552, None, "x"), Reply(552, "5.2.2", "Mailbox full")
     assert RecipientResult(BOB, Stage.RCPT, bare).transient
@@ -159,7 +168,7 @@ BROKEN = {
     "no code": b"25 x\r\n",
     "a code that none is": b"199 x\r\n",
     "a bare line feed": b"220 x\n",
-    "a code that changes": b"220-x\r\n250 x\r\n",
+    "a code that changes": b"250-x\r\n220 x\r\n",
     "a line too long": b"220 " + b"x" * 3000,
     "a line too long with its end": b"220 " + b"x" * 2100 + b"\r\n",
     "a reply too long": b"220-x\r\n" * 101,
@@ -230,6 +239,14 @@ def test_tls_forgets_what_was_offered_before() -> None:
     client.tls_started()
     assert client.tls_active
     assert after(b"250 mx\r\n", client) == Greeted(Capabilities("mx", esmtp=True))
+
+
+def test_a_server_that_knows_no_ehlo_after_tls_offers_nothing() -> None:
+    client = ready()
+    client.start_tls()
+    after(b"220 Go\r\n", client)
+    client.tls_started()
+    assert after(b"500 What?\r\n250 mx\r\n", client) == Greeted(Capabilities())
 
 
 def test_credentials_need_tls_or_a_word_of_the_shell() -> None:

@@ -145,7 +145,6 @@ class ServerSession:
         """The handshake is done: nothing that was said in plain text counts (RFC 3207 s4.2)."""
         if self.state is not State.TLS:
             raise LocalProtocolError("nobody asked for TLS")
-        self._buffer.clear()
         self.state = State.CONNECTED
         self.tls_active = True
 
