@@ -17,9 +17,11 @@ from mailstore.lanes import LOCAL_BELLS, lane_of_bell
 from mailstore.local_delivery.worker import LocalDeliveryWorker
 from mailstore.mailbox_service import MailboxService
 from mailstore.policy import POLICY
+from mailstore.queue.bounces import Bouncer
 from mailstore.queue.schedule import RetrySchedule
 from mailstore.queue_service import QueueService
 from mailstore.settings import Settings
+from mailstore.upkeep import Upkeep
 from postroom.directory.v1 import directory_pb2, directory_pb2_grpc
 from postroom.mailstore.v1 import delivery_pb2_grpc, mailbox_pb2_grpc, queue_pb2_grpc
 from postroom_contracts.capability import CapabilityVerifier, PublicKey
@@ -86,11 +88,15 @@ async def serve(settings: Settings, lifecycle: Lifecycle) -> None:
         server = await serve_grpc(
             settings.grpc_listen, add, policy=POLICY, tls=settings.grpc_tls, lifecycle=lifecycle
         )
+        upkeep = Upkeep(database, objects)
         jobs = [
             committer.run(),
             worker.run(),
             _hear_bells(bus, worker),
             _measure(database, segment),
+            Bouncer(database, reader, segment, bus.ring, hostname=settings.hostname).run(),
+            upkeep.run(),
+            upkeep.run_gauges(),
             Packer(database, objects, segment, segment_limits).run(),
         ]
         async with server, asyncio.TaskGroup() as group:

@@ -29,6 +29,7 @@ class Settings(CoreSettings):
     s3_secret_key: S3SecretKey
     bucket: str = Field(default="postroom-mail", min_length=3)
     worker_name: str = Field(default_factory=socket.gethostname, description="In leases and logs.")
+    hostname: str = Field(default_factory=socket.getfqdn, description="In delivery reports.")
     staged_octets: int = Field(default=4 * 1024**3, ge=1024**2, description="Beyond, mail is put off (452).")
     segment_octets: int = Field(default=256 * 1024**2, ge=1024**2, description="A larger segment is sealed.")
     segment_seconds: float = Field(default=60.0, gt=0, description="An older segment with rows is sealed.")

@@ -1,0 +1,160 @@
+"""Upkeep: small chores that one process at a time does, and the gauges of the queue.
+
+Purging the messages of deleted mailboxes in slices, sweeping uploads that were never used and claims that are long
+over, and making the coming months' partitions of journal and history.
+"""
+
+import asyncio
+import datetime as dt
+import random
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+from mailstore.accounts import lock_accounts
+from mailstore.blobs.reader import message_key
+from mailstore.mailboxes.moving import remove_messages
+from postroom_contracts.errors import PostroomError
+from postroom_runtime import metrics
+from postroom_runtime.logs import log
+from postroom_storage.database import Connection, Database
+from postroom_storage.errors import ObjectNotFoundError
+from postroom_storage.objects import ObjectStore
+
+_DUE: Final = metrics.gauge("queue_due_deliveries", "Remote deliveries that are due and wait for a relay.")
+_OLDEST: Final = metrics.gauge("queue_oldest_due_seconds", "How long the oldest of them has been due.")
+_PARKED: Final = metrics.gauge("queue_parked_deliveries", "Deliveries that need an administrator.")
+
+_QUEUE: Final = """
+SELECT count(*) FILTER (WHERE site IS NOT NULL AND NOT parked AND due_at <= now()) AS due,
+       coalesce(extract(epoch FROM now() - min(due_at) FILTER (
+           WHERE site IS NOT NULL AND NOT parked AND due_at <= now())), 0)::float8 AS oldest,
+       count(*) FILTER (WHERE parked) AS parked
+FROM mailstore.delivery
+"""
+_DELETED: Final = """
+SELECT b.id, b.account_id FROM mailstore.mailbox AS b
+WHERE b.deleted_at IS NOT NULL AND b.messages > 0 ORDER BY b.id LIMIT 100
+"""
+_SLICE: Final = """
+SELECT max(uid) FROM (SELECT uid FROM mailstore.mailbox_message
+                      WHERE account_id = $1 AND mailbox_id = $2 ORDER BY uid LIMIT $3) AS slice
+"""
+_STALE_UPLOADS: Final = """
+SELECT u.id, u.object_id, u.multipart_id FROM mailstore.upload AS u
+WHERE u.expires_at < now() ORDER BY u.expires_at LIMIT 100
+"""
+_USED: Final = "SELECT EXISTS (SELECT FROM mailstore.blob WHERE object_id = $1)"
+_FORGET_UPLOAD: Final = "DELETE FROM mailstore.upload WHERE id = $1"
+_OLD_CLAIMS: Final = """
+DELETE FROM mailstore.claim AS c WHERE c.expires_at < now() - interval '1 hour'
+AND NOT EXISTS (SELECT FROM mailstore.delivery AS d WHERE d.claim_id = c.id)
+"""
+_PARTITIONED: Final = ("change", "delivery_history")
+
+
+@dataclass(frozen=True, slots=True)
+class UpkeepLimits:
+    """Seconds between rounds and between looks at the queue, messages purged in one transaction, months ahead."""
+
+    round_seconds: float = 60.0
+    gauge_seconds: float = 5.0
+    purge_messages: int = 2_000
+    months_ahead: int = 2
+
+
+class Upkeep:
+    """Run `run` and `run_gauges` in a task group, in as many processes as there are."""
+
+    def __init__(self, database: Database, objects: ObjectStore, limits: UpkeepLimits | None = None) -> None:
+        self._database, self._objects, self._limits = database, objects, limits or UpkeepLimits()
+
+    async def run(self) -> None:
+        """Do the chores when no other process does, until cancelled."""
+        while True:
+            try:
+                async with self._database.leadership("upkeep") as leadership:
+                    if leadership is not None:
+                        await self.run_once()
+            except PostroomError as error:
+                log.warning("upkeep_put_off", error=error.name)
+            except Exception:  # noqa: BLE001  # a chore that fails comes again
+                log.exception("upkeep_failed")
+            await asyncio.sleep(self._limits.round_seconds * random.uniform(0.7, 1.3))
+
+    async def run_gauges(self) -> None:
+        """Keep the gauges of the queue, until cancelled."""
+        while True:
+            try:
+                async with self._database.connection() as connection:
+                    row = await connection.fetchrow(_QUEUE)
+                if row is not None:
+                    _DUE.set(row["due"])
+                    _OLDEST.set(row["oldest"])
+                    _PARKED.set(row["parked"])
+            except PostroomError as error:
+                log.info("queue_not_measured", error=error.name)
+            await asyncio.sleep(self._limits.gauge_seconds)
+
+    async def run_once(self) -> None:
+        """One round of all chores."""
+        await self._make_partitions(dt.datetime.now(dt.UTC).date())
+        await self._purge_mailboxes()
+        await self._sweep_uploads()
+        async with self._database.connection() as connection:
+            await connection.execute(_OLD_CLAIMS)
+
+    async def _make_partitions(self, today: dt.date) -> None:
+        for name in _PARTITIONED:
+            for ahead in range(1, self._limits.months_ahead + 1):
+                first = _month(today, ahead)
+                statement = (
+                    f"CREATE TABLE IF NOT EXISTS mailstore.{name}_{first:%Y_%m} PARTITION OF mailstore.{name} "
+                    f"FOR VALUES FROM ('{first}') TO ('{_month(first, 1)}')"
+                )
+                async with self._database.connection() as connection:
+                    await connection.execute(statement)
+
+    async def _purge_mailboxes(self) -> None:
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(_DELETED)
+        for row in rows:
+            while await self._purge_slice(row["account_id"], row["id"]):
+                await asyncio.sleep(0)
+
+    async def _purge_slice(self, account_id: UUID, mailbox_id: UUID) -> bool:
+        async def transact(connection: Connection) -> bool:
+            modseqs = await lock_accounts(connection, [account_id])
+            last = await connection.fetchval(_SLICE, account_id, mailbox_id, self._limits.purge_messages)
+            if last is None:
+                return False
+            await remove_messages(connection, account_id, mailbox_id, modseqs[account_id], [(1, last)])
+            return True
+
+        return await self._database.run(transact)
+
+    async def _sweep_uploads(self) -> None:
+        """Forget uploads whose time is over, with their octets when no message has them."""
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(_STALE_UPLOADS)
+        for row in rows:
+            async with self._database.connection() as connection:
+                used = await connection.fetchval(_USED, row["object_id"])
+            if not used:
+                await self._drop_object(message_key(row["object_id"]), row["multipart_id"])
+            async with self._database.connection() as connection:
+                await connection.execute(_FORGET_UPLOAD, row["id"])
+
+    async def _drop_object(self, key: str, multipart_id: str | None) -> None:
+        try:
+            if multipart_id is not None:
+                await self._objects.abort_multipart(key, multipart_id)
+            await self._objects.delete([key])
+        except ObjectNotFoundError:
+            return
+
+
+def _month(day: dt.date, ahead: int) -> dt.date:
+    """The first day of a month that comes so many months later."""
+    months = day.year * 12 + day.month - 1 + ahead
+    return dt.date(months // 12, months % 12 + 1, 1)
