@@ -16,7 +16,7 @@ from postroom_contracts.errors import ERRORS, PostroomError, UnavailableError
 from postroom_runtime.logs import log
 from postroom_runtime.steps import reached
 
-OpenStream = Callable[[AsyncIterable[delivery_pb2.AcceptRequest]], AsyncIterable[delivery_pb2.AcceptResponse]]
+OpenStream = Callable[[AsyncIterator[delivery_pb2.AcceptRequest]], AsyncIterable[delivery_pb2.AcceptResponse]]
 """Opens an Accept stream with these requests."""
 
 
