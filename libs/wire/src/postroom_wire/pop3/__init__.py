@@ -1,1 +1,44 @@
-"""POP3 (RFC 1939): commands, replies and the server's states."""
+"""POP3 (RFC 1939, RFC 2449, RFC 2595, RFC 3206): commands, replies and the server's states."""
+
+from postroom_wire.pop3.errors import LocalProtocolError
+from postroom_wire.pop3.events import (
+    Answered,
+    Close,
+    Login,
+    NeedData,
+    Retrieve,
+    SendData,
+    ServerEvent,
+    StartTls,
+    Update,
+)
+from postroom_wire.pop3.limits import Limits
+from postroom_wire.pop3.maildrop import Maildrop, Message
+from postroom_wire.pop3.multi_line import MultiLineEncoder
+from postroom_wire.pop3.replies import IDLE_TOO_LONG, SHUTTING_DOWN, ContentRefusal, LoginRefusal
+from postroom_wire.pop3.server import ServerConfig, ServerSession
+from postroom_wire.pop3.state import State
+
+__all__ = [
+    "IDLE_TOO_LONG",
+    "SHUTTING_DOWN",
+    "Answered",
+    "Close",
+    "ContentRefusal",
+    "Limits",
+    "LocalProtocolError",
+    "Login",
+    "LoginRefusal",
+    "Maildrop",
+    "Message",
+    "MultiLineEncoder",
+    "NeedData",
+    "Retrieve",
+    "SendData",
+    "ServerConfig",
+    "ServerEvent",
+    "ServerSession",
+    "StartTls",
+    "State",
+    "Update",
+]

@@ -1,0 +1,58 @@
+"""Which command is legal when, and where it leads (RFC 1939 s3 to s6).
+
+A session is in AUTHORIZATION until PASS, in TRANSACTION until QUIT, in UPDATE while what was marked is
+removed. USER_GIVEN is AUTHORIZATION after an accepted USER, TLS while STLS negotiates. `TRANSITIONS` is the
+whole of it: what is absent is refused and changes nothing. A refused PASS moves along `AFTER_REFUSAL`.
+"""
+
+from enum import Enum
+from typing import Final
+
+from postroom_wire.pop3.commands import (
+    Capa,
+    Command,
+    Dele,
+    List,
+    Noop,
+    Pass,
+    Quit,
+    Retr,
+    Rset,
+    Stat,
+    Stls,
+    Top,
+    Uidl,
+    User,
+)
+
+
+class State(Enum):
+    """s3, with the steps within AUTHORIZATION."""
+
+    AUTHORIZATION = "authorization"
+    USER_GIVEN = "authorization, user given"
+    TLS = "authorization, negotiating TLS"
+    TRANSACTION = "transaction"
+    UPDATE = "update"
+    CLOSED = "closed"
+
+
+_IN_TRANSACTION: Final[tuple[type[Command], ...]] = (Stat, List, Uidl, Top, Retr, Dele, Rset, Noop, Capa)
+
+TRANSITIONS: Final[dict[tuple[State, type[Command]], State]] = {
+    (State.AUTHORIZATION, User): State.USER_GIVEN,
+    (State.AUTHORIZATION, Capa): State.AUTHORIZATION,
+    (State.AUTHORIZATION, Stls): State.TLS,
+    (State.AUTHORIZATION, Quit): State.CLOSED,  # without UPDATE, s6
+    (State.USER_GIVEN, User): State.USER_GIVEN,
+    (State.USER_GIVEN, Pass): State.TRANSACTION,
+    (State.USER_GIVEN, Capa): State.USER_GIVEN,
+    (State.USER_GIVEN, Stls): State.TLS,
+    (State.USER_GIVEN, Quit): State.CLOSED,
+    **{(State.TRANSACTION, command): State.TRANSACTION for command in _IN_TRANSACTION},
+    (State.TRANSACTION, Quit): State.UPDATE,
+}
+
+AFTER_REFUSAL: Final[dict[tuple[State, type[Command]], State]] = {
+    (State.USER_GIVEN, Pass): State.AUTHORIZATION,
+}

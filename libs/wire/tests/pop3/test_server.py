@@ -1,0 +1,528 @@
+"""POP3 as transcripts, cut at every octet, and what the engine promises to its shell."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Final
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from postroom_wire.pop3 import (
+    Answered,
+    Close,
+    ContentRefusal,
+    Limits,
+    LocalProtocolError,
+    Login,
+    LoginRefusal,
+    Maildrop,
+    Message,
+    NeedData,
+    Retrieve,
+    SendData,
+    ServerConfig,
+    ServerSession,
+    StartTls,
+    State,
+    Update,
+)
+from postroom_wire.pop3.commands import Capa, Command, Pass, Quit, Stat, Stls, User
+from postroom_wire.pop3.state import TRANSITIONS
+
+MAIL: Final = {
+    1: b"Subject: one\r\n\r\n.first\r\nsecond\r\n..\r\nthird\r\n",
+    2: b"Subject: two\r\n\r\n" + b"x" * 20 + b"\r\n",
+    3: b"Subject: gone\r\n\r\nx\r\n",
+}
+IDS: Final = {1: "whqtswO00WBw418f9t5JxYwZ", 2: "QhdPYR:00WBw1Ph7x7", 3: "x"}
+
+
+@dataclass
+class Shell:
+    """Does what a real shell does, with one account and three messages of which the third cannot be read."""
+
+    session: ServerSession
+    said: bytes = b""
+    events: list[object] = field(default_factory=list[object])
+    update_works: bool = True
+    removed: tuple[int, ...] = ()
+
+    def receive(self, data: bytes) -> None:
+        self.session.receive_data(data)
+        self.run()
+
+    def run(self) -> None:
+        while True:
+            event = self.session.next_event()
+            self.events.append(event)
+            self.handle(event)
+            if isinstance(event, NeedData | Close):
+                break
+        self.said += self.session.data_to_send()
+
+    def handle(self, event: object) -> None:
+        match event:
+            case Login(user, password):
+                self.log_in(user, password)
+            case StartTls():
+                self.said += self.session.data_to_send() + b"<TLS>"
+                self.session.receive_data(b"QUIT\r\n")
+                self.session.tls_started()
+            case Retrieve(number, _):
+                self.send(number)
+            case Update(numbers):
+                self.removed = numbers
+                if self.update_works:
+                    self.session.updated()
+                else:
+                    self.session.update_failed()
+            case SendData():
+                self.said += self.session.data_to_send()
+            case _:
+                pass
+
+    def log_in(self, user: str, password: str) -> None:
+        if (user, password) == ("mrose", "secret word"):
+            messages = [Message(len(MAIL[number]), IDS[number]) for number in MAIL]
+            self.session.accept_login(Maildrop(messages))
+        else:
+            busy = user == "busy"
+            self.session.refuse_login(LoginRefusal.IN_USE if busy else LoginRefusal.CREDENTIALS)
+
+    def send(self, number: int) -> None:
+        if number == 3:
+            self.session.refuse_content(ContentRefusal.TEMPORARY)
+            return
+        self.session.begin_content()
+        for octet in MAIL[number]:
+            if not self.session.send_content(bytes((octet,))):
+                break
+        self.session.end_content()
+
+
+def side(transcript: str, who: str) -> bytes:
+    """The octets that one side sends; <TLS> stands for the handshake."""
+    found = (line.strip() for line in transcript.strip().splitlines())
+    said = b"".join(f"{line[3:]}\r\n".encode() for line in found if line.startswith(who))
+    return said.replace(b"<TLS>\r\n", b"<TLS>")
+
+
+LOGIN: Final = """
+        C: USER mrose
+        S: +OK Send the password
+        C: PASS secret word
+        S: +OK 3 messages (101 octets)"""
+
+TRANSCRIPTS: Final = {
+    "RFC 1939 s5: LIST and STAT": f"""
+        S: +OK POP3 server ready{LOGIN}
+        C: STAT
+        S: +OK 3 101
+        C: LIST
+        S: +OK 3 messages (101 octets)
+        S: 1 43
+        S: 2 38
+        S: 3 20
+        S: .
+        C: LIST 2
+        S: +OK 2 38
+        C: LIST 4
+        S: -ERR No such message
+        C: LIST 0
+        S: -ERR No such message
+        C: QUIT
+        S: +OK Goodbye""",
+    "RFC 1939 s5: RETR, dot-stuffed": f"""
+        S: +OK POP3 server ready{LOGIN}
+        C: RETR 1
+        S: +OK 43 octets
+        S: Subject: one
+        S:
+        S: ..first
+        S: second
+        S: ...
+        S: third
+        S: .
+        C: RETR 3
+        S: -ERR [SYS/TEMP] Cannot read the message now, try again later
+        C: RETR 4
+        S: -ERR No such message""",
+    "RFC 1939 s7: TOP": f"""
+        S: +OK POP3 server ready{LOGIN}
+        C: TOP 1 0
+        S: +OK Top of message follows
+        S: Subject: one
+        S:
+        S: .
+        C: TOP 1 2
+        S: +OK Top of message follows
+        S: Subject: one
+        S:
+        S: ..first
+        S: second
+        S: .
+        C: TOP 2 100
+        S: +OK Top of message follows
+        S: Subject: two
+        S:
+        S: xxxxxxxxxxxxxxxxxxxx
+        S: .
+        C: TOP 100 3
+        S: -ERR No such message
+        C: TOP 1
+        S: -ERR Wrong arguments
+        C: TOP 1 -1
+        S: -ERR Wrong arguments""",
+    "RFC 1939 s7: UIDL": f"""
+        S: +OK POP3 server ready{LOGIN}
+        C: UIDL
+        S: +OK
+        S: 1 whqtswO00WBw418f9t5JxYwZ
+        S: 2 QhdPYR:00WBw1Ph7x7
+        S: 3 x
+        S: .
+        C: UIDL 2
+        S: +OK 2 QhdPYR:00WBw1Ph7x7
+        C: UIDL 4
+        S: -ERR No such message""",
+    "RFC 1939 s5: DELE hides, RSET shows again": f"""
+        S: +OK POP3 server ready{LOGIN}
+        C: dele 1
+        S: +OK Message 1 deleted
+        C: DELE 1
+        S: -ERR No such message
+        C: RETR 1
+        S: -ERR No such message
+        C: TOP 1 1
+        S: -ERR No such message
+        C: LIST
+        S: +OK 2 messages (58 octets)
+        S: 2 38
+        S: 3 20
+        S: .
+        C: UIDL
+        S: +OK
+        S: 2 QhdPYR:00WBw1Ph7x7
+        S: 3 x
+        S: .
+        C: NOOP
+        S: +OK
+        C: RSET
+        S: +OK
+        C: STAT
+        S: +OK 3 101
+        C: DELE 2
+        S: +OK Message 2 deleted
+        C: QUIT
+        S: +OK Goodbye""",
+    "RFC 1939 s4: PASS comes after USER": """
+        S: +OK POP3 server ready
+        C: PASS secret word
+        S: -ERR Command not allowed now
+        C: USER mrose
+        S: +OK Send the password
+        C: PASS wrong
+        S: -ERR [AUTH] Wrong user name or password
+        C: PASS secret word
+        S: -ERR Command not allowed now
+        C: USER busy
+        S: +OK Send the password
+        C: PASS secret word
+        S: -ERR [IN-USE] The maildrop is in use by another session
+        C: QUIT
+        S: +OK Goodbye""",
+    "RFC 1939 s3: commands that are none, or not now": f"""
+        S: +OK POP3 server ready
+        C:
+        S: -ERR Unknown command
+        C: STAT
+        S: -ERR Command not allowed now
+        C: APOP mrose c4c9334bac560ecc979e58001b3e22fb
+        S: -ERR Unknown command
+        C: STATS
+        S: -ERR Unknown command
+        C: CAPA x
+        S: -ERR Wrong arguments
+        C: USER
+        S: -ERR Wrong arguments
+        C: USER two words
+        S: -ERR Wrong arguments{LOGIN}
+        C: USER mrose
+        S: -ERR Command not allowed now
+        C: STLS
+        S: -ERR Command not allowed now
+        C: RETR
+        S: -ERR Wrong arguments
+        C: RETR 1 2
+        S: -ERR Wrong arguments
+        C: RETR +1
+        S: -ERR Wrong arguments
+        C: RETR 99999999999999999999
+        S: -ERR Wrong arguments""",
+    "RFC 2449 s5: CAPA in both states": f"""
+        S: +OK POP3 server ready
+        C: CAPA
+        S: +OK Capability list follows
+        S: TOP
+        S: UIDL
+        S: RESP-CODES
+        S: AUTH-RESP-CODE
+        S: PIPELINING
+        S: EXPIRE NEVER
+        S: USER
+        S: STLS
+        S: IMPLEMENTATION Postroom
+        S: .{LOGIN}
+        C: CAPA
+        S: +OK Capability list follows
+        S: TOP
+        S: UIDL
+        S: RESP-CODES
+        S: AUTH-RESP-CODE
+        S: PIPELINING
+        S: EXPIRE NEVER
+        S: USER
+        S: IMPLEMENTATION Postroom
+        S: .""",
+}
+
+
+def converse(chunks: Iterable[bytes], *, plaintext: bool = True) -> Shell:
+    shell = Shell(ServerSession(ServerConfig(plaintext_login=plaintext)))
+    shell.run()
+    for chunk in chunks:
+        shell.receive(chunk)
+    return shell
+
+
+@pytest.mark.parametrize("name", TRANSCRIPTS)
+def test_a_transcript_is_the_same_wherever_the_network_cuts(name: str) -> None:
+    client, server = side(TRANSCRIPTS[name], "C:"), side(TRANSCRIPTS[name], "S:")
+    assert converse([client]).said == server
+    assert converse([bytes((octet,)) for octet in client]).said == server
+    for cut in range(1, len(client)):
+        assert converse([client[:cut], client[cut:]]).said == server
+
+
+@given(
+    octets=st.lists(
+        st.sampled_from(
+            (
+                b"USER mrose\r\n",
+                b"PASS secret word\r\n",
+                b"RETR 1\r\n",
+                b"TOP 1 1\r\n",
+                b"LIST\r\n",
+                b"DELE 1\r\n",
+                b"CAPA\r\n",
+                b"\r\n",
+                b"UIDL\r\n",
+                b"RSET\r\n",
+                b"NOOP\r\n",
+                b"STAT\r\n",
+                b"PASS x\r\n",
+                b"USER y\r\n",
+                b"RETR 3\r\n",
+                b"DELE 9\r\n",
+                b"\n",
+                b"\r",
+                b"\0",
+                b"QUIT\r\n",
+            )
+        )
+        | st.binary(max_size=6),
+        max_size=30,
+    ).map(b"".join),
+    cuts=st.sets(st.integers(0, 300)),
+)
+def test_any_octets_are_answered_the_same_wherever_the_network_cuts(octets: bytes, cuts: set[int]) -> None:
+    edges = sorted({0, len(octets)} | {cut for cut in cuts if cut < len(octets)})
+    whole = converse([octets])
+    pieces = converse(octets[a:b] for a, b in pairwise(edges))
+    assert pieces.said == whole.said
+    assert pieces.removed == whole.removed
+
+
+def test_a_login_in_plain_text_needs_a_loopback_peer() -> None:
+    client = b"CAPA\r\nUSER mrose\r\nPASS secret word\r\nQUIT\r\n"
+    shell = converse([client], plaintext=False)
+    assert b"\r\nUSER\r\n" not in shell.said
+    assert b"\r\nSTLS\r\n" in shell.said
+    assert (
+        b"-ERR Start TLS before you log in\r\n-ERR Command not allowed now\r\n+OK Goodbye\r\n" in shell.said
+    )
+    assert not any(isinstance(event, Login) for event in shell.events)
+
+
+@pytest.mark.parametrize("ahead", [b"", b"USER mrose\r\nPASS secret word\r\nDELE 1\r\nQUIT\r\n", b"USER x"])
+def test_what_came_before_tls_is_dropped(ahead: bytes) -> None:
+    shell = converse(
+        [b"STLS\r\n" + ahead, b"CAPA\r\nSTLS\r\nUSER mrose\r\nPASS secret word\r\n"], plaintext=False
+    )
+    before, _, after = shell.said.partition(b"<TLS>")
+    assert before == b"+OK POP3 server ready\r\n+OK Begin TLS negotiation\r\n"
+    assert after.startswith(b"+OK Capability list follows\r\n")
+    assert b"\r\nUSER\r\n" in after
+    assert b"\r\nSTLS\r\n" not in after
+    assert b"-ERR Command not permitted when TLS active\r\n" in after
+    assert shell.session.state is State.TRANSACTION
+
+
+def test_a_user_given_before_tls_is_forgotten() -> None:
+    shell = converse([b"USER mrose\r\nSTLS\r\n", b"PASS secret word\r\n"])
+    assert shell.said.endswith(b"<TLS>-ERR Command not allowed now\r\n")
+
+
+def test_tls_is_refused_where_there_is_none() -> None:
+    shell = Shell(ServerSession(ServerConfig(offers_tls=False)))
+    shell.receive(b"STLS\r\nCAPA\r\n")
+    assert b"-ERR TLS is not available\r\n" in shell.said
+    assert b"\r\nSTLS\r\n" not in shell.said
+
+
+START: Final = b"USER mrose\r\nPASS secret word\r\n"
+
+
+def test_only_quit_removes_messages() -> None:
+    assert converse([START + b"DELE 2\r\nDELE 1\r\n"]).removed == ()
+    shell = converse([START + b"DELE 2\r\nDELE 1\r\nQUIT\r\nNOOP\r\n"])
+    assert shell.removed == (1, 2)
+    assert shell.said.endswith(b"+OK Message 1 deleted\r\n+OK Goodbye\r\n")
+    assert shell.session.state is State.CLOSED
+
+
+def test_a_failed_update_is_told() -> None:
+    shell = Shell(ServerSession(ServerConfig(plaintext_login=True)), update_works=False)
+    shell.receive(START + b"DELE 1\r\nQUIT\r\n")
+    assert shell.said.endswith(b"-ERR [SYS/TEMP] Some deleted messages not removed\r\n")
+
+
+def test_a_session_without_deletions_needs_no_update() -> None:
+    shell = converse([START + b"QUIT\r\n"])
+    assert not any(isinstance(event, Update) for event in shell.events)
+    assert shell.events[-2:] == [Answered("QUIT", positive=True), Close()]
+
+
+def test_too_many_bad_commands_end_the_session() -> None:
+    shell = converse([b"X\r\n" * 30])
+    assert shell.said.count(b"-ERR Unknown command\r\n") == Limits().bad_commands
+    assert shell.said.endswith(b"-ERR Too many errors\r\n")
+    assert shell.events[-1] == Close()
+
+
+def test_a_good_command_forgives_the_bad_ones() -> None:
+    shell = converse([(b"X\r\n" * 19 + b"CAPA\r\n") * 3])
+    assert shell.session.state is State.AUTHORIZATION
+
+
+def test_too_many_refused_logins_end_the_session() -> None:
+    shell = converse([b"USER x\r\nPASS y\r\n" * 9])
+    assert shell.said.count(b"-ERR [AUTH]") == Limits().refused_logins
+    assert shell.events[-1] == Close()
+
+
+@pytest.mark.parametrize("end", [b"\r\n", b"\n"])
+def test_a_long_line_is_refused_and_the_next_one_heard(end: bytes) -> None:
+    shell = Shell(ServerSession(ServerConfig(plaintext_login=True)))
+    for _ in range(100):
+        shell.receive(b"x" * 1_000)
+    shell.receive(end + b"NOOP\r\n")
+    assert shell.said.endswith(b"-ERR Line too long\r\n-ERR Command not allowed now\r\n")
+
+
+def test_a_bare_line_feed_ends_no_command() -> None:
+    assert converse([b"QUIT\nQUIT\r\n"]).said.endswith(b"-ERR A line ends with CRLF\r\n+OK Goodbye\r\n")
+
+
+@pytest.mark.parametrize("line", [b"USER a\0b", b"PASS \0", b"USER \xff", b"PASS "])
+def test_credentials_are_text(line: bytes) -> None:
+    assert converse([b"USER x\r\n" + line + b"\r\n"]).said.endswith(b"-ERR Wrong arguments\r\n")
+
+
+def test_long_listings_are_sent_in_pieces() -> None:
+    session = ServerSession(ServerConfig(plaintext_login=True, limits=Limits(output=8_192)))
+    session.receive_data(START + b"UIDL\r\nLIST\r\n")
+    said, most = b"", 0
+    while not isinstance(event := session.next_event(), NeedData):
+        if isinstance(event, Login):
+            session.accept_login(Maildrop([Message(1, "x" * 10)] * 20_000))
+        if isinstance(event, SendData):
+            most = max(most, len(out := session.data_to_send()))
+            said += out
+    said += session.data_to_send()
+    assert most < 24_576
+    assert said.count(b" xxxxxxxxxx\r\n") == 20_000
+    assert said.endswith(b"20000 1\r\n.\r\n")
+
+
+def test_pipelined_commands_are_answered_in_one_write() -> None:
+    session = ServerSession(ServerConfig(plaintext_login=True))
+    session.receive_data(b"CAPA\r\nNOOP\r\nQUIT\r\n")
+    while not isinstance(session.next_event(), Close):
+        pass
+    assert session.data_to_send().endswith(b".\r\n-ERR Command not allowed now\r\n+OK Goodbye\r\n")
+    assert session.data_to_send() == b""
+
+
+def test_a_session_can_be_ended_from_our_side() -> None:
+    session = ServerSession(ServerConfig())
+    session.end()
+    assert session.next_event() == Close()
+    assert session.data_to_send() == (
+        b"+OK POP3 server ready\r\n-ERR [SYS/TEMP] Shutting down, try again soon\r\n"
+    )
+
+
+def test_nothing_is_said_within_a_message() -> None:
+    session = ServerSession(ServerConfig(plaintext_login=True))
+    session.receive_data(START + b"RETR 1\r\n")
+    while not isinstance(event := session.next_event(), Retrieve):
+        if isinstance(event, Login):
+            session.accept_login(Maildrop([Message(5, "x")]))
+    session.begin_content()
+    session.send_content(b"abc")
+    session.end()
+    assert session.data_to_send().endswith(b"+OK 5 octets\r\nabc")
+    assert session.next_event() == Close()
+
+
+def test_a_shell_that_breaks_the_order_is_told() -> None:
+    session = ServerSession(ServerConfig(plaintext_login=True))
+    for wrong in (session.updated, session.tls_started, session.begin_content, session.end_content):
+        with pytest.raises(LocalProtocolError):
+            wrong()
+    with pytest.raises(LocalProtocolError):
+        session.send_content(b"x")
+    session.receive_data(START)
+    while not isinstance(session.next_event(), Login):
+        pass
+    with pytest.raises(LocalProtocolError):
+        session.next_event()
+    with pytest.raises(LocalProtocolError):
+        session.receive_data(b"x" * 70_000)
+
+
+@pytest.mark.parametrize("unique_id", ["", "x" * 71, "a b", "é", "a\n"])
+def test_a_unique_id_has_1_to_70_printable_characters(unique_id: str) -> None:
+    with pytest.raises(LocalProtocolError):
+        Maildrop([Message(1, unique_id)])
+
+
+def test_credentials_are_not_shown() -> None:
+    assert "secret" not in repr(Login("ann", "secret")) + repr(Pass("secret"))
+
+
+COMMANDS: Final[tuple[Command, ...]] = (User("x"), Pass("x"), Stls(), Capa(), Stat(), Quit())
+
+
+def test_what_the_table_lacks_is_refused_and_changes_nothing() -> None:
+    lines = {User: b"USER x", Pass: b"PASS x", Stls: b"STLS", Capa: b"CAPA", Stat: b"STAT", Quit: b"QUIT"}
+    ways = {State.AUTHORIZATION: b"", State.USER_GIVEN: b"USER mrose\r\n", State.TRANSACTION: START}
+    for state, way in ways.items():
+        for command in COMMANDS:
+            if (state, type(command)) not in TRANSITIONS:
+                shell = converse([way, lines[type(command)] + b"\r\n"])
+                assert shell.said.endswith(b"-ERR Command not allowed now\r\n")
+                assert shell.session.state is state
