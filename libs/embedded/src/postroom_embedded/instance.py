@@ -207,7 +207,8 @@ def prepare_directory(data: Path) -> tuple[Path, User | None]:
         with contextlib.suppress(FileExistsError):
             directory.mkdir(mode=0o700)
         status = directory.stat()
-        strange = not (directory / "lock").exists() and any(directory.iterdir())
+        others = [entry for entry in directory.iterdir() if entry.name != "passwd"]  # of a first start as root
+        strange = bool(others) and not (directory / "lock").exists()
     except OSError as error:
         raise DirectoryNotWritableError(data, _reason(error)) from error
     if strange:
