@@ -1,4 +1,4 @@
-"""Address lists as ENVELOPE shows them (RFC 5322 s3.4, appendix A; RFC 7103 s7.1)."""
+"""Address lists as ENVELOPE shows them (RFC 5322 s3.4, sA; RFC 7103 s7.1)."""
 
 from typing import Final, TypeAlias
 
@@ -13,11 +13,11 @@ LISTS: Final[dict[str, tuple[bytes, list[Row]]]] = {
     "nothing": (b"", []),
     "white space and commas": (b" , ,, ", []),
     "bare": (b"john@example.com", [(None, None, b"john", b"example.com")]),
-    "RFC 5322 appendix A.1.1": (
+    "RFC 5322 sA.1.1": (
         b"John Doe <jdoe@machine.example>",
         [(b"John Doe", None, b"jdoe", b"machine.example")],
     ),
-    "RFC 5322 appendix A.1.2": (
+    "RFC 5322 sA.1.2": (
         (
             b"Mary Smith <mary@x.test>, jdoe@example.org, Who? <one@y.test>, "
             b'<boss@nil.test>, "Giant; \\"Big\\"" <s@e.n>'
@@ -30,7 +30,7 @@ LISTS: Final[dict[str, tuple[bytes, list[Row]]]] = {
             (b'Giant; "Big"', None, b"s", b"e.n"),
         ],
     ),
-    "RFC 5322 appendix A.1.3": (
+    "RFC 5322 sA.1.3": (
         b"A Group:Ed Jones <c@a.test>,joe@where.test,John <jdoe@one.test>;",
         [
             (None, None, b"A Group", None),
@@ -41,11 +41,11 @@ LISTS: Final[dict[str, tuple[bytes, list[Row]]]] = {
         ],
     ),
     "an empty group": (b"Undisclosed recipients:;", [(None, None, b"Undisclosed recipients", None), END]),
-    "RFC 5322 appendix A.5": (
+    "RFC 5322 sA.5": (
         b"Pete(A nice \\) chap) <pete(his account)@silly.test(his host)>",
         [(b"Pete", None, b"pete", b"silly.test")],
     ),
-    "RFC 5322 appendix A.5, a group with comments": (
+    "RFC 5322 sA.5, a group with comments": (
         (
             b"A Group(Some people)     :Chris Jones <c@(Chris's host.)public.example>,  joe@example.org, "
             b"John <jdoe@one.test> (my dear friend); (the end of the group)"
@@ -58,11 +58,11 @@ LISTS: Final[dict[str, tuple[bytes, list[Row]]]] = {
             END,
         ],
     ),
-    "RFC 5322 appendix A.6.1": (
+    "RFC 5322 sA.6.1": (
         b"Joe Q. Public <john.q.public@example.com>",
         [(b"Joe Q. Public", None, b"john.q.public", b"example.com")],
     ),
-    "RFC 5322 appendix A.6.3": (
+    "RFC 5322 sA.6.3": (
         b"Mary Smith  <@node.test:mary@example.net>, , jdoe@test   . example",
         [(b"Mary Smith", b"@node.test", b"mary", b"example.net"), (None, None, b"jdoe", b"test.example")],
     ),

@@ -235,6 +235,10 @@ def test_html_becomes_text(source: str) -> None:
     assert html_to_text(source).split() == HTML_TEXTS[source]
 
 
+def test_no_more_html_is_read_than_is_enough() -> None:
+    assert html_to_text("<p>one</p><p>two</p><p>three</p>", 4).split() == ["one", "two"]
+
+
 @given(st.text("<>!-/abcstyle&#;\"' \u0130", max_size=200))
 def test_any_html_becomes_text(source: str) -> None:
     html_to_text(source)

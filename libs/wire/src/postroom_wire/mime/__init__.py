@@ -16,6 +16,7 @@ from postroom_wire.mime.delivery_report import (
 from postroom_wire.mime.display import Display, ShownPart, display, part_text
 from postroom_wire.mime.encoded_word import decode_words
 from postroom_wire.mime.header_writer import HeaderError
+from postroom_wire.mime.html_text import html_to_text
 from postroom_wire.mime.limits import Limit, Limits
 from postroom_wire.mime.part import Extent, Part, PartPath, PartTable
 from postroom_wire.mime.part_codec import PartTableError, decode_parts, encode_parts
@@ -56,6 +57,7 @@ __all__ = [
     "display",
     "encode_parts",
     "format_date",
+    "html_to_text",
     "parse_date",
     "part_text",
     "scan",

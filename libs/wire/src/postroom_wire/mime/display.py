@@ -12,7 +12,9 @@ from postroom_wire.mime.transfer import decode_transfer
 
 _MAX_SHOWN: Final = 1024 * 1024
 _SOURCE_OF_A_CHARACTER: Final = 12
-"""Encoded octets, or characters before white space is collapsed, that are looked at for each one shown."""
+"""Encoded octets that are looked at for each character shown; white space is collapsed."""
+_HTML_OF_A_CHARACTER: Final = 4
+"""Characters of text between tags for each one shown; entities are decoded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +69,11 @@ def preview(octets: bytes, view: BodyView, limits: Limits) -> str:
     part = next((part for part in view.text if part.media_type.startswith("text/")), None)
     if part is None:
         return ""
-    source = limits.preview * _SOURCE_OF_A_CHARACTER
     if part.media_type == "text/html":
-        text = html_to_text(part_text(octets, part, limits.preview_source))[:source]
+        source = part_text(octets, part, limits.preview_source)
+        text = html_to_text(source, limits.preview * _HTML_OF_A_CHARACTER)
     else:
-        text = part_text(octets, part, source)
+        text = part_text(octets, part, limits.preview * _SOURCE_OF_A_CHARACTER)
     return clean_line(" ".join(text.split()))[: limits.preview].rstrip()
 
 
