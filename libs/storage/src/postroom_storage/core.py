@@ -8,7 +8,6 @@ from typing import Any, Final, TypeAlias
 
 from asyncpg import Record
 from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
-from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.expression import Delete, Insert, Select, Update
 
 from postroom_storage.database import Connection
@@ -20,7 +19,7 @@ _DIALECT: Final = PGDialect_asyncpg()
 
 def render(statement: Statement) -> tuple[str, list[Any]]:
     """The statement as asyncpg takes it: `$1` and values in their order."""
-    compiled = SQLCompiler(_DIALECT, statement, render_postcompile=True)
+    compiled = _DIALECT.statement_compiler(_DIALECT, statement, compile_kwargs={"render_postcompile": True})
     values = compiled.construct_params()
     return compiled.string, [values[name] for name in compiled.positiontup or ()]
 

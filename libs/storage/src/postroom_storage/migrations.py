@@ -131,7 +131,7 @@ class Migrations:
             table = f"{self.schema}.alembic_version"
             if await connection.fetchval("SELECT to_regclass($1)::text", table) is None:
                 return False
-            version = await connection.fetchval(f"SELECT version_num FROM {table}")  # noqa: S608  # our own name
+            version = await connection.fetchval(f"SELECT version_num FROM {table}")  # our own name
         *older, head = self.revisions()
         return version == head or (version is not None and version not in older)
 

@@ -35,19 +35,19 @@ MIGRATIONS: Final = Migrations(SCHEMA, Path(__file__).parent / "migrations")
 
 async def serve(settings: Settings, lifecycle: Lifecycle) -> None:
     """Serve until told to stop, then let calls under way finish."""
-    postmaster = _postmaster(settings)
+    _postmaster(settings)
     async with AsyncExitStack() as stack:
-        database = await stack.enter_async_context(_database(settings))
+        database = await stack.enter_async_context(open_database(settings))
         try:
             if not await MIGRATIONS.wait_for_current(database, lifecycle.stopping):
                 return
         except StorageConfigurationError as error:
             raise ConfigurationError(str(error)) from None
         bus = await stack.enter_async_context(await Bus.connect(settings.nats_url))
-        service = build(stack, settings, database, bus, postmaster)
+        service = build(stack, settings, database, bus)
         server = await serve_grpc(
             settings.grpc_listen,
-            partial(_add, service),
+            partial(add_to_server, service),
             policy=POLICY,
             tls=settings.grpc_tls,
             lifecycle=lifecycle,
@@ -75,7 +75,7 @@ async def check(settings: Settings) -> None:
     """Whether Postgres is there and migrated."""
     _postmaster(settings)
     try:
-        async with _database(settings) as database:
+        async with open_database(settings) as database:
             current = await MIGRATIONS.is_current(database)
     except StorageConfigurationError as error:
         raise ConfigurationError(str(error)) from None
@@ -90,9 +90,8 @@ def build(
     settings: Settings,
     database: Database,
     publisher: Publisher,
-    postmaster: Address | None,
 ) -> DirectoryService:
-    """The service over its parts; `stack` ends those that need it."""
+    """The service over its parts; `stack` ends those that need it. Raises `ConfigurationError`."""
     limits = Limits()
     passwords = Passwords(limits)
     stack.callback(passwords.close)
@@ -101,18 +100,20 @@ def build(
     return DirectoryService(
         Authenticator(database, keys, passwords, limits, token),
         keys,
-        Resolver(database, limits, postmaster),
+        Resolver(database, limits, _postmaster(settings)),
         Administration(database, passwords, limits),
         publisher,
         limits,
     )
 
 
-def _add(service: DirectoryService, server: grpc.aio.Server) -> None:
+def add_to_server(service: DirectoryService, server: grpc.aio.Server) -> None:
+    """Let the server answer for the service."""
     add_DirectoryServiceServicer_to_server(service, server)
 
 
-def _database(settings: Settings) -> Database:
+def open_database(settings: Settings) -> Database:
+    """The way to the schema; not opened yet."""
     return Database(
         settings.database_url.get_secret_value(),
         schema=SCHEMA,
