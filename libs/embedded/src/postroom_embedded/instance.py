@@ -207,8 +207,7 @@ def prepare_directory(data: Path) -> tuple[Path, User | None]:
         with contextlib.suppress(FileExistsError):
             directory.mkdir(mode=0o700)
         status = directory.stat()
-        others = [entry for entry in directory.iterdir() if entry.name != "passwd"]  # of a first start as root
-        strange = bool(others) and not (directory / "lock").exists()
+        strange = not (directory / "lock").exists() and any(directory.iterdir())
     except OSError as error:
         raise DirectoryNotWritableError(data, _reason(error)) from error
     if strange:
@@ -220,15 +219,15 @@ def prepare_directory(data: Path) -> tuple[Path, User | None]:
         if user is not None:
             os.chown(directory, user.uid, user.gid)
         directory.chmod(0o700)
+        os.close(_open_lock(directory, user))  # from now on it is known as ours
     except OSError as error:
         raise DirectoryNotWritableError(data, _reason(error)) from error
     return directory, user
 
 
 def _take_lock(directory: Path, user: User | None) -> int:
-    path = directory / "lock"
     try:
-        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        lock = _open_lock(directory, user)
     except OSError as error:
         raise DirectoryNotWritableError(directory, _reason(error)) from error
     try:
@@ -237,14 +236,19 @@ def _take_lock(directory: Path, user: User | None) -> int:
         holder = os.read(lock, 20)
         os.close(lock)
         raise DirectoryInUseError(directory, int(holder) if holder.isdigit() else None) from None
-    if user is not None:
-        os.fchown(lock, user.uid, user.gid)
     try:
         os.ftruncate(lock, 0)
         os.pwrite(lock, str(os.getpid()).encode(), 0)
     except OSError as error:
         os.close(lock)
         raise DirectoryNotWritableError(directory, _reason(error)) from error
+    return lock
+
+
+def _open_lock(directory: Path, user: User | None) -> int:
+    lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    if user is not None:
+        os.fchown(lock, user.uid, user.gid)
     return lock
 
 

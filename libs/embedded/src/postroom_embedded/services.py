@@ -8,6 +8,7 @@ import contextlib
 import hashlib
 import importlib.util
 import json
+import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -38,6 +39,7 @@ class Options:
     bind: str = "127.0.0.1"
     dns: str | None = None  # HOST:PORT
     smarthost: str | None = None  # HOST:PORT
+    hostname: str = field(default_factory=socket.gethostname)  # a look-up of its domain may take long
     environment: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
     through: str | None = None  # a module that runs the service's module, for tests of crashes
 
@@ -126,9 +128,14 @@ def _filestore(wiring: Wiring) -> Mapping[str, str]:
     return {**_core("filestore")(wiring), **_store(wiring)}
 
 
+def _inbound(wiring: Wiring) -> Mapping[str, str]:
+    return {"POSTROOM_SMTP_INBOUND_HOSTNAME": wiring.options.hostname}
+
+
 def _outbound(wiring: Wiring) -> Mapping[str, str]:
     options = wiring.options
     named = {
+        "POSTROOM_SMTP_OUTBOUND_HELO_NAME": options.hostname,
         "POSTROOM_SMTP_OUTBOUND_DNS_SERVERS": options.dns,
         "POSTROOM_SMTP_OUTBOUND_SMARTHOST": options.smarthost,
     }
@@ -147,9 +154,9 @@ _ROWS = (
     ServiceRow(
         "smtp-inbound",
         EDGE_TIER,
-        _nothing,
+        _inbound,
         (
-            Listener("MX_PORT", 25, "SMTP"),
+            Listener("PORT", 25, "SMTP"),
             Listener("SUBMISSION_PORT", 587, "submission"),
             Listener("SUBMISSIONS_PORT", 465, "submission over TLS"),
         ),
@@ -215,7 +222,7 @@ def environment_of(wiring: Wiring, row: ServiceRow, process: str) -> dict[str, s
     if row.replicas > 1:
         environment[f"{row.prefix}WORKER_NAME"] = process
     if row.listeners:
-        environment[f"{row.prefix}BIND_ADDRESS"] = options.bind
+        environment[f"{row.prefix}HOST"] = options.bind
     for listener in row.listeners:
         environment[row.prefix + listener.variable] = str(wiring.port(listener.offset))
     return {**environment, **row.environment(wiring), **options.environment}
@@ -250,10 +257,10 @@ class ServicePart:
 
     async def wait_ready(self, process: Process) -> None:
         """Return when `/readyz` says 200."""
-        socket = self._wiring.socket(self.name, "health").removeprefix("unix:")
+        path = self._wiring.socket(self.name, "health").removeprefix("unix:")
         try:
             async with asyncio.timeout(_START_SECONDS):
-                while not await says_ready(socket):
+                while not await says_ready(path):
                     if process.exit_status is not None:
                         raise process.failed(describe_exit(process.exit_status))
                     await asyncio.sleep(_POLL_SECONDS)
@@ -261,11 +268,11 @@ class ServicePart:
             raise process.failed(f"was not ready within {_START_SECONDS:.0f} s") from None
 
 
-async def says_ready(socket: str) -> bool:
+async def says_ready(path: str) -> bool:
     """Whether `/readyz` on this unix socket answers 200."""
     try:
         async with asyncio.timeout(2.0):
-            reader, writer = await asyncio.open_unix_connection(socket)
+            reader, writer = await asyncio.open_unix_connection(path)
             try:
                 writer.write(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
                 return (await reader.readline()).split(b" ")[1:2] == [b"200"]

@@ -13,7 +13,7 @@ from pathlib import Path
 from postroom_embedded import launch
 from postroom_embedded.certificates import ensure_certificates
 from postroom_embedded.errors import DirectoryNotWritableError, EmbeddedError
-from postroom_embedded.instance import Instance, prepare_directory
+from postroom_embedded.instance import SCHEMAS, Instance, prepare_directory
 from postroom_embedded.part import Patience, Reporter
 from postroom_embedded.services import (
     CORE_TIER,
@@ -151,14 +151,13 @@ def _entries(wiring: Wiring, row: ServiceRow) -> list[Entry]:
 
 
 def _wire(plan: Plan, instance: Instance, stack: Stack) -> Wiring:
-    roles = tuple(row.name for row in plan.rows if row.has_schema)
     names = [*plan.names, "localhost", "127.0.0.1", "::1"]
     names += [name for name in (socket.gethostname(), plan.options.bind) if _can_be_certified(name, names)]
     token = instance.directory / "admin.token"
     if not token.exists():
         instance.write(token, secrets.token_urlsafe(32) + "\n")
     return Wiring(
-        instance, stack.addresses(roles), ensure_certificates(instance, "tls", names), token, plan.options
+        instance, stack.addresses(SCHEMAS), ensure_certificates(instance, "tls", names), token, plan.options
     )
 
 
