@@ -1,11 +1,16 @@
 """Calls between services over real sockets."""
 
 import asyncio
+import os
+import signal
+import subprocess
+import sys
+from asyncio import to_thread
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any, TypeAlias, cast
+from typing import Any, Self, TypeAlias, cast
 
 import grpc
 import pytest
@@ -344,3 +349,73 @@ async def test_calls_go_on_when_a_replica_dies_and_it_joins_again(sockets: Path)
         async with asyncio.timeout(5):
             while b"a" not in await ask(to, 2):
                 pass
+
+
+REPLICA = """
+import asyncio, sys
+import grpc
+from postroom_runtime.grpc_server import serve_grpc
+from postroom_runtime.lifecycle import Lifecycle
+
+async def who(request, context):
+    return sys.argv[2].encode()
+
+def add(server):
+    handlers = {"Who": grpc.unary_unary_rpc_method_handler(who)}
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(sys.argv[3], handlers),))
+
+async def main():
+    policy = {f"/{sys.argv[3]}/Who": frozenset({"mail-access"})}
+    async with await serve_grpc(sys.argv[1], add, policy=policy, tls=None, lifecycle=Lifecycle()):
+        print("ready", flush=True)
+        await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
+
+
+class Replica:
+    """A server in a process of its own, that may be killed and frozen."""
+
+    def __init__(self, sockets: Path, name: str) -> None:
+        self._command = [sys.executable, "-c", REPLICA, f"unix:{sockets}/{name}", name, SERVICE]
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        self._process = subprocess.Popen(self._command, stdout=subprocess.PIPE)
+        assert self._process.stdout is not None
+        assert self._process.stdout.readline() == b"ready\n"
+
+    def send(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        os.kill(self._process.pid, number)
+
+    def end(self) -> None:
+        assert self._process is not None
+        self._process.kill()
+        self._process.communicate()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
+
+
+async def test_a_replica_killed_or_frozen_is_left_out_within_5_seconds(sockets: Path) -> None:
+    with Replica(sockets, "a") as killed, Replica(sockets, "b"):
+        async with channel(f"unix:{sockets}/a,unix:{sockets}/b", "mail-access") as to:
+            async with asyncio.timeout(5):
+                while set(await ask(to, 10)) != {b"a", b"b"}:
+                    pass
+            killed.send(signal.SIGKILL)
+            assert set(await ask(to, 20)) == {b"b"}
+            await to_thread(killed.end)
+            await to_thread(killed.start)
+            async with asyncio.timeout(5):
+                while b"a" not in await ask(to, 2):
+                    pass
+            killed.send(signal.SIGSTOP)
+            async with asyncio.timeout(5):
+                assert set(await ask(to, 20)) == {b"b"}

@@ -3,8 +3,8 @@
 import os
 from typing import Final
 
-# The core library writes its own lines to standard error; ours are JSON. It reads this at its first channel
-# or server.
+# The core library writes lines of its own to standard error, which is for ours. It looks at this when it is
+# imported, so whoever starts a service sets it too.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 SERVICE_METADATA: Final = "postroom-service"
@@ -26,7 +26,9 @@ _BOTH: Final[tuple[tuple[str, int | str], ...]] = (
 SERVER_OPTIONS: Final = (
     *_BOTH,
     ("grpc.so_reuseport", 0),  # a port in use is an error, not a second listener
-    ("grpc.http2.min_recv_ping_interval_without_data_ms", 1000),
+    ("grpc.http2.max_ping_strikes", 0),  # our clients ping often, and a stream may be idle for long
+    ("grpc.keepalive_time_ms", 20_000),  # a client that vanished without a word holds nothing for long
+    ("grpc.keepalive_timeout_ms", 10_000),
     # Clients look for new replicas when a connection ends; streams that run are not cut.
     ("grpc.max_connection_age_ms", 300_000),
 )
@@ -46,8 +48,11 @@ CLIENT_OPTIONS: Final = (
     ("grpc.min_reconnect_backoff_ms", 2000),  # also the time that one attempt to connect may take
     ("grpc.max_reconnect_backoff_ms", 2000),
     ("grpc.dns_min_time_between_resolutions_ms", 1000),
-    ("grpc.keepalive_time_ms", 2500),
-    ("grpc.keepalive_timeout_ms", 2000),
+    # Every call pings, to measure the connection; while that is unanswered no keepalive ping is sent, and its
+    # own deadline is a minute by default.
+    ("grpc.http2.ping_timeout_ms", 3000),
+    ("grpc.keepalive_time_ms", 1000),
+    ("grpc.keepalive_timeout_ms", 3000),
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.enable_http_proxy", 0),
     (

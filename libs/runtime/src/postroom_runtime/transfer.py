@@ -123,7 +123,8 @@ class Transfers:
                             self._budget.release(part_size)
                             raise
                     sending = tasks.create_task(self._send(part_url, number, part))
-                    # Not in a `finally` of the task, which does not run when it is cancelled before it begins.
+                    # Not in a `finally` of the task, which does not run when it is cancelled before it
+                    # begins.
                     sending.add_done_callback(lambda _: self._budget.release(part_size))
                     number += 1
                 if sending is not None:
