@@ -14,6 +14,9 @@ NESTED: Final = b"".join(
 )
 LINE: Final = b"x: y\r\n" * 1_500
 
+PARAMETERS: Final = b"".join(b'; p%d="v\\"%d"' % (number, number) for number in range(100))
+WORDS: Final = b"=?utf-8?q?x?= " * 600
+
 BOMBS: Final = {
     "20,000 addresses": (
         HEADER + b"To: " + b", ".join([b"Ann <ann@example.com>"] * 20_000) + b"\r\n\r\nhi\r\n",
@@ -61,6 +64,24 @@ BOMBS: Final = {
         + b"".join(b";f*%d*=%%41" % number for number in range(20_000))
         + b"\r\n\r\nhi",
         {Limit.VALUE, Limit.PARAMETERS},
+    ),
+    "1,000 parts of 200 parameters": (
+        HEADER
+        + MIXED
+        + (
+            b"--b\r\nContent-Type: text/plain%b\r\nContent-Disposition: attachment%b\r\n\r\nx\r\n"
+            % (PARAMETERS, PARAMETERS)
+        )
+        * 1_000,
+        {Limit.PARTS, Limit.PARAMETERS, Limit.VALUE},
+    ),
+    "1,000 parts of long names": (
+        HEADER
+        + MIXED
+        + b'--b\r\nContent-Type: a/b; name="%b"\r\nContent-Description: %b\r\n\r\nx\r\n'
+        % (WORDS, WORDS)
+        * 1_000,
+        {Limit.PARTS, Limit.VALUE},
     ),
     "a line of 1 MB": (HEADER + b"\r\n" + b"x" * 1_000_000, set[Limit]()),
     "a line of 1 MB of dashes": (HEADER + MIXED + b"-" * 1_000_000, set[Limit]()),

@@ -25,6 +25,8 @@ class Scan:
     limits: Limits
     limited: set[Limit] = field(default_factory=set[Limit])
     headers: int = 0
+    values: int = 0
+    parameters: int = 0
     addresses: int = 0
     parts: int = 0
     delimiters: int = 0
@@ -97,10 +99,14 @@ def first(fields: Fields, name: bytes) -> bytes | None:
 
 def first_within(scan: Scan, fields: Fields, name: bytes) -> bytes | None:
     """The same, cut to the bound for one value."""
-    value = first(fields, name)
-    if value is not None and len(value) > scan.limits.value:
+    if (value := first(fields, name)) is None:
+        return None
+    limits = scan.limits
+    room = min(limits.value, max(limits.all_values - scan.values, limits.least_value))
+    scan.values += len(value)
+    if len(value) > room:
         scan.limited.add(Limit.VALUE)
-        return value[: scan.limits.value]
+        return value[:room]
     return value
 
 

@@ -32,9 +32,15 @@ class Limits:
     """Fields of all header blocks together."""
     value: int = 8 * 1024
     """Of one field value that is kept as text; address lists are bounded by `addresses` instead."""
+    all_values: int = 1024 * 1024
+    """Of all of them together; beyond, `least_value` of each is kept."""
+    least_value: int = 256
     addresses: int = 1_000
     parameters: int = 100
     """Of each Content-Type or Content-Disposition."""
+    all_parameters: int = 5_000
+    """Of all of them together; beyond, the first `least_parameters` of each are read."""
+    least_parameters: int = 4
     depth: int = 50
     """Multiparts and messages inside each other."""
     parts: int = 1_000

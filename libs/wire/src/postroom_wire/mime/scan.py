@@ -12,11 +12,11 @@ from postroom_wire.mime.dates import parse_date
 from postroom_wire.mime.display import preview
 from postroom_wire.mime.encoded_word import decode_words
 from postroom_wire.mime.envelope import read_envelope
-from postroom_wire.mime.fields import Scan, first, first_within
+from postroom_wire.mime.fields import Scan, first
 from postroom_wire.mime.limits import DEFAULT_LIMITS, Limit, Limits
 from postroom_wire.mime.parameters import Field
 from postroom_wire.mime.part import Extent, Part, PartPath, PartTable
-from postroom_wire.mime.structure import disposition_of, write_structure
+from postroom_wire.mime.structure import write_structure
 from postroom_wire.mime.tree import Kind, Node, build_tree
 
 SCANNER_VERSION: Final = 1
@@ -76,7 +76,7 @@ def scan(message: bytes | bytearray | memoryview, limits: Limits = DEFAULT_LIMIT
     root = build_tree(under)
     envelope = read_envelope(under, root.fields)
     body, body_structure = write_structure(under, root)
-    table = _part_table(under, root)
+    table = _part_table(root)
     view = body_view(table)
     addresses = {name: decode_addresses(found) for name, found in envelope.addresses.items()}
     message_ids = _msg_ids(envelope.message_id)
@@ -113,36 +113,34 @@ def _msg_ids(value: bytes | None) -> tuple[str, ...]:
     return tuple(decode_line(identifier) for identifier in found)
 
 
-def _part_table(under: Scan, root: Node) -> PartTable:
+def _part_table(root: Node) -> PartTable:
     parts: list[Part] = []
-    _add_message(under, root, (), parts)
+    _add_message(root, (), parts)
     return PartTable(_extent(root), tuple(parts))
 
 
-def _add_message(under: Scan, node: Node, above: PartPath, parts: list[Part]) -> None:
+def _add_message(node: Node, above: PartPath, parts: list[Part]) -> None:
     """The body of a message: its parts are numbered below it, a lone part is part 1 (RFC 3501 s6.4.5)."""
     if node.kind is Kind.MULTIPART:
-        _add_part(under, node, (*above, 0), above, parts)
+        _add_part(node, (*above, 0), above, parts)
     else:
-        _add_part(under, node, (*above, 1), (*above, 1), parts)
+        _add_part(node, (*above, 1), (*above, 1), parts)
 
 
-def _add_part(under: Scan, node: Node, path: PartPath, stem: PartPath, parts: list[Part]) -> None:
-    parts.append(_part(under, node, path))
+def _add_part(node: Node, path: PartPath, stem: PartPath, parts: list[Part]) -> None:
+    parts.append(_part(node, path))
     match node.kind:
         case Kind.MULTIPART:
             for number, child in enumerate(node.children, 1):
-                _add_part(under, child, (*stem, number), (*stem, number), parts)
+                _add_part(child, (*stem, number), (*stem, number), parts)
         case Kind.MESSAGE:
-            _add_message(under, node.children[0], stem, parts)
+            _add_message(node.children[0], stem, parts)
         case Kind.LEAF:
             pass
 
 
-def _part(under: Scan, node: Node, path: PartPath) -> Part:
-    disposition = disposition_of(under, node)
-    content_id = first_within(under, node.fields, b"content-id")
-    description = first_within(under, node.fields, b"content-description")
+def _part(node: Node, path: PartPath) -> Part:
+    disposition = node.disposition
     return Part(
         path=path,
         extent=_extent(node),
@@ -152,8 +150,8 @@ def _part(under: Scan, node: Node, path: PartPath) -> Part:
         name=_name(disposition, node.content),
         encoding=decode_line(node.encoding),
         disposition=None if disposition is None else decode_line(disposition.token),
-        content_id=None if content_id is None else decode_line(content_id),
-        description=None if description is None else decode_words(description),
+        content_id=None if node.content_id is None else decode_line(node.content_id),
+        description=None if node.description is None else decode_words(node.description),
         inner=_extent(node.children[0]) if node.kind is Kind.MESSAGE else None,
     )
 

@@ -5,24 +5,13 @@ from typing import Final
 from postroom_wire.mime.envelope import read_envelope
 from postroom_wire.mime.fields import Scan, first, first_within
 from postroom_wire.mime.imap_string import NIL, imap_nstring, imap_string
-from postroom_wire.mime.limits import Limit
-from postroom_wire.mime.parameters import Field, Parameters, parse_disposition
+from postroom_wire.mime.parameters import Parameters
 from postroom_wire.mime.tree import Kind, Node
 
 _DEFAULT_CHARSET: Final = (b"charset", b"us-ascii")
 _NO_EXTENSION: Final = b"NIL NIL NIL"
 _MAX_LANGUAGES: Final = 256
 """Octets of Content-Language that are looked at."""
-
-
-def disposition_of(scan: Scan, node: Node) -> Field | None:
-    """Content-Disposition, if there is a readable one (RFC 2183)."""
-    if (value := first_within(scan, node.fields, b"content-disposition")) is None:
-        return None
-    disposition, cut = parse_disposition(value, scan.limits.parameters)
-    if cut:
-        scan.limited.add(Limit.PARAMETERS)
-    return disposition
 
 
 def write_structure(scan: Scan, node: Node) -> tuple[bytes, bytes]:
@@ -34,7 +23,7 @@ def write_structure(scan: Scan, node: Node) -> tuple[bytes, bytes]:
             inner = node.children[0]
             envelope = read_envelope(scan, inner.fields).encode()
             body, structure = write_structure(scan, inner)
-            start, end = _basic(scan, node), b"%d" % node.lines
+            start, end = _basic(node), b"%d" % node.lines
             extension = b"%b %b" % (
                 imap_nstring(first_within(scan, node.fields, b"content-md5")),
                 _common(scan, node),
@@ -44,7 +33,7 @@ def write_structure(scan: Scan, node: Node) -> tuple[bytes, bytes]:
                 b"(%b %b %b %b %b)" % (start, envelope, structure, end, extension),
             )
         case Kind.LEAF:
-            basic = _basic(scan, node)
+            basic = _basic(node)
             if node.content.token.startswith(b"text/"):
                 basic = b"%b %d" % (basic, node.lines)
             digest = imap_nstring(first_within(scan, node.fields, b"content-md5"))
@@ -66,7 +55,7 @@ def _multipart(scan: Scan, node: Node) -> tuple[bytes, bytes]:
     )
 
 
-def _basic(scan: Scan, node: Node) -> bytes:
+def _basic(node: Node) -> bytes:
     """media-type SP body-fields."""
     main, _, subtype = node.content.token.partition(b"/")
     parameters = node.content.parameters
@@ -76,8 +65,8 @@ def _basic(scan: Scan, node: Node) -> bytes:
         imap_string(main),
         imap_string(subtype),
         _parameter_list(parameters),
-        imap_nstring(first_within(scan, node.fields, b"content-id")),
-        imap_nstring(first_within(scan, node.fields, b"content-description")),
+        imap_nstring(node.content_id),
+        imap_nstring(node.description),
         imap_string(node.encoding),
         node.end - node.body_offset,
     )
@@ -92,7 +81,7 @@ def _common(scan: Scan, node: Node) -> bytes:
         and b"content-location" not in fields
     ):
         return _NO_EXTENSION
-    disposition = disposition_of(scan, node)
+    disposition = node.disposition
     return b"%b %b %b" % (
         NIL
         if disposition is None

@@ -16,14 +16,13 @@ from typing import Final, NamedTuple
 from postroom_wire.mime.fields import (
     Fields,
     Scan,
-    first,
     first_within,
     header_end,
     next_blank_line,
     read_fields,
 )
 from postroom_wire.mime.limits import Limit
-from postroom_wire.mime.parameters import Field, parse_content_type, parse_token
+from postroom_wire.mime.parameters import Field, parse_content_type, parse_disposition, parse_token
 
 _TEXT: Final = Field(b"text/plain")
 _MESSAGE: Final = Field(b"message/rfc822")
@@ -51,6 +50,9 @@ class Node:
     fields: Fields
     content: Field = _TEXT
     encoding: bytes = b"7bit"
+    disposition: Field | None = None
+    content_id: bytes | None = None
+    description: bytes | None = None
     kind: Kind = Kind.LEAF
     boundary: bytes = b""
     lines: int = 0
@@ -132,20 +134,34 @@ class _Builder:
         return node
 
     def _classify(self, node: Node, default: Field) -> None:
-        scan = self._scan
-        value = first_within(scan, node.fields, b"content-type")
-        if value is None:
+        scan, fields = self._scan, node.fields
+        if (value := first_within(scan, fields, b"content-type")) is None:
             node.content = default
         else:
-            content, cut = parse_content_type(value, scan.limits.parameters)
-            node.content = content or _TEXT
-            if cut:
-                scan.limited.add(Limit.PARAMETERS)
-        node.encoding = parse_token(first(node.fields, b"content-transfer-encoding") or b"") or b"7bit"
+            node.content = self._within(*parse_content_type(value, self._parameter_room())) or _TEXT
+        if (value := first_within(scan, fields, b"content-disposition")) is not None:
+            node.disposition = self._within(*parse_disposition(value, self._parameter_room()))
+        node.encoding = (
+            parse_token(first_within(scan, fields, b"content-transfer-encoding") or b"") or b"7bit"
+        )
+        node.content_id = first_within(scan, fields, b"content-id")
+        node.description = first_within(scan, fields, b"content-description")
         if node.content.token.startswith(b"multipart/"):
             self._classify_multipart(node)
         elif node.content.token == b"message/rfc822":
             self._classify_message(node)
+
+    def _parameter_room(self) -> int:
+        limits = self._scan.limits
+        left = max(limits.all_parameters - self._scan.parameters, limits.least_parameters)
+        return min(limits.parameters, left)
+
+    def _within(self, found: Field | None, cut: bool) -> Field | None:
+        """Count the parameters of what was parsed."""
+        self._scan.parameters += 0 if found is None else len(found.parameters)
+        if cut:
+            self._scan.limited.add(Limit.PARAMETERS)
+        return found
 
     def _classify_multipart(self, node: Node) -> None:
         boundary = (node.content.raw(b"boundary") or b"").rstrip()
