@@ -14,8 +14,15 @@ from types import TracebackType
 from typing import Any, Final, Self, TypeAlias, cast
 
 import grpc
+from google.protobuf.message import DecodeError
 
-from postroom_contracts.errors import ERROR_METADATA, NotPermittedError, PostroomError, UnavailableError
+from postroom_contracts.errors import (
+    ERROR_METADATA,
+    InvalidRequestError,
+    NotPermittedError,
+    PostroomError,
+    UnavailableError,
+)
 from postroom_runtime import metrics
 from postroom_runtime.errors import ConfigurationError
 from postroom_runtime.grpc_wire import CAPABILITY_METADATA, SERVER_OPTIONS, SERVICE_METADATA, TRACE_METADATA
@@ -253,7 +260,35 @@ def _wrap(guard: _Guard, method: str, handler: _Handler) -> _Handler:
     behaviour: Callable[[Any, _Context], Any] = getattr(handler, f"{asked}_{answered}")
     make = cast(Callable[..., _Handler], getattr(grpc, f"{asked}_{answered}_rpc_method_handler"))
     wrap = _wrap_generator if inspect.isasyncgenfunction(behaviour) else _wrap_coroutine
-    return make(wrap(guard, method, behaviour), handler.request_deserializer, handler.response_serializer)
+    deserializer = handler.request_deserializer
+    if not handler.request_streaming and deserializer is not None:
+        behaviour, deserializer = _decoding(behaviour, deserializer), None
+    return make(wrap(guard, method, behaviour), deserializer, handler.response_serializer)
+
+
+def _decoding(
+    behaviour: Callable[[Any, _Context], Any], deserialize: Callable[[bytes], Any]
+) -> Callable[[Any, _Context], Any]:
+    """Decode the request within the call: gRPC would answer INTERNAL, which asks for another attempt."""
+
+    def decode(octets: bytes) -> Any:
+        try:
+            return deserialize(octets)
+        except DecodeError:  # octets that are no message, or text that is not UTF-8
+            raise InvalidRequestError("the request cannot be decoded") from None
+
+    if inspect.isasyncgenfunction(behaviour):
+
+        async def stream(octets: bytes, context: _Context) -> AsyncIterator[Any]:
+            async for response in behaviour(decode(octets), context):
+                yield response
+
+        return stream
+
+    async def answer(octets: bytes, context: _Context) -> Any:
+        return await behaviour(decode(octets), context)
+
+    return answer
 
 
 def _wrap_coroutine(

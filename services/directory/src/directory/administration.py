@@ -94,9 +94,9 @@ class Administration:
         try:
             made = await self._database.run(create)
         except asyncpg.UniqueViolationError:
-            raise DomainExistsError(name) from None
+            raise DomainExistsError from None
         except asyncpg.ForeignKeyViolationError:
-            raise TenantNotFoundError(str(tenant)) from None
+            raise TenantNotFoundError from None
         return _domain(_one(made))
 
     async def list_domains(self, page: Page) -> list[Domain]:
@@ -114,9 +114,9 @@ class Administration:
         try:
             removed = await self._database.run(remove)
         except asyncpg.ForeignKeyViolationError:
-            raise DomainInUseError(name) from None
+            raise DomainInUseError from None
         if removed is None:
-            raise DomainNotFoundError(name)
+            raise DomainNotFoundError
 
     async def create_account(self, address: str, password: str, display_name: str) -> Account:
         """Raises `AccountExistsError`, `AliasExistsError`, `DomainNotFoundError`, and for wrong values
@@ -151,7 +151,7 @@ class Administration:
         async with self._database.connection() as connection:
             row = await fetch_one(connection, _select_owned(ACCOUNT, ADDRESS.c.account_id, wanted))
         if row is None:
-            raise AccountNotFoundError(address)
+            raise AccountNotFoundError
         return account_of(row)
 
     async def list_accounts(self, page: Page) -> list[Account]:
@@ -172,12 +172,12 @@ class Administration:
             .returning(CREDENTIAL.c.id)
         )
         if await self._database.run(lambda connection: fetch_one(connection, statement)) is None:
-            raise AccountNotFoundError(address)
+            raise AccountNotFoundError
 
     async def delete_account(self, address: str) -> None:
         """Raises `AccountNotFoundError`. Its mail and files are the stores' business."""
         if not await self._delete_owned(ACCOUNT, ADDRESS.c.account_id, parse_address(address)):
-            raise AccountNotFoundError(address)
+            raise AccountNotFoundError
 
     async def create_alias(self, address: str, targets: Sequence[str]) -> Alias:
         """Targets may be aliases, or addresses of other houses, and need not exist yet.
@@ -227,7 +227,7 @@ class Administration:
     async def delete_alias(self, address: str) -> None:
         """Raises `AliasNotFoundError`."""
         if not await self._delete_owned(ALIAS, ADDRESS.c.alias_id, parse_address(address)):
-            raise AliasNotFoundError(address)
+            raise AliasNotFoundError
 
     async def _hash(self, password: str) -> str:
         if len(clean(password, self._limits.password)) < self._limits.password_characters:
@@ -247,7 +247,7 @@ async def _lock_domain(connection: Connection, name: str) -> Record:
     """The domain, which stays until the end of the transaction; raises `DomainNotFoundError`."""
     statement = select(DOMAIN).where(DOMAIN.c.name == name).with_for_update(read=True, key_share=True)
     if (row := await fetch_one(connection, statement)) is None:
-        raise DomainNotFoundError(name)
+        raise DomainNotFoundError
     return row
 
 
@@ -260,7 +260,7 @@ async def _take_address(
     if await fetch_one(connection, statement) is not None:
         return
     alias = await fetch_one(connection, _select_owner(ADDRESS.c.alias_id, address))
-    raise AccountExistsError(str(address)) if alias is None else AliasExistsError(str(address))
+    raise AccountExistsError if alias is None else AliasExistsError
 
 
 def _select_owner(owner: Any, address: Address) -> "Select[Any]":

@@ -18,6 +18,9 @@ from postroom_contracts.errors import UnavailableError
 from postroom_contracts.ids import DEFAULT_TENANT
 from postroom_storage.database import Connection, Database
 
+_REFRESH_SECONDS: Final = 1.0
+"""So long does somebody wait for newer keys when there are older ones."""
+
 _SELECT: Final = """
     SELECT id, private_key, public_key, sign_from <= now() AS signs FROM signing_key
     WHERE verify_until IS NULL OR verify_until > now()
@@ -53,11 +56,11 @@ class KeyRing:
             if self._is_fresh():
                 return self._rows
             try:
-                self._rows = await self._database.run(_read)
-                self._read_at = self._clock()
+                self._rows = await self._database.run(_read, seconds=_REFRESH_SECONDS if self._rows else None)
             except UnavailableError:
                 if not self._rows:
                     raise
+            self._read_at = self._clock()  # after a failure too: nobody waits for it again soon
         return self._rows
 
     def _is_fresh(self) -> bool:
