@@ -1,6 +1,7 @@
 """Domains, accounts and aliases, through gRPC."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -167,25 +168,25 @@ async def test_what_is_not_there_is_not_found(admin: Any) -> None:
         )
 
 
-@pytest.mark.parametrize(
-    ("call", "error"),
-    [
-        (lambda admin: admin.domain("not a domain"), InvalidAddressError),
-        (lambda admin: admin.domain(""), InvalidAddressError),
-        (lambda admin: admin.account("ann"), InvalidAddressError),
-        (lambda admin: admin.account("ann@example.com", password="short"), InvalidRequestError),
-        (lambda admin: admin.account("ann@example.com", password="x" * 2_000), InvalidRequestError),
-        (lambda admin: admin.account("ann@example.com", name="x" * 300), InvalidRequestError),
-        (lambda admin: admin.account("ann@elsewhere.example"), DomainNotFoundError),
-        (lambda admin: admin.alias("a@elsewhere.example", "x@example.com"), DomainNotFoundError),
-        (lambda admin: admin.alias("a@example.com"), InvalidRequestError),
-        (lambda admin: admin.alias("a@example.com", "x"), InvalidAddressError),
-        (
-            lambda admin: admin.alias("a@example.com", *(f"x{n}@example.com" for n in range(201))),
-            LimitError,
-        ),
-    ],
-)
+WRONG_VALUES: list[tuple[Callable[[Any], Awaitable[object]], type[PostroomError]]] = [
+    (lambda admin: admin.domain("not a domain"), InvalidAddressError),
+    (lambda admin: admin.domain(""), InvalidAddressError),
+    (lambda admin: admin.account("ann"), InvalidAddressError),
+    (lambda admin: admin.account("ann@example.com", password="short"), InvalidRequestError),
+    (lambda admin: admin.account("ann@example.com", password="x" * 2_000), InvalidRequestError),
+    (lambda admin: admin.account("ann@example.com", name="x" * 300), InvalidRequestError),
+    (lambda admin: admin.account("ann@elsewhere.example"), DomainNotFoundError),
+    (lambda admin: admin.alias("a@elsewhere.example", "x@example.com"), DomainNotFoundError),
+    (lambda admin: admin.alias("a@example.com"), InvalidRequestError),
+    (lambda admin: admin.alias("a@example.com", "x"), InvalidAddressError),
+    (
+        lambda admin: admin.alias("a@example.com", *(f"x{n}@example.com" for n in range(201))),
+        LimitError,
+    ),
+]
+
+
+@pytest.mark.parametrize(("call", "error"), WRONG_VALUES)
 async def test_wrong_values_are_refused_by_name(admin: Any, call: Any, error: type[PostroomError]) -> None:
     with pytest.raises(error):
         await call(admin)

@@ -24,9 +24,17 @@ ANN = "ann@example.com"
 PASSWORD = "correct horse battery"
 
 
-def _login(address: str = ANN, password: str = PASSWORD, **fields: Any) -> pb.AuthenticateRequest:
-    values = {"scope": pb.SCOPE_IMAP, "peer_address": "192.0.2.1", **fields}
-    return pb.AuthenticateRequest(address=address, password=password, **values)
+def _login(
+    address: str = ANN,
+    password: str = PASSWORD,
+    *,
+    scope: "pb.Scope.ValueType" = pb.SCOPE_IMAP,
+    peer_address: str = "192.0.2.1",
+    session: bool = False,
+) -> pb.AuthenticateRequest:
+    return pb.AuthenticateRequest(
+        address=address, password=password, scope=scope, peer_address=peer_address, session=session
+    )
 
 
 def _verifier(stub: DirectoryServiceStub) -> CapabilityVerifier:
@@ -201,15 +209,15 @@ async def test_no_password_makes_an_administrator(stub: DirectoryServiceStub) ->
         await stub.Authenticate(_login(scope=pb.SCOPE_ADMIN))
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda request: request.ClearField("scope"),
-        lambda request: setattr(request, "scope", 99),
-        lambda request: setattr(request, "peer_address", "not an address"),
-        lambda request: setattr(request, "password", "x" * 2_000),
-    ],
-)
+CHANGES: list[Callable[[pb.AuthenticateRequest], None]] = [
+    lambda request: request.ClearField("scope"),
+    lambda request: setattr(request, "scope", 99),
+    lambda request: setattr(request, "peer_address", "not an address"),
+    lambda request: setattr(request, "password", "x" * 2_000),
+]
+
+
+@pytest.mark.parametrize("change", CHANGES)
 async def test_a_request_that_no_edge_means_is_refused(
     stub: DirectoryServiceStub, change: Callable[[pb.AuthenticateRequest], None]
 ) -> None:

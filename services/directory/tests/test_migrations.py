@@ -34,10 +34,13 @@ async def test_an_empty_schema_fails_the_check_until_it_is_migrated(database: Po
 
 async def test_the_tables_are_those_that_the_code_declares(directory_database: PostgresAddress) -> None:
     def compare(connection: Connection) -> list[Any]:
+        def include(name: str | None, kind: str, parents: object) -> bool:
+            return kind != "schema" or name == "directory"
+
         options = {
             "include_schemas": True,
             "version_table_schema": "directory",
-            "include_name": lambda name, kind, parents: kind != "schema" or name == "directory",
+            "include_name": include,
         }
         return list(compare_metadata(MigrationContext.configure(connection, opts=options), METADATA))
 
