@@ -144,6 +144,16 @@ def test_there_are_two_mailstores_and_everyone_knows_both(wiring: Wiring) -> Non
     assert ",".join(sorted(listens)) == both
 
 
+def test_a_process_can_be_given_more_than_the_others(wiring: Wiring) -> None:
+    more = {"mailstore-1": {"POSTROOM_CRASH_AT": "accept.committed"}}
+    told = replace(wiring, options=replace(wiring.options, environment_of=more))
+    first, second = (
+        environment_of(told, SERVICES["mailstore"], name) for name in ("mailstore-1", "mailstore-2")
+    )
+    assert first["POSTROOM_CRASH_AT"] == "accept.committed"
+    assert "POSTROOM_CRASH_AT" not in second
+
+
 def test_public_ports_are_those_of_the_contract(wiring: Wiring) -> None:
     ports = {
         listener.purpose: listener.offset + 2000 for row in SERVICES.values() for listener in row.listeners

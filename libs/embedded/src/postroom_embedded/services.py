@@ -40,7 +40,11 @@ class Options:
     dns: str | None = None  # HOST:PORT
     smarthost: str | None = None  # HOST:PORT
     hostname: str = field(default_factory=socket.gethostname)  # a look-up of its domain may take long
-    environment: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+    environment: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)  # for all of them
+    # More for single processes, by name (`mailstore-1`).
+    environment_of: Mapping[str, Mapping[str, str]] = field(
+        default_factory=dict[str, Mapping[str, str]], repr=False
+    )
     through: str | None = None  # a module that runs the service's module, for tests of crashes
 
 
@@ -225,7 +229,8 @@ def environment_of(wiring: Wiring, row: ServiceRow, process: str) -> dict[str, s
         environment[f"{row.prefix}HOST"] = options.bind
     for listener in row.listeners:
         environment[row.prefix + listener.variable] = str(wiring.port(listener.offset))
-    return {**environment, **row.environment(wiring), **options.environment}
+    more = options.environment_of.get(process, {})
+    return {**environment, **row.environment(wiring), **options.environment, **more}
 
 
 def check_ports(options: Options, rows: Sequence[ServiceRow]) -> None:

@@ -65,8 +65,12 @@ class Supervisor:
 
     async def wait_failure(self) -> None:
         """Wait for the end of a guard of ours, which is always a failure, and raise it."""
-        await asyncio.wait(self._tasks.values(), return_when=asyncio.FIRST_COMPLETED)
-        self._raise_failure()
+        nothing = asyncio.create_task(asyncio.Event().wait())
+        try:
+            await asyncio.wait([nothing, *self._tasks.values()], return_when=asyncio.FIRST_COMPLETED)
+            self._raise_failure()
+        finally:
+            nothing.cancel()
 
     def processes(self) -> dict[str, int | None]:
         """The process of each part, None while it is down."""

@@ -104,7 +104,8 @@ async def run_until_signalled(
     """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in _SIGNALS:
+    signals = [number for number in _SIGNALS if not _is_ignored_hangup(number)]
+    for number in signals:
         loop.add_signal_handler(number, stop.set)
 
     async def work() -> None:
@@ -122,8 +123,13 @@ async def run_until_signalled(
             await working
     finally:
         stopped.cancel()
-        for number in _SIGNALS:
+        for number in signals:
             loop.remove_signal_handler(number)
+
+
+def _is_ignored_hangup(number: signal.Signals) -> bool:
+    """Under nohup the terminal may go away."""
+    return number is signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN
 
 
 async def _start(plan: Plan, wiring: Wiring, stack: Stack, supervisor: Supervisor) -> None:
