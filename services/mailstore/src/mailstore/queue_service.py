@@ -11,7 +11,7 @@ import zstandard
 from mailstore.blobs.reader import BlobReader
 from mailstore.lanes import REMOTE_BELL, local_bell
 from mailstore.queue import claims, listing
-from mailstore.queue.claims import ClaimedDelivery, ClaimLimits
+from mailstore.queue.claims import ClaimedDelivery, ClaimLimits, ClaimWish
 from mailstore.queue.reports import Report, Verdict, take_reports
 from mailstore.queue.schedule import RetrySchedule
 from mailstore.queue.sites import report_site
@@ -31,6 +31,7 @@ _INLINE_TOTAL: Final = 2 * 1024 * 1024
 _MAX_REPORTS: Final = 5_000
 _MAX_TEXT: Final = 2_000
 _MAX_PAGE: Final = 500
+_MAX_SITES: Final = 1_000
 
 
 class QueueService(queue_pb2_grpc.QueueServiceServicer):
@@ -52,14 +53,14 @@ class QueueService(queue_pb2_grpc.QueueServiceServicer):
     async def Claim(self, request: queue_pb2.ClaimRequest, context: _Context) -> queue_pb2.ClaimResponse:
         """Work for a relay."""
         most = min(max(request.max_messages, 1), self._limits.deliveries)
-        claim = await claims.open_claim(
-            self._database,
+        wish = ClaimWish(
             clean_line(request.worker),
-            request.site,
             most,
             self._seconds(request.lease_seconds),
-            self._limits,
+            request.site,
+            list(request.except_sites)[:_MAX_SITES],
         )
+        claim = await claims.open_claim(self._database, wish, self._limits)
         if claim is not None and claim.deliveries:
             return await self._claim_message(claim)
         if claim is not None:

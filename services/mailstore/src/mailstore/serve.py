@@ -41,7 +41,8 @@ _MEASURE_SECONDS = 2.0
 
 async def migrate(settings: Settings) -> None:
     """Bring the schema to this code's revision."""
-    await MIGRATIONS.run(settings.database_url.get_secret_value())
+    url = settings.database_url.get_secret_value()
+    await MIGRATIONS.run(url, require_durable=settings.require_durable_database)
 
 
 async def check(settings: Settings) -> None:
@@ -112,7 +113,11 @@ async def serve(settings: Settings, lifecycle: Lifecycle) -> None:
 
 
 def _database(settings: Settings) -> Database:
-    return Database(settings.database_url.get_secret_value(), schema="mailstore")
+    return Database(
+        settings.database_url.get_secret_value(),
+        schema="mailstore",
+        require_durable=settings.require_durable_database,
+    )
 
 
 def _objects(settings: Settings) -> ObjectStore:

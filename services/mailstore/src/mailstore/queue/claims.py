@@ -27,7 +27,7 @@ _FREE: Final = """
 _LANE: Final = f"""
 SELECT lane.site, lane.tenant_id, lane.priority
 FROM mailstore.remote_lane AS lane LEFT JOIN mailstore.site AS s ON s.name = lane.site
-WHERE ($1 = '' OR lane.site = $1)
+WHERE ($1 = '' OR lane.site = $1) AND NOT lane.site = ANY($3::text[])
   AND coalesce(s.back_off_until, '-infinity') <= now()
   AND (SELECT count(*) FROM mailstore.claim AS c WHERE c.site = lane.site AND c.expires_at > now())
       < coalesce(s.max_claims, $2)
@@ -73,7 +73,12 @@ _LIVE: Final = """
 SELECT expires_at > now() FROM mailstore.claim WHERE id = $1 AND token = $2 FOR UPDATE
 """
 _CLOSE: Final = "DELETE FROM mailstore.claim WHERE id = $1 AND token = $2 RETURNING true"
-_FREE_CLAIMED: Final = "UPDATE mailstore.delivery SET claim_id = NULL, starts = attempts WHERE claim_id = $1"
+# To the lane of the site that its domain is known to have by now: ReportSite moved what was free then.
+_FREE_CLAIMED: Final = """
+UPDATE mailstore.delivery AS d SET claim_id = NULL, starts = attempts,
+    site = coalesce((SELECT s.site FROM mailstore.domain_site AS s WHERE s.domain = d.domain), d.site)
+WHERE claim_id = $1
+"""
 _CONTENT: Final = """
 SELECT a.blob_id FROM mailstore.accepted AS a
 WHERE a.id = $3 AND EXISTS (SELECT FROM mailstore.delivery AS d JOIN mailstore.claim AS c ON c.id = d.claim_id
@@ -90,6 +95,17 @@ class ClaimLimits:
     deliveries: int = 200
     claims_of_site: int = 4
     starts: int = 5
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimWish:
+    """What a relay asks for: `site` only when it is not empty, no `except_sites`, at most `most` deliveries."""
+
+    worker: str
+    most: int
+    seconds: float
+    site: str = ""
+    except_sites: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,24 +139,24 @@ class Claim:
     deliveries: Sequence[ClaimedDelivery]
 
 
-async def open_claim(
-    database: Database, worker: str, site: str, most: int, seconds: float, limits: ClaimLimits
-) -> Claim | None:
-    """Claim what is due at a site, any site when it is empty; None when nothing is.
+async def open_claim(database: Database, wish: ClaimWish, limits: ClaimLimits) -> Claim | None:
+    """Claim what is due of what a relay asks for; None when nothing is.
 
     Deliveries whose claims keep ending without a report are parked: their message kills whoever takes it.
     """
 
     async def transact(connection: Connection) -> Claim | None:
-        lane = await connection.fetchrow(_LANE, site, limits.claims_of_site)
+        lane = await connection.fetchrow(_LANE, wish.site, limits.claims_of_site, wish.except_sites)
         if lane is None:
             return None
         claim_id, token = new_id(), uuid4()
         found = (lane["site"], lane["tenant_id"], lane["priority"])
-        rows = await connection.fetch(_TAKE, *found, most, claim_id, limits.starts)
+        rows = await connection.fetch(_TAKE, *found, wish.most, claim_id, limits.starts)
         live = [row for row in rows if not row["parked"]]
         await connection.execute(_ADVANCE, *found, float(len(rows)), _VIRTUAL_LAG)
-        expires_at = await connection.fetchval(_OPEN, claim_id, token, worker, lane["site"], seconds)
+        expires_at = await connection.fetchval(
+            _OPEN, claim_id, token, wish.worker, lane["site"], wish.seconds
+        )
         deliveries = await _deliveries(connection, live)
         return Claim(claim_id, token, lane["site"], expires_at, deliveries)
 

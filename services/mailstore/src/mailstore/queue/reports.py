@@ -56,7 +56,8 @@ WHERE d.id = ANY($1::uuid[]) AND d.claim_id = $2 ORDER BY d.id FOR UPDATE OF d
 _DEFER: Final = """
 UPDATE mailstore.delivery AS d
 SET claim_id = NULL, attempts = d.attempts + 1, starts = d.attempts + 1, due_at = now() + make_interval(secs => t.delay),
-    last_status = t.status, last_diagnostic = t.diagnostic, last_host = t.host
+    last_status = t.status, last_diagnostic = t.diagnostic, last_host = t.host,
+    site = coalesce((SELECT s.site FROM mailstore.domain_site AS s WHERE s.domain = d.domain), d.site)
 FROM unnest($1::uuid[], $2::float8[], $3::text[], $4::text[], $5::text[]) AS t(id, delay, status, diagnostic, host)
 WHERE d.id = t.id
 """

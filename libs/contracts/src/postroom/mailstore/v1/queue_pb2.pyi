@@ -29,12 +29,17 @@ class ClaimRequest(_message.Message):
     SITE_FIELD_NUMBER: _builtins.int
     MAX_MESSAGES_FIELD_NUMBER: _builtins.int
     LEASE_SECONDS_FIELD_NUMBER: _builtins.int
+    EXCEPT_SITES_FIELD_NUMBER: _builtins.int
     worker: _builtins.str
     """Names the relay process in logs and in the queue's listing."""
     site: _builtins.str
     """Ask for more of this site, to use a kept connection; empty: whichever is due."""
     max_messages: _builtins.int
     lease_seconds: _builtins.float
+    @_builtins.property
+    def except_sites(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Nothing of these sites: the relay has connections to them that keep up."""
+
     def __init__(
         self,
         *,
@@ -42,10 +47,11 @@ class ClaimRequest(_message.Message):
         site: _builtins.str = ...,
         max_messages: _builtins.int = ...,
         lease_seconds: _builtins.float = ...,
+        except_sites: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["lease_seconds", b"lease_seconds", "max_messages", b"max_messages", "site", b"site", "worker", b"worker"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["except_sites", b"except_sites", "lease_seconds", b"lease_seconds", "max_messages", b"max_messages", "site", b"site", "worker", b"worker"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
