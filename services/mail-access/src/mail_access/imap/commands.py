@@ -1,0 +1,140 @@
+"""Which function does which command."""
+
+from typing import Final
+
+from mail_access.imap import (
+    authenticating,
+    fetching,
+    flagging,
+    listing,
+    moving,
+    naming,
+    searching,
+    selecting,
+)
+from mail_access.imap.context import Context, Done
+from postroom_wire.imap import responses
+from postroom_wire.imap.commands import (
+    Capability,
+    Check,
+    Close,
+    Copy,
+    Create,
+    Delete,
+    Enable,
+    Examine,
+    Expunge,
+    Fetch,
+    Id,
+    List,
+    Login,
+    Lsub,
+    Move,
+    Namespace,
+    Noop,
+    Rename,
+    Search,
+    Select,
+    Status,
+    Store,
+    Subscribe,
+    Unselect,
+    Unsubscribe,
+)
+
+_Plain = Capability | Noop | Check | Id | Enable | Login
+_Naming = Create | Delete | Rename | Subscribe | Unsubscribe
+_Listing = List | Lsub | Status | Namespace
+_Selecting = Select | Examine | Close | Unselect
+_Messages = Fetch | Store | Search | Copy | Move | Expunge
+OneAnswer = _Plain | _Naming | _Listing | _Selecting | _Messages
+"""The commands that are one question and one answer; the others are dialogues."""
+
+_SERVER: Final[dict[bytes, bytes | None]] = {b"name": b"Postroom"}
+
+
+async def perform(context: Context, command: OneAnswer) -> Done:
+    """Do it. Raises `CommandRefusedError`, `RemoteProtocolError`, `PostroomError`, `LoginEndedError`."""
+    match command:
+        case Fetch() | Store() | Search() | Copy() | Move() | Expunge():
+            return await _messages(context, command)
+        case Select() | Examine() | Close() | Unselect():
+            return await _selecting(context, command)
+        case List() | Lsub() | Status() | Namespace():
+            return await _listing(context, command)
+        case Create() | Delete() | Rename() | Subscribe() | Unsubscribe():
+            return await _naming(context, command)
+        case Capability() | Noop() | Check() | Id() | Enable() | Login():
+            return await _plain(context, command)
+
+
+async def _plain(context: Context, command: _Plain) -> Done:
+    match command:
+        case Capability():
+            context.output.write(responses.capability(authenticating.capability_list(context)))
+            return Done(b"CAPABILITY completed")
+        case Noop() | Check():
+            await selecting.look(context)
+            return Done(b"NOOP completed" if isinstance(command, Noop) else b"CHECK completed")
+        case Id():
+            context.output.write(responses.server_id(_SERVER))
+            return Done(b"ID completed")
+        case Enable():
+            context.output.write(responses.enabled(()))
+            return Done(b"ENABLE completed")
+        case Login():
+            return await authenticating.login(context, command)
+
+
+async def _naming(context: Context, command: _Naming) -> Done:
+    match command:
+        case Create(name):
+            return await naming.create(context, name)
+        case Delete(name):
+            return await naming.delete(context, name)
+        case Rename(source, destination):
+            return await naming.rename(context, source, destination)
+        case Subscribe(name):
+            return await naming.subscribe(context, name, subscribed=True)
+        case Unsubscribe(name):
+            return await naming.subscribe(context, name, subscribed=False)
+
+
+async def _listing(context: Context, command: _Listing) -> Done:
+    match command:
+        case List():
+            return await listing.list_mailboxes(context, command)
+        case Lsub():
+            return await listing.lsub(context, command)
+        case Status():
+            return await listing.status(context, command)
+        case Namespace():
+            return listing.namespace(context)
+
+
+async def _selecting(context: Context, command: _Selecting) -> Done:
+    match command:
+        case Select(name):
+            return await selecting.select(context, name, read_only=False)
+        case Examine(name):
+            return await selecting.select(context, name, read_only=True)
+        case Close():
+            return await selecting.close(context)
+        case Unselect():
+            return await selecting.unselect(context)
+
+
+async def _messages(context: Context, command: _Messages) -> Done:
+    match command:
+        case Fetch():
+            return await fetching.fetch(context, command)
+        case Store():
+            return await flagging.store(context, command)
+        case Search():
+            return await searching.search(context, command)
+        case Copy():
+            return await moving.copy(context, command)
+        case Move():
+            return await moving.move(context, command)
+        case Expunge():
+            return await moving.expunge(context, command)

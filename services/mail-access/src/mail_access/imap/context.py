@@ -1,0 +1,186 @@
+"""What one IMAP session is in the middle of; every command's function gets it."""
+
+from collections.abc import Iterable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from typing import Final
+from uuid import UUID
+
+from mail_access.imap.output import Output
+from mail_access.imap.refusals import NO_MAILBOX, CommandRefusedError
+from mail_access.login import Login, LoginEndedError
+from mail_access.open_mailbox import OpenMailbox, Reader
+from mail_access.resources import Resources
+from postroom.mailstore.v1 import mailbox_pb2
+from postroom_contracts.ids import parse_id
+from postroom_runtime.tcp import Connection
+from postroom_wire.imap.errors import Refusal
+from postroom_wire.imap.flags import FlagNames
+from postroom_wire.imap.limits import Limits
+from postroom_wire.imap.mailbox_name import MailboxName
+from postroom_wire.imap.sequence import NumberRanges
+from postroom_wire.imap.session import ServerSession
+from postroom_wire.imap.view import SessionView
+
+MAX_FAILED_LOGINS: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A command ended with OK."""
+
+    text: bytes
+    code: bytes | None = None
+
+
+class SessionEndError(Exception):
+    """The session ends; `bye` is the last word, if there may be one."""
+
+    def __init__(self, bye: bytes = b"") -> None:
+        super().__init__(bye.decode("ascii"))
+        self.bye = bye
+
+
+@dataclass(slots=True)
+class Selected:
+    """The mailbox that a session has selected."""
+
+    mailbox: OpenMailbox
+    reader: Reader
+    read_only: bool
+    place: AsyncExitStack
+    """Closed when the session leaves the mailbox."""
+    names: FlagNames
+    """The flags that the client was told of."""
+    recent: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
+    deleted_here: bool = False
+    """This session itself deleted the mailbox."""
+
+    @property
+    def view(self) -> SessionView:
+        """The session's sequence numbers."""
+        return self.reader.view
+
+    def is_recent(self, uid: int) -> bool:
+        """Whether this message is \\Recent to this session."""
+        return any(first <= uid <= last for first, last in self.recent)
+
+    def flag_list(self, uid: int, word: int) -> str:
+        """The flags of a message as this session sees them."""
+        flags = self.mailbox.names.flag_list(word)
+        if self.recent and self.is_recent(uid):
+            return "(\\Recent)" if flags == "()" else flags[:-1] + " \\Recent)"
+        return flags
+
+    def uids(self, numbers: NumberRanges) -> tuple[list[int], bool]:
+        """The UIDs of these sequence numbers that are not gone, and whether some are."""
+        found: list[int] = []
+        gone = False
+        for run in self.view.runs(numbers):
+            if run.start is None:
+                gone = True
+            else:
+                found.extend(run.uids)
+        return found, gone
+
+
+class Context:
+    """One session."""
+
+    __slots__ = ("_login", "connection", "engine", "failed_logins", "output", "resources", "selected")
+
+    def __init__(self, connection: Connection, resources: Resources) -> None:
+        self.connection = connection
+        self.resources = resources
+        self.engine = ServerSession(Limits(append_limit=resources.settings.append_octets))
+        self.output = Output(connection)
+        self.selected: Selected | None = None
+        self.failed_logins = 0
+        self._login: Login | None = None
+
+    @property
+    def login(self) -> Login:
+        """The user. Raises `LoginEndedError` before the login, which the engine's states prevent."""
+        if self._login is None:
+            raise LoginEndedError
+        return self._login
+
+    @property
+    def logged_in(self) -> bool:
+        """Whether there is a user."""
+        return self._login is not None
+
+    @property
+    def takes_passwords(self) -> bool:
+        """Whether a password may come over this connection: TLS, or the same machine."""
+        return self.connection.tls or self.connection.peer.is_loopback
+
+    @property
+    def offers_tls(self) -> bool:
+        """Whether STARTTLS would work."""
+        return self.resources.tls is not None and not self.connection.tls
+
+    def log_in(self, login: Login) -> None:
+        """Go on as this user."""
+        self._login = login
+        login.wake = self.connection.wake
+
+    def require_selected(self) -> Selected:
+        """The selected mailbox. Raises `CommandRefusedError` when there is none any more."""
+        if self.selected is None or self.selected.mailbox.gone:
+            raise CommandRefusedError(NO_MAILBOX)
+        return self.selected
+
+    async def leave(self) -> None:
+        """Leave the selected mailbox, if any."""
+        selected, self.selected = self.selected, None
+        if selected is not None:
+            await selected.place.aclose()
+
+    async def end(self) -> None:
+        """Give everything back."""
+        await self.leave()
+        if self._login is not None:
+            self.resources.logins.log_out(self._login)
+
+    async def find(self, name: MailboxName, missing: Refusal = NO_MAILBOX) -> tuple[mailbox_pb2.Mailbox, int]:
+        """The mailbox of that name as it is now, and the account's MODSEQ.
+
+        Raises `CommandRefusedError` with `missing`.
+        """
+        listed = await self.resources.store.list_mailboxes(self.login)
+        for mailbox in listed.mailboxes:
+            if mailbox.name == name.value:
+                return mailbox, listed.modseq
+        raise CommandRefusedError(missing)
+
+    async def caught_up(self, mailbox_id: bytes, modseq: int) -> None:
+        """Own writes are seen: what this process has open of the account comes up to this MODSEQ.
+
+        The session's own mailbox does so before the tagged OK. Raises `PostroomError`.
+        """
+        self.resources.mailboxes.hint(self.login.account_id, modseq)
+        if self.selected is not None and self.selected.mailbox.id == id_of(mailbox_id):
+            await self.selected.mailbox.refresh(self.login, modseq)
+
+
+def id_of(octets: bytes) -> UUID:
+    """An id of the contract."""
+    return parse_id(octets)
+
+
+def chunks(numbers: NumberRanges, size: int) -> Iterable[NumberRanges]:
+    """The same numbers in sets of at most `size`, ascending."""
+    gathered: list[tuple[int, int]] = []
+    room = size
+    for first, last in numbers.ranges:
+        while first <= last:
+            end = min(last, first + room - 1)
+            gathered.append((first, end))
+            room -= end - first + 1
+            first = end + 1
+            if not room:
+                yield NumberRanges(tuple(gathered))
+                gathered, room = [], size
+    if gathered:
+        yield NumberRanges(tuple(gathered))

@@ -1,0 +1,133 @@
+"""LIST, LSUB, STATUS and NAMESPACE (RFC 3501 s6.3.8 to s6.3.10, RFC 5258, RFC 6154, RFC 2342)."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from mail_access.imap.context import Context, Done
+from postroom.mailstore.v1 import mailbox_pb2
+from postroom_runtime.logs import log
+from postroom_wire.imap import responses
+from postroom_wire.imap.commands import List, ListReturn, ListSelection, Lsub, Status, StatusItem
+from postroom_wire.imap.flags import Flag
+from postroom_wire.imap.mailbox_name import ListPattern, MailboxName, MailboxNameError
+
+_USES: Final[Mapping[int, Flag]] = {
+    mailbox_pb2.SPECIAL_USE_SENT: responses.USE_SENT,
+    mailbox_pb2.SPECIAL_USE_DRAFTS: responses.USE_DRAFTS,
+    mailbox_pb2.SPECIAL_USE_TRASH: responses.USE_TRASH,
+    mailbox_pb2.SPECIAL_USE_JUNK: responses.USE_JUNK,
+    mailbox_pb2.SPECIAL_USE_ARCHIVE: responses.USE_ARCHIVE,
+}
+
+
+@dataclass(slots=True)
+class _Listed:
+    """A name of the hierarchy: a mailbox, or only the place of one."""
+
+    name: MailboxName
+    exists: bool = False
+    subscribed: bool = False
+    use: Flag | None = None
+    has_children: bool = False
+
+
+async def list_mailboxes(context: Context, command: List) -> Done:
+    """LIST with selection and return options."""
+    if command.patterns == (b"",):
+        context.output.write(responses.hierarchy_delimiter())
+        return Done(b"LIST completed")
+    listed = _hierarchy(await context.resources.store.list_mailboxes(context.login))
+    patterns = [ListPattern(command.reference, pattern) for pattern in command.patterns]
+    for each in listed:
+        if _selected(each, command.selection) and any(pattern.matches(each.name) for pattern in patterns):
+            context.output.write(responses.mailbox_list(_attributes(each, command.returns), each.name))
+    return Done(b"LIST completed")
+
+
+async def lsub(context: Context, command: Lsub) -> Done:
+    """LSUB: a name above a subscribed one is told as \\Noselect where the pattern ends there (s6.3.9)."""
+    if not command.pattern:
+        context.output.write(responses.hierarchy_delimiter(b"LSUB"))
+        return Done(b"LSUB completed")
+    answer = await context.resources.store.list_mailboxes(context.login)
+    names = [mailbox.name for mailbox in answer.mailboxes if mailbox.subscribed]
+    subscribed = _names([*names, *answer.subscribed_absent])
+    pattern = ListPattern(command.reference, command.pattern)
+    above: set[MailboxName] = set()
+    if b"%" in command.pattern:
+        above = {name for each in subscribed for name in each.ancestors()}
+    for name in sorted({*subscribed, *above}, key=_by_name):
+        if pattern.matches(name):
+            attributes = () if name in subscribed else (responses.NO_SELECT,)
+            context.output.write(responses.lsub(attributes, name))
+    return Done(b"LSUB completed")
+
+
+async def status(context: Context, command: Status) -> Done:
+    """STATUS, from the store's counters."""
+    mailbox, _ = await context.find(command.mailbox)
+    known = {
+        StatusItem.MESSAGES: mailbox.messages,
+        StatusItem.RECENT: min(mailbox.recent, mailbox.messages),
+        StatusItem.UIDNEXT: mailbox.uid_next,
+        StatusItem.UIDVALIDITY: mailbox.uid_validity,
+        StatusItem.UNSEEN: mailbox.unseen,
+    }
+    context.output.write(responses.status(command.mailbox, {item: known[item] for item in command.items}))
+    return Done(b"STATUS completed")
+
+
+def namespace(context: Context) -> Done:
+    """NAMESPACE: everything is personal."""
+    context.output.write(responses.namespace([responses.NamespacePrefix()]))
+    return Done(b"NAMESPACE completed")
+
+
+def _hierarchy(answer: mailbox_pb2.ListMailboxesResponse) -> list[_Listed]:
+    """All names, those above them that do not exist included; INBOX first, as people expect."""
+    found: dict[MailboxName, _Listed] = {}
+    for mailbox in answer.mailboxes:
+        for name in _names([mailbox.name]):
+            use = _USES.get(mailbox.special_use)
+            found[name] = _Listed(name, exists=True, subscribed=mailbox.subscribed, use=use)
+    for name in _names(answer.subscribed_absent):
+        found[name] = _Listed(name, subscribed=True)
+    for name, listed in list(found.items()):
+        for above in name.ancestors():
+            found.setdefault(above, _Listed(above)).has_children |= listed.exists
+    return sorted(found.values(), key=lambda each: _by_name(each.name))
+
+
+def _names(texts: Iterable[str]) -> list[MailboxName]:
+    names: list[MailboxName] = []
+    for text in texts:
+        try:
+            names.append(MailboxName.of(text))
+        except MailboxNameError:  # one that REST made and IMAP cannot say
+            log.warning("mailbox_name_hidden")
+    return names
+
+
+def _selected(each: _Listed, selection: frozenset[ListSelection]) -> bool:
+    if ListSelection.SUBSCRIBED in selection and not each.subscribed:
+        return False
+    if ListSelection.SPECIAL_USE in selection and each.use is None:
+        return False
+    return each.exists or each.has_children or ListSelection.SUBSCRIBED in selection
+
+
+def _attributes(each: _Listed, returns: frozenset[ListReturn]) -> list[Flag]:
+    attributes: list[Flag] = []
+    if not each.exists:
+        attributes += [responses.NON_EXISTENT, responses.NO_SELECT]
+    attributes.append(responses.HAS_CHILDREN if each.has_children else responses.HAS_NO_CHILDREN)
+    if ListReturn.SUBSCRIBED in returns and each.subscribed:
+        attributes.append(responses.SUBSCRIBED)
+    if each.use is not None:
+        attributes.append(each.use)
+    return attributes
+
+
+def _by_name(name: MailboxName) -> tuple[bool, str]:
+    return not name.is_inbox, name.value

@@ -1,0 +1,90 @@
+"""COPY, MOVE and EXPUNGE with their UID forms (RFC 3501 s6.4.3, s6.4.7, RFC 6851, RFC 4315)."""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from mail_access.imap.context import Context, Done, Selected, id_of
+from mail_access.imap.refusals import EXPUNGED, READ_ONLY, TRY_CREATE, CommandRefusedError
+from mail_access.store import ranges_of
+from postroom.mailstore.v1 import mailbox_pb2
+from postroom_wire.imap import codes, responses
+from postroom_wire.imap.commands import Copy, Expunge, Move
+from postroom_wire.imap.errors import Condition
+from postroom_wire.imap.sequence import NumberRanges
+
+
+class _Wanted(NamedTuple):
+    """The messages that a command names, as UIDs, and whether some of them are gone."""
+
+    uids: Sequence[tuple[int, int]]
+    gone: bool
+    target: bytes
+
+
+async def copy(context: Context, command: Copy) -> Done:
+    """COPY: all or nothing."""
+    selected = context.require_selected()
+    wanted = await _wanted(context, selected, command)
+    if not wanted.uids:
+        return Done(b"COPY completed, nothing to copy")
+    copied = await context.resources.store.copy_messages(
+        context.login, selected.mailbox.id, wanted.uids, id_of(wanted.target)
+    )
+    await context.caught_up(wanted.target, copied.modseq)
+    return Done(b"COPY completed", _copy_uid(copied))
+
+
+async def move(context: Context, command: Move) -> Done:
+    """MOVE: COPYUID comes before the EXPUNGEs (RFC 6851 s4.3)."""
+    selected = context.require_selected()
+    if selected.read_only:
+        raise CommandRefusedError(READ_ONLY)
+    wanted = await _wanted(context, selected, command)
+    if not wanted.uids:
+        return Done(b"MOVE completed, nothing to move")
+    moved = await context.resources.store.move_messages(
+        context.login, selected.mailbox.id, wanted.uids, id_of(wanted.target)
+    )
+    if (code := _copy_uid(moved)) is not None:
+        context.output.write(responses.untagged(Condition.OK, b"Moved", code))
+    if id_of(wanted.target) != selected.mailbox.id:
+        selected.mailbox.expunged(moved.source, moved.modseq)
+    await context.caught_up(wanted.target, moved.modseq)
+    return Done(b"MOVE completed")
+
+
+async def expunge(context: Context, command: Expunge) -> Done:
+    """EXPUNGE and UID EXPUNGE: what of them has \\Deleted."""
+    selected = context.require_selected()
+    if selected.read_only:
+        raise CommandRefusedError(READ_ONLY)
+    uids: Sequence[tuple[int, int]] = ()
+    if command.uids is not None:
+        found, _ = selected.uids(selected.view.select(command.uids, by_uid=True))
+        if not found:  # no UIDs at all would mean every message
+            return Done(b"EXPUNGE completed")
+        uids = NumberRanges.of(found).ranges
+    expunged = await context.resources.store.expunge_messages(context.login, selected.mailbox.id, uids)
+    selected.mailbox.expunged(expunged.expunged, expunged.modseq)
+    context.resources.mailboxes.hint(context.login.account_id, expunged.modseq)
+    return Done(b"EXPUNGE completed")
+
+
+async def _wanted(context: Context, selected: Selected, command: Copy | Move) -> _Wanted:
+    uids, gone = selected.uids(selected.view.select(command.messages, by_uid=command.uid))
+    if gone and not command.uid:
+        raise CommandRefusedError(EXPUNGED)  # RFC 2180 s4.4.1
+    target, _ = await context.find(command.mailbox, TRY_CREATE)
+    return _Wanted(NumberRanges.of(uids).ranges, gone, target.id)
+
+
+def _copy_uid(done: mailbox_pb2.CopyMessagesResponse | mailbox_pb2.MoveMessagesResponse) -> bytes | None:
+    if not done.source:
+        return None
+    pairs = zip(_each(ranges_of(done.source)), _each(ranges_of(done.target)), strict=True)
+    return codes.copy_uid(done.target_uid_validity, pairs)
+
+
+def _each(ranges: Sequence[tuple[int, int]]) -> Iterator[int]:
+    for first, last in ranges:
+        yield from range(first, last + 1)

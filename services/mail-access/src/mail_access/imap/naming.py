@@ -1,0 +1,35 @@
+"""CREATE, DELETE, RENAME, SUBSCRIBE and UNSUBSCRIBE (RFC 3501 s6.3.3 to s6.3.7)."""
+
+from mail_access.imap.context import Context, Done, id_of
+from postroom_wire.imap.mailbox_name import MailboxName
+
+
+async def create(context: Context, name: MailboxName) -> Done:
+    """CREATE: what is missing above is made too."""
+    await context.resources.store.create_mailbox(context.login, name.value)
+    return Done(b"CREATE completed")
+
+
+async def delete(context: Context, name: MailboxName) -> Done:
+    """DELETE: mailboxes below stay. Other sessions that have it selected are sent away."""
+    mailbox, _ = await context.find(name)
+    mailbox_id = id_of(mailbox.id)
+    if context.selected is not None and context.selected.mailbox.id == mailbox_id:
+        context.selected.deleted_here = True
+    await context.resources.store.delete_mailbox(context.login, mailbox_id)
+    if context.selected is not None and context.selected.mailbox.id == mailbox_id:
+        context.selected.mailbox.deleted()
+    return Done(b"DELETE completed")
+
+
+async def rename(context: Context, source: MailboxName, destination: MailboxName) -> Done:
+    """RENAME: mailboxes below go with it; of INBOX only the messages (s6.3.5)."""
+    mailbox, _ = await context.find(source)
+    await context.resources.store.rename_mailbox(context.login, id_of(mailbox.id), destination.value)
+    return Done(b"RENAME completed")
+
+
+async def subscribe(context: Context, name: MailboxName, *, subscribed: bool) -> Done:
+    """SUBSCRIBE and UNSUBSCRIBE; the mailbox need not exist (s6.3.6)."""
+    await context.resources.store.set_subscription(context.login, name.value, subscribed=subscribed)
+    return Done(b"SUBSCRIBE completed" if subscribed else b"UNSUBSCRIBE completed")

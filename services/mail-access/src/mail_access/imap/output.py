@@ -1,0 +1,60 @@
+"""What a session says: gathered so that an answer leaves in one write, no faster than the client reads."""
+
+from typing import Final
+
+from postroom_runtime.tcp import Connection
+
+_PIECE: Final = 65_536
+
+
+class Output:
+    """The octets of a session on their way out."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._gathered = bytearray()
+        self._sent = 0
+        self.broken = False
+        """A response was begun that cannot be ended: nothing more may be said."""
+
+    @property
+    def position(self) -> int:
+        """Where the next octet will be; for `rewind`."""
+        return self._sent + len(self._gathered)
+
+    def write(self, octets: bytes) -> None:
+        """Say this, soon."""
+        self._gathered += octets
+
+    def rewind(self, position: int) -> bool:
+        """Take back what was said from there on; False when some of it is under way already."""
+        if position < self._sent:
+            return False
+        del self._gathered[position - self._sent :]
+        return True
+
+    async def flow(self) -> None:
+        """Send what has gathered when it is much, and wait while the client does not read.
+
+        Raises `PeerTimeoutError`, `PeerGoneError`.
+        """
+        if len(self._gathered) >= _PIECE:
+            await self.flush()
+
+    async def stream(self, octets: bytes) -> None:
+        """Say many octets at the speed of the client. Raises as `flow`."""
+        for start in range(0, len(octets), _PIECE):
+            self._gathered += octets[start : start + _PIECE]
+            await self.flow()
+
+    async def flush(self) -> None:
+        """Send all. Raises as `flow`."""
+        self.send()
+        await self._connection.drain()
+
+    def send(self) -> None:
+        """Send all without waiting; for the last words."""
+        if self._gathered:
+            self._connection.write(bytes(self._gathered))
+            self._sent += len(self._gathered)
+            self._gathered.clear()

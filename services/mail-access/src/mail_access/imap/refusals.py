@@ -1,0 +1,84 @@
+"""What a client reads instead of a result: constants, and one table from our errors to them (RFC 5530 s3)."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from postroom_contracts.errors import (
+    ContentMismatchError,
+    InvalidCredentialsError,
+    InvalidNameError,
+    InvalidRequestError,
+    LimitError,
+    MailboxExistsError,
+    MailboxNotFoundError,
+    MailboxProtectedError,
+    MessageNotFoundError,
+    NotPermittedError,
+    OverQuotaError,
+    PostroomError,
+    StagingFullError,
+    TooManyAttemptsError,
+    TooManyKeywordsError,
+    UnavailableError,
+    UploadIncompleteError,
+    UploadNotFoundError,
+)
+from postroom_wire.imap import codes
+from postroom_wire.imap.errors import Condition, Refusal
+
+
+class CommandRefusedError(Exception):
+    """The command ends with this reply."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.text.decode("ascii"))
+        self.refusal = refusal
+
+
+def _no(text: bytes, code: bytes | None = None) -> Refusal:
+    return Refusal(Condition.NO, text, code)
+
+
+PRIVACY_REQUIRED: Final = _no(b"Use TLS before you log in", codes.PRIVACYREQUIRED)
+WRONG_CREDENTIALS: Final = _no(b"User name or password is wrong", codes.AUTHENTICATIONFAILED)
+NO_SUCH_MECHANISM: Final = _no(b"Mechanism not supported", codes.CANNOT)
+MALFORMED_RESPONSE: Final = Refusal(Condition.BAD, b"Malformed response")
+NO_TLS: Final = Refusal(Condition.BAD, b"STARTTLS is not available")
+TLS_ALREADY: Final = Refusal(Condition.BAD, b"TLS is there already")
+NO_MAILBOX: Final = _no(b"No such mailbox", codes.NONEXISTENT)
+TRY_CREATE: Final = _no(b"No such mailbox", codes.TRYCREATE)
+READ_ONLY: Final = _no(b"The mailbox is selected read-only", codes.READ_ONLY)
+EXPUNGED: Final = _no(b"Some of the messages were expunged", codes.EXPUNGEISSUED)
+UNAVAILABLE: Final = _no(b"Temporarily unavailable, try again", codes.UNAVAILABLE)
+MESSAGE_TOO_BIG: Final = _no(b"Message too big", codes.TOOBIG)
+NOT_SUBSCRIBABLE: Final = _no(b"Too many subscriptions", codes.LIMIT)
+
+_TABLE: Final[Mapping[type[PostroomError], Refusal]] = {
+    UnavailableError: UNAVAILABLE,
+    StagingFullError: UNAVAILABLE,
+    UploadIncompleteError: UNAVAILABLE,
+    UploadNotFoundError: UNAVAILABLE,
+    ContentMismatchError: UNAVAILABLE,
+    InvalidCredentialsError: WRONG_CREDENTIALS,
+    TooManyAttemptsError: _no(b"Too many failed logins, try again later", codes.LIMIT),
+    NotPermittedError: _no(b"Not permitted", codes.NOPERM),
+    MailboxNotFoundError: NO_MAILBOX,
+    MailboxExistsError: _no(b"There is a mailbox of this name", codes.ALREADYEXISTS),
+    MailboxProtectedError: _no(b"Not with this mailbox", codes.CANNOT),
+    InvalidNameError: _no(b"Not with this mailbox name", codes.CANNOT),
+    MessageNotFoundError: EXPUNGED,
+    OverQuotaError: _no(b"The mailbox is full", codes.OVERQUOTA),
+    TooManyKeywordsError: _no(b"Too many keywords", codes.LIMIT),
+    LimitError: _no(b"Over a limit", codes.LIMIT),
+    InvalidRequestError: _no(b"Not possible", codes.CANNOT),
+}
+
+
+def refusal_of(error: PostroomError) -> Refusal | None:
+    """What the client reads; None for an error that we did not expect."""
+    return _TABLE.get(type(error))
+
+
+def server_bug(incident: str) -> Refusal:
+    """An error that nobody expected; `incident` finds it in the log, and is made by us."""
+    return _no(b"Internal error, incident " + incident.encode("ascii"), codes.SERVERBUG)

@@ -1,0 +1,77 @@
+"""SELECT, EXAMINE, CLOSE, UNSELECT, NOOP and CHECK (RFC 3501 s6.3.1, s6.4, RFC 3691)."""
+
+from contextlib import AsyncExitStack
+
+from mail_access.imap.context import Context, Done, Selected, id_of
+from mail_access.imap.updates import add_recent, count_recent, tell_flags
+from postroom.mailstore.v1 import mailbox_pb2
+from postroom_wire.imap import codes, responses
+from postroom_wire.imap.errors import Condition
+from postroom_wire.imap.mailbox_name import MailboxName
+
+
+async def select(context: Context, name: MailboxName, *, read_only: bool) -> Done:
+    """SELECT or EXAMINE: what was selected before is left first, whether or not this succeeds."""
+    await context.leave()
+    mailbox, modseq = await context.find(name)
+    async with AsyncExitStack() as stack:
+        opened, reader = await stack.enter_async_context(
+            context.resources.mailboxes.open(
+                context.login, id_of(mailbox.id), modseq, context.connection.wake
+            )
+        )
+        selected = Selected(opened, reader, read_only, stack, opened.names)
+        await _claim_recent(context, selected, mailbox)
+        selected.place = stack.pop_all()
+    context.selected = selected
+    _describe(context, selected)
+    if read_only:
+        return Done(b"EXAMINE completed", codes.READ_ONLY)
+    return Done(b"SELECT completed", codes.READ_WRITE)
+
+
+async def close(context: Context) -> Done:
+    """CLOSE: expunges without a word, unless read-only."""
+    selected = context.selected
+    if selected is not None and not selected.read_only and not selected.mailbox.gone:
+        expunged = await context.resources.store.expunge_messages(context.login, selected.mailbox.id)
+        selected.mailbox.expunged(expunged.expunged, expunged.modseq)
+        context.resources.mailboxes.hint(context.login.account_id, expunged.modseq)
+    await context.leave()
+    return Done(b"CLOSE completed")
+
+
+async def unselect(context: Context) -> Done:
+    """UNSELECT: leaves without expunging."""
+    await context.leave()
+    return Done(b"UNSELECT completed")
+
+
+async def look(context: Context) -> None:
+    """NOOP and CHECK ask the store, so that a lost wake-up is made good (s6.1.2)."""
+    selected = context.selected
+    if selected is None or selected.mailbox.gone:
+        return
+    (modseq,) = await context.resources.store.get_modseqs([await context.login.token()])
+    if modseq > selected.mailbox.modseq:
+        await selected.mailbox.refresh(context.login, modseq)
+
+
+async def _claim_recent(context: Context, selected: Selected, mailbox: mailbox_pb2.Mailbox) -> None:
+    """\\Recent is given out to one session; who only examines takes nothing away (s6.3.2)."""
+    if not selected.read_only:
+        first, last = await context.resources.store.claim_recent(context.login, selected.mailbox.id)
+    else:
+        first, last = mailbox.uid_next - mailbox.recent, mailbox.uid_next - 1
+    add_recent(selected, first, last)
+
+
+def _describe(context: Context, selected: Selected) -> None:
+    mailbox, output = selected.mailbox, context.output
+    tell_flags(context, selected)
+    output.write(responses.exists(selected.view.exists))
+    output.write(responses.recent(count_recent(selected)))
+    if (unseen := mailbox.rows.first_unseen()) is not None and unseen <= selected.view.exists:
+        output.write(responses.untagged(Condition.OK, b"First unseen", codes.unseen(unseen)))
+    output.write(responses.untagged(Condition.OK, b"UIDs valid", codes.uid_validity(mailbox.uid_validity)))
+    output.write(responses.untagged(Condition.OK, b"Next UID", codes.uid_next(mailbox.uid_next)))

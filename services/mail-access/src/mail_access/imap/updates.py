@@ -1,0 +1,81 @@
+"""What a session is told unasked: expunged messages, new ones, other flags (RFC 3501 s5.2, s7.4.1)."""
+
+from collections.abc import Iterator
+from typing import Final
+
+from mail_access.imap.context import Context, Selected
+from postroom_contracts.errors import PostroomError
+from postroom_wire.imap import fetch_response, responses
+from postroom_wire.imap.codes import permanent_flags
+from postroom_wire.imap.errors import Condition
+from postroom_wire.imap.flags import ANY_KEYWORD
+from postroom_wire.imap.sequence import NumberRanges
+
+MAX_RECENT_RANGES: Final = 1_000
+
+
+async def tell_updates(context: Context, *, expunges: bool) -> None:
+    """Write what has changed; EXPUNGE only where the protocol allows it now."""
+    selected = context.selected
+    if selected is None:
+        return
+    if selected.view.has_updates(expunges=expunges) and not selected.mailbox.gone:
+        await _claim_new(context, selected)
+    output = context.output
+    if selected.names is not selected.mailbox.names:
+        selected.names = selected.mailbox.names
+        tell_flags(context, selected)
+    updates = selected.view.updates(expunges=expunges)
+    if updates.expunged:
+        output.write(responses.expunges(updates.expunged))
+    if updates.exists is not None:
+        output.write(responses.exists(updates.exists))
+        output.write(responses.recent(count_recent(selected)))
+    for piece in fetch_response.uids_and_flags(_changed(selected, updates.changed)):
+        output.write(piece)
+    await output.flow()
+
+
+def tell_flags(context: Context, selected: Selected) -> None:
+    """FLAGS and PERMANENTFLAGS, in SELECT and when a keyword is new (s7.2.6)."""
+    names = selected.mailbox.names.names
+    context.output.write(responses.flags(names))
+    lasting = () if selected.read_only else (*names, ANY_KEYWORD)
+    context.output.write(responses.untagged(Condition.OK, b"Flags that last", permanent_flags(lasting)))
+
+
+def count_recent(selected: Selected) -> int:
+    """How many messages are \\Recent to this session."""
+    count = 0
+    for recent in selected.recent:
+        for place in NumberRanges((recent,)).slices(selected.mailbox.rows.uids.array):
+            count += place.stop - place.start
+    return count
+
+
+def add_recent(selected: Selected, first: int, last: int) -> None:
+    """These messages are \\Recent to this session."""
+    if first > last:
+        return
+    if selected.recent and selected.recent[-1][1] + 1 == first:
+        first = selected.recent.pop()[0]
+    selected.recent.append((first, last))
+    del selected.recent[:-MAX_RECENT_RANGES]
+
+
+async def _claim_new(context: Context, selected: Selected) -> None:
+    """New messages are \\Recent to the first session that is told of them (s2.3.2)."""
+    rows = selected.mailbox.rows
+    if selected.read_only or rows.uids.last <= selected.view.last_uid or not len(rows):
+        return
+    try:
+        first, last = await context.resources.store.claim_recent(context.login, selected.mailbox.id)
+    except PostroomError:  # then they are recent to a later session
+        return
+    add_recent(selected, first, last)
+
+
+def _changed(selected: Selected, changed: list[tuple[int, int]]) -> Iterator[tuple[int, int, str]]:
+    for number, uid in changed:
+        if (word := selected.mailbox.rows.word(uid)) is not None:
+            yield number, uid, selected.flag_list(uid, word)

@@ -1,0 +1,202 @@
+"""Who a session's user is, and the capability that its calls carry.
+
+A capability lives for minutes, and is renewed before its end for as long as the session lasts. When the
+directory refuses (the account or its password changed), the login has ended and the session says goodbye.
+"""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from random import uniform
+from typing import Final
+from uuid import UUID
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from mail_access.limits import DEFAULT_LIMITS, Limits
+from postroom.directory.v1 import directory_pb2, directory_pb2_grpc
+from postroom_contracts.errors import (
+    AccountNotFoundError,
+    CapabilityExpiredError,
+    InvalidCredentialsError,
+    LimitError,
+    NotPermittedError,
+    PostroomError,
+    UnavailableError,
+)
+from postroom_contracts.ids import parse_id
+from postroom_runtime import metrics
+from postroom_runtime.logs import log
+
+_LOGINS: Final = metrics.counter("logins_attempts_total", "Logins by outcome.", ["scope", "outcome"])
+_RENEWALS: Final = metrics.counter("logins_renewals_total", "Renewed capabilities by outcome.", ["outcome"])
+_OPEN: Final = metrics.gauge("logins_open_sessions", "Sessions that are logged in.")
+
+_REFUSALS: Final = (
+    InvalidCredentialsError,
+    CapabilityExpiredError,
+    NotPermittedError,
+    AccountNotFoundError,
+)
+
+
+class LoginEndedError(Exception):
+    """The directory does not renew the login any more: say goodbye."""
+
+
+class Login:
+    """One session's user. Made by `Logins.log_in`, ended by `Logins.log_out`."""
+
+    __slots__ = (
+        "_expires_at",
+        "_logins",
+        "_renew_at",
+        "_renewing",
+        "_token",
+        "account_id",
+        "address",
+        "ended",
+        "wake",
+    )
+
+    def __init__(self, logins: "Logins", account_id: UUID, address: str) -> None:
+        self.account_id = account_id
+        self.address = address
+        self.ended = False
+        self.wake: Callable[[], None] | None = None
+        """Called once when the login ends by itself."""
+        self._logins = logins
+        self._token = ""
+        self._expires_at = self._renew_at = 0.0
+        self._renewing: asyncio.Lock | None = None
+
+    async def token(self) -> str:
+        """The capability to send along. Raises `LoginEndedError`, `UnavailableError` when it is too old."""
+        if self.ended:
+            raise LoginEndedError
+        if time.time() >= self._renew_at:
+            await self.renew()
+        return self._token
+
+    def due(self, now: float) -> bool:
+        """Whether it is to be renewed."""
+        return now >= self._renew_at and not self.ended
+
+    def take(self, token: str, expires_at: Timestamp, limits: Limits) -> None:
+        """Go on with this capability."""
+        now, self._token = time.time(), token
+        self._expires_at = expires_at.seconds + expires_at.nanos / 1e9
+        self._renew_at = self._expires_at - min(limits.renew_before, max(self._expires_at - now, 0) / 3)
+
+    async def renew(self) -> None:
+        """Renew now, unless another task just did. Raises as `token`."""
+        if self._renewing is None:
+            self._renewing = asyncio.Lock()
+        async with self._renewing:
+            if self.ended:
+                raise LoginEndedError
+            if time.time() >= self._renew_at:
+                await self._renew()
+
+    async def _renew(self) -> None:
+        try:
+            renewed = await self._logins.ask_renewal(self._token)
+        except _REFUSALS as error:
+            _RENEWALS.labels("refused").inc()
+            log.info("login_ended", account_id=str(self.account_id), error=error.name)
+            self._end()
+            raise LoginEndedError from None
+        except PostroomError:
+            _RENEWALS.labels("unavailable").inc()
+            if time.time() >= self._expires_at:
+                raise UnavailableError("the capability could not be renewed") from None
+            self._renew_at = time.time() + min(self._logins.limits.renew_again_seconds, self._left() / 3)
+        else:
+            _RENEWALS.labels("renewed").inc()
+            self.take(renewed.capability, renewed.capability_expires_at, self._logins.limits)
+
+    def _left(self) -> float:
+        return max(self._expires_at - time.time(), 0.0)
+
+    def _end(self) -> None:
+        self.ended = True
+        if self.wake is not None:
+            self.wake()
+
+
+class Logins:
+    """All logins of this process."""
+
+    def __init__(
+        self,
+        directory: directory_pb2_grpc.DirectoryServiceStub,
+        *,
+        max_sessions_per_account: int,
+        limits: Limits = DEFAULT_LIMITS,
+    ) -> None:
+        self.limits = limits
+        self._directory = directory
+        self._most = max_sessions_per_account
+        self._open: set[Login] = set()
+        self._sessions: Counter[UUID] = Counter()
+
+    async def log_in(
+        self, address: str, password: str, scope: directory_pb2.Scope.ValueType, peer_address: str
+    ) -> Login:
+        """A new session's login.
+
+        Raises `InvalidCredentialsError`, `TooManyAttemptsError`, `UnavailableError`, and `LimitError` when
+        the account has as many sessions as it may.
+        """
+        name = directory_pb2.Scope.Name(scope).removeprefix("SCOPE_").lower()
+        try:
+            answer = await self._directory.Authenticate(
+                directory_pb2.AuthenticateRequest(
+                    address=address, password=password, scope=scope, peer_address=peer_address
+                ),
+                timeout=self.limits.call_seconds,
+            )
+            login = Login(self, parse_id(answer.account.id), answer.account.address)
+            login.take(answer.capability, answer.capability_expires_at, self.limits)
+            self._admit(login)
+        except PostroomError as error:
+            _LOGINS.labels(name, error.name).inc()
+            log.info("login_refused", scope=name, outcome=error.name)
+            raise
+        _LOGINS.labels(name, "ok").inc()
+        log.info("login", scope=name, account_id=str(login.account_id))
+        return login
+
+    def log_out(self, login: Login) -> None:
+        """The session is over; any number of times."""
+        if login in self._open:
+            self._open.discard(login)
+            _OPEN.dec()
+            login.wake = None
+            self._sessions[login.account_id] -= 1
+            if not self._sessions[login.account_id]:
+                del self._sessions[login.account_id]
+
+    async def run(self) -> None:
+        """Renew in time what idle sessions need, for ever."""
+        while True:
+            await asyncio.sleep(self.limits.renew_sweep_seconds * uniform(0.5, 1.0))
+            now = time.time()
+            for login in [login for login in self._open if login.due(now)]:
+                with suppress(LoginEndedError, UnavailableError):
+                    await login.renew()
+
+    async def ask_renewal(self, token: str) -> directory_pb2.RenewCapabilityResponse:
+        """For `Login` only: a fresh capability. Raises `PostroomError`."""
+        return await self._directory.RenewCapability(
+            directory_pb2.RenewCapabilityRequest(token=token), timeout=self.limits.call_seconds
+        )
+
+    def _admit(self, login: Login) -> None:
+        if self._sessions[login.account_id] >= self._most:
+            raise LimitError("the account has too many sessions")
+        self._sessions[login.account_id] += 1
+        self._open.add(login)
+        _OPEN.inc()

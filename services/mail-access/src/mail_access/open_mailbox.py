@@ -1,0 +1,180 @@
+"""The view of one mailbox that all its sessions in this process share, kept current by the store's changes.
+
+Only `refresh` adds messages, always from the store's journal in its order: so UIDs ascend, whoever wrote.
+What a session changed itself is taken over at once by `stored` and `expunged`, which may come before or
+after the same news from the journal.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final
+from uuid import UUID
+
+from mail_access.login import Login, LoginEndedError
+from mail_access.mailbox_rows import MailboxRows
+from mail_access.store import MailStore, ranges_of
+from postroom.mailstore.v1 import mailbox_pb2
+from postroom_contracts.errors import MailboxNotFoundError, UnavailableError
+from postroom_runtime import metrics
+from postroom_wire.imap.flags import Flag, FlagNames
+from postroom_wire.imap.view import SessionView
+
+_REFRESHES: Final = metrics.counter("views_refreshes_total", "Refreshed mailboxes by way.", ["way"])
+
+
+class Reader:
+    """One session at an open mailbox. `wake` is called when there may be something to tell."""
+
+    __slots__ = ("login", "view", "wake")
+
+    def __init__(self, login: Login, view: SessionView, wake: Callable[[], None]) -> None:
+        self.login = login
+        self.view = view
+        self.wake = wake
+
+
+class OpenMailbox:
+    """One mailbox in memory. `modseq` is the account's, up to which the rows are complete."""
+
+    def __init__(self, store: MailStore, mailbox_id: UUID) -> None:
+        self.id = mailbox_id
+        self.rows = MailboxRows()
+        self.names = FlagNames()
+        self.modseq = 0
+        self.hinted = 0
+        """The highest MODSEQ that anybody told us of."""
+        self.uid_validity = 0
+        self.uid_next = 1
+        self.gone = False
+        """The mailbox was deleted."""
+        self._store = store
+        self._readers: set[Reader] = set()
+        self._refreshing = asyncio.Lock()
+        self._keywords: dict[int, Flag] = {}
+
+    @property
+    def stale(self) -> bool:
+        """Whether there are changes that are not here yet."""
+        return self.hinted > self.modseq and not self.gone
+
+    @property
+    def logins(self) -> list[Login]:
+        """Those in whose name it can be read."""
+        return [reader.login for reader in self._readers]
+
+    def hint(self, modseq: int) -> bool:
+        """Take note of a MODSEQ; whether it is news."""
+        self.hinted = max(self.hinted, modseq)
+        return self.stale
+
+    def attach(self, login: Login, wake: Callable[[], None]) -> Reader:
+        """A session's place, which knows all messages of now."""
+        reader = Reader(login, self.rows.uids.attach(), wake)
+        self._readers.add(reader)
+        return reader
+
+    def detach(self, reader: Reader) -> None:
+        """The session has left; any number of times."""
+        self._readers.discard(reader)
+        self.rows.uids.detach(reader.view)
+
+    async def refresh(self, login: Login, modseq: int) -> None:
+        """Be complete up to this MODSEQ at least, and wake the sessions that have something to tell.
+
+        Raises `PostroomError`, `MailboxNotFoundError` when the mailbox is gone, and `LoginEndedError`.
+        """
+        self.hint(modseq)
+        async with self._refreshing:
+            if not self.modseq:
+                await self._load(login)
+            elif self.modseq < modseq and not self.gone:
+                await self._follow(login, modseq)
+        if self.gone:
+            raise MailboxNotFoundError("the mailbox was deleted")
+
+    async def refresh_for_all(self) -> None:
+        """`refresh` up to what was hinted, in the name of any session. Raises `PostroomError`."""
+        for login in self.logins:
+            try:
+                await self.refresh(login, self.hinted)
+                return
+            except LoginEndedError:
+                continue
+            except MailboxNotFoundError:
+                return
+
+    def stored(self, stored: mailbox_pb2.StoreFlagsResponse, by: SessionView) -> None:
+        """Take over what a session of ours changed; the others are told."""
+        self._take_keywords(stored.keywords)
+        self.rows.apply(stored.rows, by)
+        self._advance(stored.modseq)
+        self._wake()
+
+    def expunged(self, ranges: Iterable[mailbox_pb2.UidRange], modseq: int) -> None:
+        """Take over what a session of ours expunged."""
+        self.rows.remove(ranges_of(ranges))
+        self._advance(modseq)
+        self._wake()
+
+    def deleted(self) -> None:
+        """The mailbox is no more; its sessions look."""
+        self.gone = True
+        for reader in self._readers:
+            reader.wake()
+
+    def _advance(self, modseq: int) -> None:
+        """Our own change is the next one: then there is nothing between that we do not know."""
+        self.hint(modseq)
+        if modseq == self.modseq + 1:
+            self.modseq = modseq
+
+    async def _load(self, login: Login) -> None:
+        """Take over the whole mailbox, the first time or again."""
+        _REFRESHES.labels("load").inc()
+        before = set(self.rows.uids.array)
+        modseq = 0
+        async for page in self._store.load_mailbox(login, self.id):
+            if page.HasField("mailbox"):
+                modseq = page.modseq
+                self.uid_validity, self.uid_next = page.mailbox.uid_validity, page.mailbox.uid_next
+                self._take_keywords(page.keywords)
+            self.rows.apply(page.rows)
+            before.difference_update(page.rows.uids)
+        if not modseq:
+            raise UnavailableError("the mailbox came without its MODSEQ")
+        self.rows.remove((uid, uid) for uid in before)
+        self._complete(modseq)
+
+    async def _follow(self, login: Login, modseq: int) -> None:
+        """Take over what changed."""
+        _REFRESHES.labels("changes").inc()
+        changes = await self._store.get_changes(login, self.id, self.modseq)
+        if changes.deleted:
+            self.deleted()
+        elif changes.reload:
+            await self._load(login)
+        else:
+            self._take_keywords(changes.keywords)
+            self.rows.remove(ranges_of(changes.vanished))
+            self.rows.apply(changes.rows)
+            self.uid_next = max(self.uid_next, changes.uid_next)
+            self._complete(changes.modseq)
+        if self.modseq < modseq and not self.gone:
+            raise UnavailableError("the store has not come so far")
+
+    def _complete(self, modseq: int) -> None:
+        self.modseq = max(self.modseq, modseq)
+        self.hint(modseq)
+        self.uid_next = max(self.uid_next, self.rows.uids.last + 1)
+        self._wake()
+
+    def _take_keywords(self, keywords: Sequence[mailbox_pb2.Keyword]) -> None:
+        known = {keyword.bit: Flag(keyword.name) for keyword in keywords}
+        if known.keys() - self._keywords.keys():
+            self._keywords = {**self._keywords, **known}
+            self.names = FlagNames(self._keywords)
+
+    def _wake(self) -> None:
+        for reader in self._readers:
+            if reader.view.has_updates(expunges=True):
+                reader.wake()

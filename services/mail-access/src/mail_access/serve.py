@@ -1,0 +1,85 @@
+"""What a mail access process is made of, and how it starts and ends."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from mail_access.content import ContentReader
+from mail_access.imap.listeners import imap_listeners
+from mail_access.login import Logins
+from mail_access.resources import Resources
+from mail_access.settings import Settings
+from mail_access.store import MailStore
+from mail_access.views import OpenMailboxes
+from postroom.directory.v1 import directory_pb2_grpc
+from postroom.mailstore.v1 import mailbox_pb2_grpc
+from postroom_runtime.budget import ByteBudget
+from postroom_runtime.bus import Bus
+from postroom_runtime.grpc_client import channel
+from postroom_runtime.lifecycle import Lifecycle
+from postroom_runtime.tcp import Listener, serve_until_stopped
+from postroom_runtime.tls import CertificateReloader
+from postroom_runtime.transfer import Transfers
+
+_SERVICE = "mail-access"
+
+
+async def serve(settings: Settings, lifecycle: Lifecycle) -> None:
+    """Run until told to stop."""
+    async with serving(settings, lifecycle) as listeners:
+        lifecycle.mark_ready()
+        await serve_until_stopped(
+            listeners,
+            lifecycle,
+            unready_seconds=settings.unready_seconds,
+            drain_seconds=settings.drain_seconds,
+        )
+
+
+@asynccontextmanager
+async def serving(settings: Settings, lifecycle: Lifecycle) -> AsyncGenerator[list[Listener]]:
+    """All of a process but its end: the open listeners, within the block."""
+    async with AsyncExitStack() as stack:
+        resources = await open_resources(settings, stack)
+        async with asyncio.TaskGroup() as group:
+            running = [
+                group.create_task(resources.logins.run()),
+                group.create_task(resources.mailboxes.run()),
+            ]
+            try:
+                yield await open_listeners(resources, lifecycle)
+            finally:
+                for task in running:
+                    task.cancel()
+
+
+async def open_resources(settings: Settings, stack: AsyncExitStack) -> Resources:
+    """Connect to all that sessions need; nothing here waits for what is away."""
+    directory = await stack.enter_async_context(
+        channel(settings.directory_address, _SERVICE, settings.grpc_tls, server="directory")
+    )
+    mailstore = await stack.enter_async_context(
+        channel(settings.mailstore_address, _SERVICE, settings.grpc_tls, server="mailstore")
+    )
+    bus = await stack.enter_async_context(await Bus.connect(settings.nats_url))
+    budget = ByteBudget(settings.transfer_octets)
+    transfers = await stack.enter_async_context(Transfers(budget))
+    store = MailStore(mailbox_pb2_grpc.MailboxServiceStub(mailstore))
+    return Resources(
+        settings=settings,
+        logins=Logins(
+            directory_pb2_grpc.DirectoryServiceStub(directory),
+            max_sessions_per_account=settings.max_sessions_per_account,
+        ),
+        store=store,
+        mailboxes=OpenMailboxes(store, bus),
+        reader=ContentReader(store, transfers),
+        budget=budget,
+        transfers=transfers,
+        tls=CertificateReloader(settings.tls_files) if settings.tls_files is not None else None,
+    )
+
+
+async def open_listeners(resources: Resources, lifecycle: Lifecycle) -> list[Listener]:
+    """IMAP and POP3, in plain with STARTTLS and under TLS from the first octet."""
+    return await imap_listeners(resources, lifecycle)

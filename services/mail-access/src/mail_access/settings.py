@@ -1,0 +1,27 @@
+"""Settings of mail access."""
+
+from pydantic import Field
+from pydantic_settings import SettingsConfigDict
+
+from postroom_runtime.settings import DirectoryAddress, MailstoreAddress, NatsUrl, Port, ServiceSettings
+
+
+class Settings(ServiceSettings):
+    """Environment `POSTROOM_MAIL_ACCESS_<FIELD>`; sizes in octets."""
+
+    model_config = SettingsConfigDict(env_prefix="POSTROOM_MAIL_ACCESS_")
+
+    nats_url: NatsUrl
+    directory_address: DirectoryAddress
+    mailstore_address: MailstoreAddress
+    host: str = Field(default="", description="An address to listen on; empty is every address.")
+    imap_port: Port = 2143
+    imaps_port: Port = 2993
+    pop3_port: Port = 2110
+    pop3s_port: Port = 2995
+    max_connections: int = Field(default=5_000, ge=1, description="Of each listener.")
+    max_connections_per_address: int = Field(default=100, ge=1, description="An IPv6 client is its /64.")
+    max_sessions_per_account: int = Field(default=50, ge=1)
+    append_octets: int = Field(default=50 * 1024**2, ge=1024, description="Of one message of APPEND.")
+    transfer_octets: int = Field(default=64 * 1024**2, ge=8 * 1024**2, description="Held for all transfers.")
+    idle_seconds: float = Field(default=1_800.0, gt=0, description="RFC 3501 s5.4: at least 30 minutes.")

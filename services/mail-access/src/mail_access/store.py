@@ -1,0 +1,222 @@
+"""The typed client of the mail store's MailboxService: every call is made for one login.
+
+All methods raise `LoginEndedError` and the errors of `postroom_contracts.errors`; `UnavailableError` comes
+within `Limits.call_seconds`.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from contextlib import aclosing
+from typing import Any, TypedDict, TypeVar
+from uuid import UUID
+
+import grpc
+
+from mail_access.limits import DEFAULT_LIMITS, Limits
+from mail_access.login import Login
+from postroom.mailstore.v1 import mailbox_pb2, mailbox_pb2_grpc
+from postroom_contracts.errors import UnavailableError
+from postroom_runtime.grpc_client import Metadata, on_behalf_of
+
+T = TypeVar("T")
+
+
+def uid_ranges(ranges: Iterable[tuple[int, int]]) -> list[mailbox_pb2.UidRange]:
+    """Ranges as the contract has them."""
+    return [mailbox_pb2.UidRange(first=first, last=last) for first, last in ranges]
+
+
+def ranges_of(ranges: Iterable[mailbox_pb2.UidRange]) -> list[tuple[int, int]]:
+    """Ranges of an answer."""
+    return [(each.first, each.last) for each in ranges]
+
+
+class MailStore:
+    """The mail store, for any number of logins."""
+
+    def __init__(self, stub: mailbox_pb2_grpc.MailboxServiceStub, limits: Limits = DEFAULT_LIMITS) -> None:
+        self._stub = stub
+        self.limits = limits
+
+    async def list_mailboxes(self, login: Login) -> mailbox_pb2.ListMailboxesResponse:
+        """All mailboxes with their counters, and the account's MODSEQ."""
+        return await self._stub.ListMailboxes(mailbox_pb2.ListMailboxesRequest(), **await self._call(login))
+
+    async def create_mailbox(self, login: Login, name: str) -> mailbox_pb2.Mailbox:
+        """A new mailbox, and what is missing above it."""
+        request = mailbox_pb2.CreateMailboxRequest(name=name)
+        return (await self._stub.CreateMailbox(request, **await self._call(login))).mailbox
+
+    async def delete_mailbox(self, login: Login, mailbox_id: UUID) -> None:
+        """A mailbox less."""
+        request = mailbox_pb2.DeleteMailboxRequest(mailbox_id=mailbox_id.bytes)
+        await self._stub.DeleteMailbox(request, **await self._call(login))
+
+    async def rename_mailbox(self, login: Login, mailbox_id: UUID, new_name: str) -> None:
+        """Another name for it and its inferiors."""
+        request = mailbox_pb2.RenameMailboxRequest(mailbox_id=mailbox_id.bytes, new_name=new_name)
+        await self._stub.RenameMailbox(request, **await self._call(login))
+
+    async def set_subscription(self, login: Login, name: str, *, subscribed: bool) -> None:
+        """Subscribe or unsubscribe; the mailbox need not exist."""
+        request = mailbox_pb2.SetSubscriptionRequest(name=name, subscribed=subscribed)
+        await self._stub.SetSubscription(request, **await self._call(login))
+
+    async def load_mailbox(
+        self, login: Login, mailbox_id: UUID
+    ) -> AsyncGenerator[mailbox_pb2.LoadMailboxResponse]:
+        """The mailbox first, then its rows in pages by ascending UID."""
+        request = mailbox_pb2.LoadMailboxRequest(mailbox_id=mailbox_id.bytes)
+        stream = self._stub.LoadMailbox(request, metadata=on_behalf_of(await login.token()))
+        async with aclosing(self._each_in_time(stream)) as pages:
+            async for page in pages:
+                yield page
+
+    async def get_changes(
+        self, login: Login, mailbox_id: UUID, since_modseq: int
+    ) -> mailbox_pb2.GetChangesResponse:
+        """What changed after a MODSEQ."""
+        request = mailbox_pb2.GetChangesRequest(mailbox_id=mailbox_id.bytes, since_modseq=since_modseq)
+        return await self._stub.GetChanges(request, **await self._call(login))
+
+    async def get_modseqs(self, capabilities: Sequence[str]) -> Sequence[int]:
+        """The present MODSEQ of the account of each capability, 0 for one that is not valid any more."""
+        request = mailbox_pb2.GetModseqsRequest(capabilities=capabilities)
+        return (await self._stub.GetModseqs(request, timeout=self.limits.call_seconds)).modseqs
+
+    async def claim_recent(self, login: Login, mailbox_id: UUID) -> tuple[int, int]:
+        """First and last UID that are \\Recent to this session alone; first > last for none."""
+        request = mailbox_pb2.ClaimRecentRequest(mailbox_id=mailbox_id.bytes)
+        recent = (await self._stub.ClaimRecent(request, **await self._call(login))).recent
+        return recent.first, recent.last
+
+    async def fetch_facts(
+        self, login: Login, request: mailbox_pb2.FetchFactsRequest
+    ) -> AsyncGenerator[Sequence[mailbox_pb2.Facts]]:
+        """Facts in pages by ascending UID; what is gone is left out."""
+        stream = self._stub.FetchFacts(request, metadata=on_behalf_of(await login.token()))
+        async with aclosing(self._each_in_time(stream)) as pages:
+            async for page in pages:
+                yield page.facts
+
+    async def read_messages(
+        self, login: Login, mailbox_id: UUID, reads: Iterable[mailbox_pb2.MessageRange]
+    ) -> AsyncGenerator[mailbox_pb2.ReadMessagesResponse]:
+        """Octets of up to 1,000 ranges; `content.read_ranges` is what resumes a broken stream."""
+        request = mailbox_pb2.ReadMessagesRequest(mailbox_id=mailbox_id.bytes, reads=reads)
+        stream = self._stub.ReadMessages(request, metadata=on_behalf_of(await login.token()))
+        async with aclosing(self._each_in_time(stream)) as chunks:
+            async for chunk in chunks:
+                yield chunk
+
+    async def search_text(
+        self,
+        login: Login,
+        mailbox_id: UUID,
+        uids: Iterable[tuple[int, int]],
+        terms: Iterable[mailbox_pb2.TextTerm],
+    ) -> list[list[tuple[int, int]]]:
+        """For each of up to 64 terms the UIDs that have it."""
+        request = mailbox_pb2.SearchTextRequest(
+            mailbox_id=mailbox_id.bytes, uids=uid_ranges(uids), terms=terms
+        )
+        answer = await self._stub.SearchText(
+            request, timeout=self.limits.search_seconds, metadata=on_behalf_of(await login.token())
+        )
+        return [ranges_of(matches.ranges) for matches in answer.matches]
+
+    async def append_message(
+        self, login: Login, request: mailbox_pb2.AppendMessageRequest
+    ) -> mailbox_pb2.AppendMessageResponse:
+        """Append; an unknown outcome is asked for once more by the same id."""
+        if request.content.HasField("upload"):
+            seconds, again = self.limits.large_append_seconds, self.limits.large_append_seconds
+        else:
+            seconds, again = self.limits.call_seconds * 0.6, self.limits.call_seconds * 0.4
+        try:
+            return await self._append(login, request, seconds)
+        except UnavailableError:
+            return await self._append(login, request, again)
+
+    async def begin_upload(
+        self, login: Login, upload_id: UUID, size: int
+    ) -> mailbox_pb2.BeginAppendUploadResponse:
+        """Open an upload for a message of more than 256 KiB."""
+        request = mailbox_pb2.BeginAppendUploadRequest(upload_id=upload_id.bytes, size_hint=size)
+        return await self._stub.BeginAppendUpload(request, **await self._call(login))
+
+    async def presign_part(self, login: Login, upload_id: UUID, number: int) -> str:
+        """The URL of one more part."""
+        request = mailbox_pb2.PresignAppendPartsRequest(
+            upload_id=upload_id.bytes, first_number=number, count=1
+        )
+        return (await self._stub.PresignAppendParts(request, **await self._call(login))).parts[0].url
+
+    async def store_flags(
+        self, login: Login, request: mailbox_pb2.StoreFlagsRequest
+    ) -> mailbox_pb2.StoreFlagsResponse:
+        """Change flags; answers the rows that changed."""
+        return await self._stub.StoreFlags(request, **await self._call(login))
+
+    async def copy_messages(
+        self, login: Login, mailbox_id: UUID, uids: Iterable[tuple[int, int]], target_id: UUID
+    ) -> mailbox_pb2.CopyMessagesResponse:
+        """Copies in another mailbox of the account."""
+        request = mailbox_pb2.CopyMessagesRequest(
+            mailbox_id=mailbox_id.bytes, uids=uid_ranges(uids), target_mailbox_id=target_id.bytes
+        )
+        return await self._stub.CopyMessages(request, **await self._call(login))
+
+    async def move_messages(
+        self, login: Login, mailbox_id: UUID, uids: Iterable[tuple[int, int]], target_id: UUID
+    ) -> mailbox_pb2.MoveMessagesResponse:
+        """The messages in another mailbox of the account."""
+        request = mailbox_pb2.MoveMessagesRequest(
+            mailbox_id=mailbox_id.bytes, uids=uid_ranges(uids), target_mailbox_id=target_id.bytes
+        )
+        return await self._stub.MoveMessages(request, **await self._call(login))
+
+    async def expunge_messages(
+        self,
+        login: Login,
+        mailbox_id: UUID,
+        uids: Iterable[tuple[int, int]] = (),
+        *,
+        regardless: bool = False,
+    ) -> mailbox_pb2.ExpungeMessagesResponse:
+        """Expunge what has \\Deleted: of all for no UIDs, else of these; these `regardless` of the flag."""
+        request = mailbox_pb2.ExpungeMessagesRequest(
+            mailbox_id=mailbox_id.bytes, uids=uid_ranges(uids), regardless=regardless
+        )
+        return await self._stub.ExpungeMessages(request, **await self._call(login))
+
+    async def _append(
+        self, login: Login, request: mailbox_pb2.AppendMessageRequest, seconds: float
+    ) -> mailbox_pb2.AppendMessageResponse:
+        return await self._stub.AppendMessage(
+            request, timeout=seconds, metadata=on_behalf_of(await login.token())
+        )
+
+    async def _call(self, login: Login) -> "_CallOptions":
+        return {"timeout": self.limits.call_seconds, "metadata": on_behalf_of(await login.token())}
+
+    async def _each_in_time(self, stream: "grpc.aio.UnaryStreamCall[Any, T]") -> AsyncGenerator[T]:
+        """The stream's responses, each of which must come in time."""
+        responses = aiter(stream)
+        try:
+            while True:
+                try:
+                    async with asyncio.timeout(self.limits.call_seconds):
+                        response = await anext(responses)
+                except StopAsyncIteration:
+                    return
+                except TimeoutError:
+                    raise UnavailableError("the mail store stopped answering") from None
+                yield response
+        finally:
+            stream.cancel()
+
+
+class _CallOptions(TypedDict):
+    timeout: float
+    metadata: Metadata

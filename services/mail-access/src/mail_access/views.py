@@ -1,0 +1,156 @@
+"""All mailboxes that are open in this process.
+
+Wake-ups of an account are subscribed to before the first of its mailboxes is loaded, so that no change falls
+between. A wake-up may be lost: every account is compared with the store from time to time, all of them in one
+call. A mailbox is dropped when its last session leaves.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager, suppress
+from random import uniform
+from typing import Final
+from uuid import UUID
+
+from mail_access.limits import DEFAULT_LIMITS, Limits
+from mail_access.login import Login, LoginEndedError
+from mail_access.open_mailbox import OpenMailbox, Reader
+from mail_access.store import MailStore
+from postroom_contracts.errors import PostroomError
+from postroom_runtime import metrics
+from postroom_runtime.bus import Bus, Subscription, changed_subject
+from postroom_runtime.logs import log
+
+_OPEN: Final = metrics.gauge("views_open_mailboxes", "Mailboxes that are held in memory.")
+
+
+class _Account:
+    """The open mailboxes of one account, and its subscription."""
+
+    def __init__(self) -> None:
+        self.mailboxes: dict[UUID, OpenMailbox] = {}
+        self.users: dict[UUID, int] = {}
+        self.subscription: Subscription | None = None
+        self.subscribing = asyncio.Lock()
+
+
+class OpenMailboxes:
+    """Opens and drops them; `run` keeps them current."""
+
+    def __init__(self, store: MailStore, bus: Bus, limits: Limits = DEFAULT_LIMITS) -> None:
+        self._store, self._bus, self._limits = store, bus, limits
+        self._accounts: dict[UUID, _Account] = {}
+        self._stale: asyncio.Queue[OpenMailbox] = asyncio.Queue()
+        self._queued: set[OpenMailbox] = set()
+
+    @asynccontextmanager
+    async def open(
+        self, login: Login, mailbox_id: UUID, modseq: int, wake: Callable[[], None]
+    ) -> AsyncGenerator[tuple[OpenMailbox, Reader]]:
+        """A mailbox that is complete up to `modseq`, and the session's place at it, within the block.
+
+        Raises `PostroomError`, `MailboxNotFoundError` when it is gone, and `LoginEndedError`.
+        """
+        account = self._accounts.setdefault(login.account_id, _Account())
+        account.users[mailbox_id] = account.users.get(mailbox_id, 0) + 1
+        if mailbox_id not in account.mailboxes:
+            account.mailboxes[mailbox_id] = OpenMailbox(self._store, mailbox_id)
+            _OPEN.inc()
+        mailbox = account.mailboxes[mailbox_id]
+        try:
+            await self._subscribe(login.account_id, account)
+            await mailbox.refresh(login, modseq)
+            reader = mailbox.attach(login, wake)
+            try:
+                yield mailbox, reader
+            finally:
+                mailbox.detach(reader)
+        finally:
+            await self._leave(login.account_id, account, mailbox_id)
+
+    def hint(self, account_id: UUID, modseq: int) -> None:
+        """The account has changed: its open mailboxes are refreshed behind."""
+        if (account := self._accounts.get(account_id)) is not None:
+            for mailbox in account.mailboxes.values():
+                if mailbox.hint(modseq):
+                    self._enqueue(mailbox)
+
+    async def run(self) -> None:
+        """Refresh what is stale, and look for changes that nobody told of, for ever."""
+        async with asyncio.TaskGroup() as group:
+            for _ in range(self._limits.refreshes_at_once):
+                group.create_task(self._refresh_stale())
+            group.create_task(self._check_periodically())
+
+    async def check(self) -> None:
+        """Compare all open mailboxes with the store. Raises `PostroomError`."""
+        logins = [found for account in self._accounts.values() if (found := _any_login(account)) is not None]
+        for start in range(0, len(logins), self._limits.accounts_in_one_check):
+            some = logins[start : start + self._limits.accounts_in_one_check]
+            tokens = [await _token(login) for login in some]
+            modseqs = await self._store.get_modseqs(tokens)
+            for login, modseq in zip(some, modseqs, strict=False):
+                self.hint(login.account_id, modseq)
+
+    async def _subscribe(self, account_id: UUID, account: _Account) -> None:
+        async with account.subscribing:
+            if account.subscription is None:
+                account.subscription = await self._bus.subscribe(changed_subject(account_id), self._changed)
+
+    async def _leave(self, account_id: UUID, account: _Account, mailbox_id: UUID) -> None:
+        account.users[mailbox_id] -= 1
+        if account.users[mailbox_id]:
+            return
+        del account.users[mailbox_id], account.mailboxes[mailbox_id]
+        _OPEN.dec()
+        if not account.users:
+            self._accounts.pop(account_id, None)
+            if account.subscription is not None:
+                await account.subscription.unsubscribe()
+
+    def _changed(self, subject: str, payload: bytes) -> None:
+        """A wake-up: `postroom.changed.<account_id>` with the MODSEQ in decimal."""
+        try:
+            self.hint(UUID(subject.rpartition(".")[2]), int(payload))
+        except ValueError:
+            log.warning("wake_up_malformed", subject=subject)
+
+    def _enqueue(self, mailbox: OpenMailbox) -> None:
+        if mailbox not in self._queued:
+            self._queued.add(mailbox)
+            self._stale.put_nowait(mailbox)
+
+    async def _refresh_stale(self) -> None:
+        while True:
+            mailbox = await self._stale.get()
+            self._queued.discard(mailbox)
+            if not mailbox.stale:
+                continue
+            try:
+                await mailbox.refresh_for_all()
+            except PostroomError as error:
+                log.warning("refresh_failed", error=error.name)
+            if mailbox.stale and mailbox.logins:
+                delay = self._limits.refresh_again_seconds * uniform(0.5, 1.5)
+                asyncio.get_running_loop().call_later(delay, self._enqueue, mailbox)
+
+    async def _check_periodically(self) -> None:
+        while True:
+            await asyncio.sleep(self._limits.check_seconds * uniform(0.75, 1.25))
+            try:
+                await self.check()
+            except PostroomError as error:
+                log.warning("check_failed", error=error.name)
+
+
+def _any_login(account: _Account) -> Login | None:
+    return next(
+        (login for mailbox in account.mailboxes.values() for login in mailbox.logins if not login.ended),
+        None,
+    )
+
+
+async def _token(login: Login) -> str:
+    with suppress(LoginEndedError, PostroomError):
+        return await login.token()
+    return ""
