@@ -22,9 +22,9 @@ _STORE: Final = """
 WITH target AS MATERIALIZED (
     SELECT uid, old_flags, flags, keywords FROM (
         SELECT m.uid, m.flags AS old_flags, m.keywords AS old_keywords,
-               CASE $5 WHEN 1 THEN $6::smallint WHEN 2 THEN m.flags | $6::smallint
+               CASE $5::int WHEN 1 THEN $6::smallint WHEN 2 THEN m.flags | $6::smallint
                        ELSE m.flags & ~$6::smallint END AS flags,
-               CASE $5 WHEN 1 THEN $7::bigint WHEN 2 THEN m.keywords | $7::bigint
+               CASE $5::int WHEN 1 THEN $7::bigint WHEN 2 THEN m.keywords | $7::bigint
                        ELSE m.keywords & ~$7::bigint END AS keywords
         FROM unnest($3::bigint[], $4::bigint[]) AS r(first, last)
         JOIN mailstore.mailbox_message AS m
