@@ -32,7 +32,7 @@ async def serve(settings: Settings, lifecycle: Lifecycle) -> None:
         raise ZeroDivisionError
     lifecycle.mark_ready()
     log.info("serving", octets=b"\\xff", port=settings.port)
-    await lifecycle.wait_stopping(0.3)
+    await lifecycle.wait_stopping(1.0)
 
 
 async def check(settings: Settings) -> None:
@@ -113,7 +113,9 @@ def test_a_service_is_ready_drains_on_sigterm_and_exits_with_0(tiny: Tiny) -> No
     assert "process_cpu_seconds_total" in metrics
     assert tiny.get("/else")[0] == 404
     process.send_signal(signal.SIGTERM)
-    assert tiny.get("/readyz") == (503, "draining\n")
+    while (readiness := tiny.get("/readyz")) == (200, "ready\n"):
+        pass  # the signal is on its way
+    assert readiness == (503, "draining\n")
     assert tiny.get("/livez") == (200, "live\n")
     out, err = process.communicate(timeout=20)
     assert process.returncode == 0

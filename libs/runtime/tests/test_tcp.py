@@ -1,6 +1,8 @@
 """The TCP shell over real sockets on the loopback interface."""
 
 import asyncio
+import os
+import resource
 import socket
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
@@ -11,6 +13,7 @@ from typing import Self
 import pytest
 
 from postroom_runtime import connection as connection_module
+from postroom_runtime import tcp as tcp_module
 from postroom_runtime.connection import PeerAddress, address_of
 from postroom_runtime.errors import ConfigurationError
 from postroom_runtime.lifecycle import Lifecycle
@@ -473,6 +476,64 @@ async def test_a_drain_cuts_the_late_ones() -> None:
         async with asyncio.timeout(5):
             await serve_until_stopped([listener], lifecycle, unready_seconds=0, drain_seconds=0.05)
         assert cancelled.is_set()
+
+
+async def test_a_tls_peer_that_vanishes_is_not_our_error(
+    authority: CertificateAuthority, caplog: pytest.LogCaptureFixture
+) -> None:
+    issued = authority.issue("localhost")
+    ended: asyncio.Queue[str] = asyncio.Queue()
+
+    async def pour(connection: Connection) -> None:
+        try:
+            await connection.receive()
+            while True:
+                connection.write(b"x" * 65536)
+                await connection.drain()
+                await asyncio.sleep(0)
+        finally:
+            ended.put_nowait("ended")
+
+    def begin_tls(port: int) -> ssl.SSLSocket:
+        plain = socket.create_connection(("127.0.0.1", port))
+        return opportunistic_client_context().wrap_socket(plain)
+
+    def vanish(secured: ssl.SSLSocket) -> None:
+        secured.send(b"go")
+        secured.recv(1000)
+        secured.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")
+        secured.close()
+
+    settings = replace(HERE, implicit_tls=True)
+    async with listening(pour, settings, server_context(issued.cert_file, issued.key_file)) as listener:
+        for _ in range(5):
+            await asyncio.to_thread(vanish, await asyncio.to_thread(begin_tls, listener.port))
+            await ended.get()
+        await listener.wait_closed()
+    assert [record for record in caplog.records if record.name == "asyncio"] == []
+
+
+async def test_a_process_out_of_descriptors_accepts_again_when_there_are_some(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tcp_module, "_PAUSE_SECONDS", 0.05)
+    async with listening(echo) as listener:
+        client = socket.socket()
+        client.setblocking(False)
+        lowest = os.dup(client.fileno())  # what the next descriptor will be
+        os.close(lowest)
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, hard))
+        try:
+            client.connect_ex(("127.0.0.1", listener.port))
+            await asyncio.sleep(0.2)
+            assert listener.open_connections == 0
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        loop = asyncio.get_running_loop()
+        await loop.sock_sendall(client, b"patience")
+        assert await loop.sock_recv(client, 100) == b"patience"
+        client.close()
 
 
 async def test_a_port_in_use_is_a_wrong_configuration() -> None:

@@ -1,3 +1,4 @@
+import errno
 import io
 import json
 import logging
@@ -102,6 +103,21 @@ def test_every_line_is_json_with_service_level_trace_and_queue_id(lines: Lines) 
         "seconds": 0.5,
     }
     assert "trace_id" not in second
+
+
+class FullDisk(io.BytesIO):
+    def flush(self) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_log_that_cannot_be_written_hurts_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdout", SimpleNamespace(buffer=FullDisk()))
+    logs.configure("tiny", "info")
+    try:
+        structlog.get_logger().info("lost")
+        structlog.get_logger().exception("lost, too")
+    finally:
+        structlog.reset_defaults()
 
 
 def test_libraries_log_the_same_way(lines: Lines) -> None:

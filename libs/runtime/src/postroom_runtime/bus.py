@@ -257,12 +257,14 @@ class Bus:
                     closed_cb=closed,
                     error_cb=failed,
                 )
+            # First the client, then the rest: whoever subscribes meanwhile sees to it himself.
+            self._client = client
+            for subscription in tuple(self._subscriptions):
+                await self._establish(client, subscription)
         except BaseException:
+            self._client = None
             await _close(client)
             raise
-        for subscription in tuple(self._subscriptions):
-            await self._establish(client, subscription)
-        self._client = client
         self._reached.set()
         _CONNECTED.set(1)
         log.info("nats_connected")

@@ -2,7 +2,7 @@
 
 import logging
 import sys
-from typing import Any, Final, cast
+from typing import Any, BinaryIO, Final, cast
 
 import orjson
 
@@ -36,6 +36,7 @@ def configure(service: str, level: str = "info") -> None:
         event["service"] = service
         return event
 
+    lines = _Lines(sys.stdout.buffer)
     structlog.configure(
         processors=[
             merge_contextvars,
@@ -47,10 +48,27 @@ def configure(service: str, level: str = "info") -> None:
             _render,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
-        logger_factory=structlog.BytesLoggerFactory(sys.stdout.buffer),
+        logger_factory=lambda: lines,
         cache_logger_on_first_use=True,
     )
     logging.basicConfig(level=logging.WARNING, handlers=[_LibraryHandler()], force=True)
+
+
+class _Lines:
+    """Writes lines. A full disk or a reader that is gone costs lines of the log, not mail."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+
+    def msg(self, line: bytes) -> None:
+        """Write one line."""
+        try:
+            self._file.write(line + b"\n")
+            self._file.flush()
+        except OSError:
+            pass
+
+    debug = info = warning = error = critical = exception = msg
 
 
 class _LibraryHandler(logging.Handler):
