@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from postroom_embedded import users
 from postroom_embedded.errors import (
     CorruptConfigurationError,
     DirectoryInUseError,
@@ -160,4 +161,15 @@ def test_a_fresh_directory_of_root_gets_a_user_without_an_account() -> None:
 def test_code_that_the_user_may_not_read_is_named(place: Path) -> None:
     (place / "module").mkdir(mode=0o700)
     with pytest.raises(UnreadableCodeError, match=r"may not read .*/module"):
-        check_readable(User(61_050, 61_050), (str(place / "module"),))
+        check_readable(User(61_050, 61_050), place, (str(place / "module"),))
+
+
+def test_without_mounts_a_way_that_is_closed_is_named(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(users, "can_mount", lambda: False)
+    (place / "home" / "data").mkdir(parents=True)
+    (place / "home").chmod(0o700)
+    user = User(61_050, 61_050)
+    with pytest.raises(DirectoryNotWritableError, match=r"/home is closed to user 61050.*--data"):
+        check_readable(user, place / "home" / "data", ())
+    with pytest.raises(UnreadableCodeError, match=r"may not read .*/home \(.*closed"):
+        check_readable(user, place, (str(place / "home" / "data"),))

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from postroom_embedded.postgres import Postgres
 from postroom_embedded.seaweedfs import ObjectStore, S3Address
 from postroom_embedded.stack import External, Stack, check_external, embedded_stack
 from postroom_embedded.supervisor import Supervisor
+from postroom_embedded.users import can_mount, is_root
 from postroom_testing.stack import in_thread, run_in_thread
 from postroom_testing.waiting import is_alive, until
 
@@ -51,11 +53,13 @@ def reports() -> list[Report]:
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory, reports: list[Report]) -> Iterator[Running]:
-    """One stack for this module, in a directory that is closed on the way where root runs the tests."""
-    data = tmp_path_factory.mktemp("stack") / "data"
-    with in_thread(lambda: embedded_stack(data, report=reports.append)) as found:
-        yield found
+def running(reports: list[Report]) -> Iterator[Running]:
+    """One stack for this module, where root can below a directory that is closed to the stack's user."""
+    with tempfile.TemporaryDirectory(prefix="postroom-test-", dir="/tmp") as place:
+        if is_root() and not can_mount():
+            Path(place).chmod(0o755)
+        with in_thread(lambda: embedded_stack(Path(place, "data"), report=reports.append)) as found:
+            yield found
 
 
 @pytest.fixture

@@ -114,7 +114,7 @@ class Instance:
             if free < MIN_FREE:
                 raise DiskFullError(directory, free, MIN_FREE)
             if user is not None:
-                check_readable(user, code_paths())
+                check_readable(user, directory, code_paths())
             return cls(directory, user, lock)
         except OSError as error:
             os.close(lock)

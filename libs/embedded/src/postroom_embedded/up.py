@@ -63,7 +63,7 @@ def drop_privileges(data: Path) -> Path:
     directory, user = prepare_directory(data)
     if user is None:
         return directory
-    check_readable(user, code_paths())
+    check_readable(user, directory, code_paths())
     passwd = launch.write_passwd(directory, user.uid, user.gid)
     os.chdir("/")
     try:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from postroom_embedded import launch
-from postroom_embedded.errors import UnreadableCodeError
+from postroom_embedded.errors import DirectoryNotWritableError, UnreadableCodeError
 
 # Nobody's number: Debian hands none of it out by itself, and systemd documents 60578 to 61183 as unused.
 POSTROOM_UID = 61025
@@ -57,8 +57,11 @@ def code_paths() -> tuple[str, ...]:
     return tuple(dict.fromkeys(place for place in places if place and Path(place).exists()))
 
 
-def check_readable(user: User, paths: tuple[str, ...]) -> None:
-    """Raise UnreadableCodeError when the user cannot be given what it needs to run our code."""
+def check_readable(user: User, data: Path, paths: tuple[str, ...]) -> None:
+    """Raise an EmbeddedError when the user cannot be given what it needs: our code and its data."""
+    closed = launch.closed_directories([str(data)], user.uid, user.gid)
+    if closed and not can_mount():
+        raise DirectoryNotWritableError(data, f"{closed[0]} is closed to user {user.uid}, who is to own it")
     closed = launch.closed_directories(paths, user.uid, user.gid)
     if closed and not can_mount():
         raise UnreadableCodeError(Path(closed[0]), user.uid, "the directory is closed to others")
