@@ -18,15 +18,15 @@ from postroom_storage.database import Connection, Database
 
 _POSTMASTER: Final = "postmaster"
 
-_DOMAINS: Final = "SELECT name, tenant_id FROM domain WHERE name = ANY ($1)"
-
+# One row for each address asked for: without a tenant the domain is not ours, without an owner nobody has it.
 _OWNERS: Final = """
-    SELECT wanted.domain, wanted.local_key, owner.account_id,
-           ARRAY(SELECT target.address FROM alias_target target
-                 WHERE target.alias_id = owner.alias_id ORDER BY target.position) AS targets
+    SELECT wanted.domain, wanted.local_key, domain.tenant_id, owner.account_id,
+           CASE WHEN owner.alias_id IS NOT NULL THEN ARRAY(
+               SELECT target.address FROM alias_target target
+               WHERE target.alias_id = owner.alias_id ORDER BY target.position) END AS targets
     FROM unnest($1::text[], $2::text[]) AS wanted (domain, local_key)
-    JOIN domain ON domain.name = wanted.domain
-    JOIN address owner ON owner.domain_id = domain.id AND owner.local_key = wanted.local_key"""
+    LEFT JOIN domain ON domain.name = wanted.domain
+    LEFT JOIN address owner ON owner.domain_id = domain.id AND owner.local_key = wanted.local_key"""
 
 Key: TypeAlias = tuple[str, str]
 """Domain and local key."""
@@ -108,14 +108,17 @@ class Resolver:
         if not keys or len(known.asked) + len(keys) > self._limits.looked_up:
             return set()
         known.asked |= keys
-        domains = [domain for domain, _ in keys]
-        for row in await connection.fetch(_DOMAINS, domains):
-            known.tenants[row["name"]] = row["tenant_id"]
+        domains, local_keys = zip(*keys, strict=True)
         found: set[Address] = set()
-        for row in await connection.fetch(_OWNERS, domains, [key for _, key in keys]):
-            targets = tuple(parse_address(target) for target in row["targets"])
-            known.owners[row["domain"], row["local_key"]] = row["account_id"] or targets
-            found.update(targets)
+        for row in await connection.fetch(_OWNERS, domains, local_keys):
+            domain, local_key, tenant, account, targets = row
+            if tenant is not None:
+                known.tenants[domain] = tenant
+            if account is not None:
+                known.owners[domain, local_key] = account
+            elif targets is not None:
+                known.owners[domain, local_key] = addresses_of = tuple(map(parse_address, targets))
+                found.update(addresses_of)
         return found
 
     def _resolution(self, address: Address | None, known: Known) -> Resolution:
