@@ -4,6 +4,8 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import AsyncGenerator, Iterator
+from dataclasses import replace
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -199,3 +201,73 @@ async def test_callers_beyond_the_bound_are_refused_at_once(silent_endpoint: str
     answers = await asyncio.gather(*calls, return_exceptions=True)
     assert {type(answer) for answer in answers} == {UnavailableError}
     store.close()
+
+
+class Relay:
+    """Stands before the store; can be closed or frozen, and opened again on the same port."""
+
+    def __init__(self, endpoint: str) -> None:
+        self._target = urlsplit(endpoint)
+        self._server: asyncio.Server | None = None
+        self._running = asyncio.Event()
+        self._writers: set[asyncio.StreamWriter] = set()
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            self._port: int = probe.getsockname()[1]
+        self.endpoint = f"http://127.0.0.1:{self._port}"
+
+    async def open(self) -> None:
+        self._running.set()
+        if self._server is None:
+            self._server = await asyncio.start_server(self._serve, "127.0.0.1", self._port)
+
+    async def freeze(self) -> None:
+        self._running.clear()
+
+    async def close(self) -> None:
+        if self._server is not None:
+            self._server.close()
+        self._server = None
+        for writer in tuple(self._writers):
+            writer.transport.abort()
+        self._running.set()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        far_reader, far_writer = await asyncio.open_connection(self._target.hostname, self._target.port)
+        self._writers |= {writer, far_writer}
+        try:
+            await asyncio.gather(self._pump(reader, far_writer), self._pump(far_reader, writer))
+        finally:
+            for end in (writer, far_writer):
+                self._writers.discard(end)
+                end.transport.abort()
+
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while octets := await reader.read(65_536):
+                await self._running.wait()
+                writer.write(octets)
+                await writer.drain()
+            writer.close()
+        except OSError:
+            writer.transport.abort()
+
+
+async def test_a_store_that_went_away_or_froze_is_found_again_by_itself(object_store: S3Address) -> None:
+    relay = Relay(object_store.endpoint)
+    store = ObjectStore(replace(_address(object_store), endpoint=relay.endpoint), SHORT)
+    await relay.open()
+    await store.put("message/before", b"x")
+    await store.probe()
+    for fault in (relay.close, relay.freeze):
+        await fault()
+        begun = time.monotonic()
+        answers = await asyncio.gather(store.put(_key(), b"x"), store.probe(), return_exceptions=True)
+        assert {type(answer) for answer in answers} == {UnavailableError}
+        assert time.monotonic() - begun < SHORT.call_seconds + 1
+        await relay.open()
+        await store.put(_key(), b"x")
+        await store.probe()
+        assert await store.get_range("message/before", 0, 1) == b"x"
+    store.close()
+    await relay.close()
+    await asyncio.sleep(0.05)
