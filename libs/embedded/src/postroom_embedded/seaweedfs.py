@@ -36,6 +36,8 @@ _START_SECONDS = 30.0
 _SHELL_SECONDS = 30.0
 _POLL_SECONDS = 0.02
 _VOLUME_MIB = 1024
+# None takes room before it is written. Derived from the disk (0), a disk of some GB would get none at all.
+_MAX_VOLUMES = 4096
 _RESERVE = "384MiB"  # below this much free disk the volumes are read-only, so that Postgres can still write
 _PROBE = ".postroom-ready"
 _FSYNC_RULE = "fs.configure -locationPrefix=/buckets/ -fsync -apply\nexit\n"
@@ -160,7 +162,7 @@ class ObjectStore:
             *self._listen(self.ports.volume, self.ports.volume_grpc),
             f"-dir={self.directory / 'volume'}",
             f"-master={self.ports.master_address()}",
-            "-max=0",  # as many as the disk holds; none takes room before it is written
+            f"-max={_MAX_VOLUMES}",
             f"-minFreeSpace={_RESERVE}",
             "-preStopSeconds=0",
         )
@@ -242,7 +244,7 @@ class S3Part(StorePart):
                         raise process.failed(describe_exit(process.exit_status))
                     await asyncio.sleep(_POLL_SECONDS)
         except TimeoutError:
-            raise process.failed(f"takes no objects ({failure})") from None
+            raise process.failed(f"takes no objects ({str(failure)[:120]})") from None
 
     async def _configure_once(self) -> None:
         """The store keeps this rule with its metadata; asking the shell costs half a second."""
