@@ -121,7 +121,7 @@ class Connect(Protocol):
     """A fixture that connects, and closes at the end of the test; logs `user` in unless it is None."""
 
     def __call__(
-        self, user: str | None = "alice@postroom.test", *, tls: bool = False
+        self, user: str | None = "alice", *, tls: bool = False
     ) -> Awaitable[ImapClient]:
         """A fresh connection."""
         ...

@@ -1,0 +1,268 @@
+"""A post room as far as mail access needs one: real Postgres, NATS and mail store, and a small directory.
+
+`imap` connects to one that all tests share, with accounts of each test's own. What stops services has its
+own: `own_imap`, `own_store`, `own_directory`, `own_access`.
+"""
+
+import secrets
+import shutil
+import tempfile
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+import mailstore.serve
+from mail_access.serve import serving
+from mail_access.settings import Settings
+from mailstore.settings import Settings as MailstoreSettings
+from postroom_embedded.nats import NatsAddress
+from postroom_embedded.postgres import PostgresAddress
+from postroom_runtime.lifecycle import Lifecycle
+from postroom_runtime.tcp import Listener
+from postroom_runtime.tls import verifying_client_context
+from postroom_storage.database import Database
+from postroom_testing.certificates import Certificate, CertificateAuthority
+from postroom_testing.imap_client import Connect, ImapClient
+from postroom_testing.restartable import Restartable
+from postroom_testing.small_directory_service import SmallDirectory
+from postroom_testing.stack import drop_database, in_thread, new_database, run_in_thread
+
+PASSWORD = "open sesame"
+_DOMAIN = "postroom.test"
+
+
+@pytest.fixture(scope="session")
+def migrated(postgres_server: PostgresAddress) -> PostgresAddress:
+    """A database with the mail store's schema, to be copied."""
+
+    async def make() -> PostgresAddress:
+        address = await new_database(postgres_server)
+        await mailstore.serve.MIGRATIONS.run(address.url("mailstore"), require_durable=False)
+        return address
+
+    return run_in_thread(make)
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
+    """The listeners' certificate."""
+    return CertificateAuthority(tmp_path_factory.mktemp("authority")).issue("localhost")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def relaxed_database() -> Iterator[None]:
+    """The tests' Postgres does not reach the disk, which the store would refuse."""
+
+    def database(settings: MailstoreSettings) -> Database:
+        return Database(settings.database_url.get_secret_value(), schema="mailstore", require_durable=False)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mailstore.serve, "_database", database)
+        yield
+
+
+def _sockets() -> Path:
+    """A private directory whose path is short enough for a unix socket."""
+    return Path(tempfile.mkdtemp(prefix="pr-"))
+
+
+def _mailstore_settings(
+    database: PostgresAddress, nats: NatsAddress, directory: SmallDirectory, sockets: Path
+) -> MailstoreSettings:
+    """The object store is away: nothing listens there."""
+    return MailstoreSettings(
+        grpc_listen=f"unix:{sockets / 'mailstore.sock'}",
+        database_url=database.url("mailstore"),
+        nats_url=nats.url,
+        directory_address=directory.address,
+        s3_endpoint="http://127.0.0.1:9",
+        s3_region="us-east-1",
+        s3_access_key="key",
+        s3_secret_key="secret",
+        drain_seconds=1,
+    )
+
+
+def _access_settings(nats: NatsAddress, sockets: Path, certificate: Certificate) -> Settings:
+    return Settings(
+        nats_url=nats.url,
+        directory_address=f"unix:{sockets / 'directory.sock'}",
+        mailstore_address=f"unix:{sockets / 'mailstore.sock'}",
+        host="127.0.0.1",
+        imap_port=0,
+        imaps_port=0,
+        pop3_port=0,
+        pop3s_port=0,
+        max_connections_per_address=1_000,
+        tls_cert_file=certificate.cert_file,
+        tls_key_file=certificate.key_file,
+        drain_seconds=2,
+    )
+
+
+@asynccontextmanager
+async def _listening(settings: Settings) -> AsyncGenerator[dict[str, Listener]]:
+    """Mail access, running; its listeners by name."""
+    async with serving(settings, Lifecycle()) as listeners, AsyncExitStack() as stack:
+        for listener in listeners:
+            await stack.enter_async_context(listener)
+        yield {listener.settings.name: listener for listener in listeners}
+
+
+@asynccontextmanager
+async def _clients(
+    directory: SmallDirectory, ports: dict[str, int], certificate: Certificate
+) -> AsyncGenerator[Connect]:
+    """Connects clients of fresh accounts, and hangs up at the end."""
+    clients: list[ImapClient] = []
+    mark = secrets.token_hex(4)
+
+    async def connect(user: str | None = "alice", *, tls: bool = False) -> ImapClient:
+        context = verifying_client_context(certificate.ca_file) if tls else None
+        client = await ImapClient.connect(
+            "localhost" if tls else "127.0.0.1", ports["imaps" if tls else "imap"], context
+        )
+        clients.append(client)
+        if user is not None:
+            await client.login(address(user), f'"{PASSWORD}"')
+        return client
+
+    def address(user: str) -> str:
+        found = f"{user}-{mark}@{_DOMAIN}"
+        if found not in connect_accounts:
+            connect_accounts.add(found)
+            directory.add(found, PASSWORD)
+        return found
+
+    connect_accounts: set[str] = set()
+    yield connect
+    for client in clients:
+        await client.close()
+
+
+@pytest.fixture(scope="session")
+def shared(
+    postgres_server: PostgresAddress,
+    migrated: PostgresAddress,
+    nats_server: NatsAddress,
+    certificate: Certificate,
+) -> Iterator[tuple[SmallDirectory, dict[str, int]]]:
+    """The directory and the ports of the post room that tests share; it has a loop of its own."""
+    database = run_in_thread(lambda: new_database(postgres_server, migrated.database))
+    sockets = _sockets()
+
+    @asynccontextmanager
+    async def house() -> AsyncGenerator[tuple[SmallDirectory, dict[str, int]]]:
+        async with SmallDirectory(sockets / "directory.sock") as directory:
+            settings = _mailstore_settings(database, nats_server, directory, sockets)
+            access = _access_settings(nats_server, sockets, certificate)
+            async with (
+                Restartable(partial(mailstore.serve.serve, settings)),
+                _listening(access) as listeners,
+            ):
+                yield directory, {name: listener.port for name, listener in listeners.items()}
+
+    with in_thread(house) as opened:
+        yield opened
+    run_in_thread(lambda: drop_database(database))
+    shutil.rmtree(sockets)
+
+
+@pytest.fixture
+async def imap(
+    shared: tuple[SmallDirectory, dict[str, int]], certificate: Certificate
+) -> AsyncIterator[Connect]:
+    """Connects to the shared post room."""
+    async with _clients(*shared, certificate) as connect:
+        yield connect
+
+
+@pytest.fixture
+def imap_port(shared: tuple[SmallDirectory, dict[str, int]]) -> int:
+    """Of the shared post room, without TLS."""
+    return shared[1]["imap"]
+
+
+@pytest.fixture
+def mail_account(shared: tuple[SmallDirectory, dict[str, int]]) -> tuple[str, str]:
+    """Address and password of an account of this test's own."""
+    address = f"carol-{secrets.token_hex(4)}@{_DOMAIN}"
+    shared[0].add(address, PASSWORD)
+    return address, PASSWORD
+
+
+@pytest.fixture
+def own_database(postgres_server: PostgresAddress, migrated: PostgresAddress) -> Iterator[PostgresAddress]:
+    """A migrated database of this test's own."""
+    address = run_in_thread(lambda: new_database(postgres_server, migrated.database))
+    yield address
+    run_in_thread(lambda: drop_database(address))
+
+
+@pytest.fixture
+def own_sockets() -> Iterator[Path]:
+    """Where the services of this test meet."""
+    path = _sockets()
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.fixture
+def capability_seconds() -> float:
+    """How long a capability of `own_directory` lives."""
+    return 600.0
+
+
+@pytest.fixture
+async def own_directory(own_sockets: Path, capability_seconds: float) -> AsyncIterator[SmallDirectory]:
+    """A directory that can be away."""
+    async with SmallDirectory(
+        own_sockets / "directory.sock", capability_seconds=capability_seconds
+    ) as directory:
+        yield directory
+
+
+@pytest.fixture
+def mailstore_settings(
+    own_database: PostgresAddress,
+    nats_server: NatsAddress,
+    own_directory: SmallDirectory,
+    own_sockets: Path,
+) -> MailstoreSettings:
+    """Of `own_store`."""
+    return _mailstore_settings(own_database, nats_server, own_directory, own_sockets)
+
+
+@pytest.fixture
+async def own_store(mailstore_settings: MailstoreSettings) -> AsyncIterator[Restartable]:
+    """A mail store that can be stopped and started again."""
+    async with Restartable(partial(mailstore.serve.serve, mailstore_settings)) as running:
+        yield running
+
+
+@pytest.fixture
+def access_settings(
+    nats_server: NatsAddress, own_directory: SmallDirectory, own_sockets: Path, certificate: Certificate
+) -> Settings:
+    """Of `own_access`."""
+    return _access_settings(nats_server, own_sockets, certificate)
+
+
+@pytest.fixture
+async def own_access(access_settings: Settings, own_store: Restartable) -> AsyncIterator[dict[str, Listener]]:
+    """Mail access of this test's own."""
+    async with _listening(access_settings) as listeners:
+        yield listeners
+
+
+@pytest.fixture
+async def own_imap(
+    own_access: dict[str, Listener], own_directory: SmallDirectory, certificate: Certificate
+) -> AsyncIterator[Connect]:
+    """Connects to `own_access`."""
+    ports = {name: listener.port for name, listener in own_access.items()}
+    async with _clients(own_directory, ports, certificate) as connect:
+        yield connect
