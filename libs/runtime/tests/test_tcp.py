@@ -1,6 +1,7 @@
 """The TCP shell over real sockets on the loopback interface."""
 
 import asyncio
+import contextlib
 import os
 import resource
 import socket
@@ -14,9 +15,9 @@ import pytest
 
 from postroom_runtime import connection as connection_module
 from postroom_runtime import tcp as tcp_module
-from postroom_runtime.connection import PeerAddress, address_of
 from postroom_runtime.errors import ConfigurationError
 from postroom_runtime.lifecycle import Lifecycle
+from postroom_runtime.peer import PeerAddress, address_of
 from postroom_runtime.tcp import (
     Connection,
     DrainingError,
@@ -511,6 +512,54 @@ async def test_a_tls_peer_that_vanishes_is_not_our_error(
             await ended.get()
         await listener.wait_closed()
     assert [record for record in caplog.records if record.name == "asyncio"] == []
+
+
+@pytest.mark.parametrize("politely", [True, False])
+async def test_an_end_under_tls_is_one_only_when_the_peer_says_so(
+    authority: CertificateAuthority, politely: bool
+) -> None:
+    """RFC 8446 s6.1: octets that a cut took away must not pass for the end of a file."""
+    issued = authority.issue("localhost")
+    contexts: list[ssl.SSLContext] = []
+    ended: asyncio.Queue[tuple[bytes, bool]] = asyncio.Queue()
+
+    def context_of_its_own() -> ssl.SSLContext:
+        contexts.append(server_context(issued.cert_file, issued.key_file))
+        return contexts[-1]
+
+    async def take(connection: Connection) -> None:
+        heard = b""
+        with contextlib.suppress(PeerGoneError):  # how the kernel may tell of a cut
+            while data := await connection.receive():
+                heard += data
+        ended.put_nowait((heard, connection.ended))
+
+    def send(port: int) -> None:
+        with socket.create_connection(("127.0.0.1", port)) as plain:
+            outgoing = ssl.MemoryBIO()
+            incoming = ssl.MemoryBIO()
+            layer = opportunistic_client_context().wrap_bio(incoming, outgoing)
+            while True:
+                try:
+                    layer.do_handshake()
+                    break
+                except ssl.SSLWantReadError:
+                    plain.sendall(outgoing.read())
+                    incoming.write(plain.recv(65536))
+            layer.write(b"half a file")
+            if politely:
+                with contextlib.suppress(ssl.SSLWantReadError):
+                    layer.unwrap()
+            plain.sendall(outgoing.read())
+
+    settings = replace(HERE, implicit_tls=True)
+    listener = await serve_tcp(settings, take, lifecycle=Lifecycle(), tls=context_of_its_own)
+    async with listener, asyncio.timeout(10):
+        await asyncio.to_thread(send, listener.port)
+        heard, was_end = await ended.get()
+    assert was_end is politely
+    assert heard == b"half a file" or not politely
+    assert len(contexts) == 1
 
 
 async def test_a_process_out_of_descriptors_accepts_again_when_there_are_some(

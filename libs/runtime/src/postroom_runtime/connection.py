@@ -12,6 +12,14 @@ from math import inf
 from typing import Final, cast
 
 from postroom_runtime.deadlines import Deadlines, deadlines
+from postroom_runtime.peer import (
+    DrainingError,
+    PeerAddress,
+    PeerGoneError,
+    PeerTimeoutError,
+    TlsDetails,
+    address_of,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,39 +35,6 @@ class Limits:
 
 
 LIMITS: Final = Limits()
-
-
-class PeerGoneError(Exception):
-    """The peer reset the connection, vanished, or failed to speak TLS."""
-
-
-class PeerTimeoutError(Exception):
-    """The peer sent nothing, or read nothing, for too long."""
-
-
-class DrainingError(Exception):
-    """The service stops and this session is between two commands: say goodbye."""
-
-
-@dataclass(frozen=True, slots=True)
-class PeerAddress:
-    """An IP address (an IPv4 one in its own form, also over a dual-stack socket) and a port."""
-
-    host: str
-    port: int
-
-    @property
-    def is_loopback(self) -> bool:
-        """Whether the peer is on this machine."""
-        return self.host == "::1" or self.host.startswith("127.")
-
-
-@dataclass(frozen=True, slots=True)
-class TlsDetails:
-    """What a `Received:` field says of the TLS layer."""
-
-    version: str
-    cipher: str
 
 
 class _Wait(Enum):
@@ -137,6 +112,11 @@ class Connection(asyncio.Protocol):
         return self._lost
 
     @property
+    def ended(self) -> bool:
+        """Whether the peer has said that this was all: by a FIN; under TLS by close_notify."""
+        return self._eof
+
+    @property
     def stuck(self) -> bool:
         """Whether the peer has not read what was written."""
         return not self._writable
@@ -185,15 +165,15 @@ class Connection(asyncio.Protocol):
             await self._wait(wait_for, self._idle_seconds)
         return self._take()
 
-    async def receive_or_wake(self) -> bytes | None:
-        """Like `receive(idle=True)`, but `None` once `wake` was called since the last time (IMAP's IDLE)."""
+    async def receive_or_wake(self, *, idle: bool = True) -> bytes | None:
+        """Like `receive`, but `None` once `wake` was called since the last time (IMAP's IDLE)."""
         while not self._received:
             if self._woken:
                 self._woken = False
                 return None
             if self._ended():
                 return b""
-            if self._draining:
+            if idle and self._draining:
                 raise DrainingError
             await self._wait(_Wait.OCTETS_OR_WAKE, self._idle_seconds)
         return self._take()
@@ -406,11 +386,3 @@ class Connection(asyncio.Protocol):
     def _go_on(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
-
-
-def address_of(name: object) -> PeerAddress:
-    """The address of a socket name, `(host, port, ...)`."""
-    if not isinstance(name, tuple):
-        return PeerAddress("", 0)
-    host, port = cast(tuple[str, int], name[:2])
-    return PeerAddress(host.removeprefix("::ffff:") if "." in host else host, port)

@@ -16,17 +16,19 @@ from types import TracebackType
 from typing import Final, Self, TypeAlias
 
 from postroom_runtime import metrics
-from postroom_runtime.connection import LIMITS, PeerAddress, address_of
+from postroom_runtime.connection import LIMITS
 from postroom_runtime.connection import Connection as Connection
-from postroom_runtime.connection import DrainingError as DrainingError
-from postroom_runtime.connection import PeerGoneError as PeerGoneError
-from postroom_runtime.connection import PeerTimeoutError as PeerTimeoutError
 from postroom_runtime.errors import ConfigurationError
 from postroom_runtime.lifecycle import Lifecycle
 from postroom_runtime.logs import bind_contextvars, log
+from postroom_runtime.peer import DrainingError as DrainingError
+from postroom_runtime.peer import PeerAddress, address_of
+from postroom_runtime.peer import PeerGoneError as PeerGoneError
+from postroom_runtime.peer import PeerTimeoutError as PeerTimeoutError
 from postroom_runtime.tls import CertificateReloader
 
-TlsSource: TypeAlias = ssl.SSLContext | CertificateReloader
+TlsSource: TypeAlias = ssl.SSLContext | CertificateReloader | Callable[[], ssl.SSLContext]
+"""One context for all, one that is renewed, or one of its own for each connection."""
 Handler: TypeAlias = Callable[[Connection], Awaitable[None]]
 
 _ACCEPTS_AT_ONCE: Final = 64
@@ -52,6 +54,7 @@ class ListenerSettings:
     max_connections: int = 1000
     max_connections_per_address: int = 50
     backlog: int = 1024
+    urgent_inline: bool = False  # urgent data come in their place among the others (FTP's ABOR)
 
 
 async def serve_tcp(
@@ -269,8 +272,8 @@ class Listener:
     async def _establish(self, connection: Connection, sock: socket.socket) -> bool:
         """Make the accepted socket a connection, with TLS when it is implicit."""
         tls = self._words.tls if self.settings.implicit_tls else None
-        context = tls.context if isinstance(tls, CertificateReloader) else tls
         try:
+            context = _context(tls)
             await self._loop.connect_accepted_socket(
                 lambda: connection,
                 sock,
@@ -301,6 +304,16 @@ class Listener:
         await connection.finish()
 
 
+def _context(tls: TlsSource | None) -> ssl.SSLContext | None:
+    match tls:
+        case CertificateReloader():
+            return tls.context
+        case ssl.SSLContext() | None:
+            return tls
+        case make:
+            return make()
+
+
 def _listening_socket(listener: ListenerSettings) -> socket.socket:
     host, port = listener.host, listener.port
     family = socket.AF_INET6 if ":" in host or not host else socket.AF_INET
@@ -317,6 +330,8 @@ def _listening_socket(listener: ListenerSettings) -> socket.socket:
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 120)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 30)
+    if listener.urgent_inline:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
     return sock
 
 

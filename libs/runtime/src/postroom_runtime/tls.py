@@ -55,7 +55,7 @@ def server_context(cert_file: Path, key_file: Path) -> ssl.SSLContext:
 
 
 def opportunistic_client_context() -> ssl.SSLContext:
-    """For SMTP to hosts that promise nothing: encrypts, verifies nobody (RFC 7435)."""
+    """For SMTP to hosts that promise nothing: encrypts, verifies nobody."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE

@@ -1,0 +1,45 @@
+"""Who is on the other side of a connection, and how it may fail us."""
+
+from dataclasses import dataclass
+from typing import cast
+
+
+class PeerGoneError(Exception):
+    """The peer reset the connection, vanished, or failed to speak TLS."""
+
+
+class PeerTimeoutError(Exception):
+    """The peer sent nothing, or read nothing, for too long."""
+
+
+class DrainingError(Exception):
+    """The service stops and this session is between two commands: say goodbye."""
+
+
+@dataclass(frozen=True, slots=True)
+class PeerAddress:
+    """An IP address (an IPv4 one in its own form, also over a dual-stack socket) and a port."""
+
+    host: str
+    port: int
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether the peer is on this machine."""
+        return self.host == "::1" or self.host.startswith("127.")
+
+
+@dataclass(frozen=True, slots=True)
+class TlsDetails:
+    """What a `Received:` field says of the TLS layer."""
+
+    version: str
+    cipher: str
+
+
+def address_of(name: object) -> PeerAddress:
+    """The address of a socket name, `(host, port, ...)`."""
+    if not isinstance(name, tuple):
+        return PeerAddress("", 0)
+    host, port = cast(tuple[str, int], name[:2])
+    return PeerAddress(host.removeprefix("::ffff:") if "." in host else host, port)
