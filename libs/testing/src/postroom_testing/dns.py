@@ -92,7 +92,6 @@ class DnsServer:
             self._udp.close()
         if self._tcp is not None:
             self._tcp.close()
-            await self._tcp.wait_closed()
 
     def answer(self, wire: bytes, limit: int) -> bytes | None:
         """The reply to a query in at most `limit` octets (truncated above); `None` for silence."""
