@@ -16,7 +16,6 @@ from postroom_embedded.errors import DirectoryNotWritableError, EmbeddedError
 from postroom_embedded.instance import SCHEMAS, Instance, prepare_directory
 from postroom_embedded.part import Patience, Reporter
 from postroom_embedded.services import (
-    CORE_TIER,
     SERVICES,
     Options,
     ServicePart,
@@ -133,22 +132,17 @@ def _is_ignored_hangup(number: signal.Signals) -> bool:
 
 
 async def _start(plan: Plan, wiring: Wiring, stack: Stack, supervisor: Supervisor) -> None:
-    """The edge starts beside the stack, the core as soon as it has its tables."""
+    """All at once: to import its packages takes a service longer than to wait for its tables."""
     entries = stack.entries()
     for row in plan.rows:
-        if row.tier != CORE_TIER:
-            entries += _entries(wiring, row)
+        entries += _entries(wiring, row)
     supervisor.add(entries)
-    embedded = stack.postgres is not None
     if stack.postgres is not None:
         await supervisor.wait_ready([stack.postgres.name])
     try:
-        await migrate(wiring, plan.rows, embedded=embedded)
+        await migrate(wiring, plan.rows, embedded=stack.postgres is not None)
     except* EmbeddedError as group:
         raise _first(group) from None
-    for row in plan.rows:
-        if row.tier == CORE_TIER:
-            supervisor.add(_entries(wiring, row))
     await supervisor.wait_ready()
 
 
