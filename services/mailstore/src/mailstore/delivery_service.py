@@ -175,7 +175,8 @@ class _AcceptStream:
 
     async def _run(self, item: delivery_pb2.AcceptItem) -> None:
         try:
-            self._done.append(await self._accept(item))
+            result = await self._accept(item)
+            self._done.append(result)  # not in one expression: the list is another one after the await
         finally:
             self._running -= 1
             self._room.release()
