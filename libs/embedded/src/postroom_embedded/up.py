@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from postroom_embedded import launch
-from postroom_embedded.certificates import ensure_certificates
+from postroom_embedded.certificates import Certificates, ensure_certificates
 from postroom_embedded.errors import DirectoryNotWritableError, EmbeddedError
 from postroom_embedded.instance import SCHEMAS, Instance, prepare_directory
 from postroom_embedded.part import Patience, Reporter
@@ -29,6 +29,7 @@ from postroom_embedded.stack import External, Stack, check_external
 from postroom_embedded.supervisor import Entry, Supervisor, supervised
 from postroom_embedded.users import check_readable, code_paths
 
+_RENEW_SECONDS = 86_400.0
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -87,7 +88,11 @@ async def running_postroom(plan: Plan, report: Reporter | None = None) -> AsyncG
         wiring = await asyncio.to_thread(_wire, plan, instance, stack)
         async with supervised(instance, report, plan.patience) as supervisor:
             await _start(plan, wiring, stack, supervisor)
-            yield Postroom(plan, wiring, supervisor)
+            renewing = asyncio.create_task(_renew_certificates(plan, instance))
+            try:
+                yield Postroom(plan, wiring, supervisor)
+            finally:
+                renewing.cancel()
     finally:
         await asyncio.to_thread(instance.close)
 
@@ -151,14 +156,23 @@ def _entries(wiring: Wiring, row: ServiceRow) -> list[Entry]:
 
 
 def _wire(plan: Plan, instance: Instance, stack: Stack) -> Wiring:
-    names = [*plan.names, "localhost", "127.0.0.1", "::1"]
-    names += [name for name in (socket.gethostname(), plan.options.bind) if _can_be_certified(name, names)]
     token = instance.directory / "admin.token"
     if not token.exists():
         instance.write(token, secrets.token_urlsafe(32) + "\n")
-    return Wiring(
-        instance, stack.addresses(SCHEMAS), ensure_certificates(instance, "tls", names), token, plan.options
-    )
+    return Wiring(instance, stack.addresses(SCHEMAS), _certify(plan, instance), token, plan.options)
+
+
+def _certify(plan: Plan, instance: Instance) -> Certificates:
+    names = [*plan.names, "localhost", "127.0.0.1", "::1"]
+    names += [name for name in (socket.gethostname(), plan.options.bind) if _can_be_certified(name, names)]
+    return ensure_certificates(instance, "tls", names)
+
+
+async def _renew_certificates(plan: Plan, instance: Instance) -> None:
+    """For who runs for a year; the services load a certificate again when its file changes."""
+    while True:
+        await asyncio.sleep(_RENEW_SECONDS)
+        await asyncio.to_thread(_certify, plan, instance)
 
 
 def _can_be_certified(name: str, names: Sequence[str]) -> bool:
