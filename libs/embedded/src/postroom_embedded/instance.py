@@ -135,7 +135,7 @@ class Instance:
             "LANG": "C.UTF-8",
             "HOME": str(self.directory),
             "TMPDIR": str(self.directory / "tmp"),
-            "GRPC_VERBOSITY": "NONE",  # gRPC's own lines are not JSON; read at its import, so a service is too late
+            "GRPC_VERBOSITY": "NONE",  # lines that are not JSON; read when it is imported
             MARKER: self.secrets.marker,
         }
 
