@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 import mailstore.serve
 from mail_access.serve import serving
@@ -75,13 +76,13 @@ def _mailstore_settings(
     """The object store is away: nothing listens there."""
     return MailstoreSettings(
         grpc_listen=f"unix:{sockets / 'mailstore.sock'}",
-        database_url=database.url("mailstore"),
+        database_url=SecretStr(database.url("mailstore")),
         nats_url=nats.url,
         directory_address=directory.address,
         s3_endpoint="http://127.0.0.1:9",
         s3_region="us-east-1",
-        s3_access_key="key",
-        s3_secret_key="secret",
+        s3_access_key=SecretStr("key"),
+        s3_secret_key=SecretStr("secret"),
         drain_seconds=1,
     )
 
@@ -244,11 +245,22 @@ async def own_store(mailstore_settings: MailstoreSettings) -> AsyncIterator[Rest
 
 
 @pytest.fixture
+def idle_seconds() -> float:
+    """How long a session of `own_access` may be idle."""
+    return 60.0
+
+
+@pytest.fixture
 def access_settings(
-    nats_server: NatsAddress, own_directory: SmallDirectory, own_sockets: Path, certificate: Certificate
+    nats_server: NatsAddress,
+    own_directory: SmallDirectory,
+    own_sockets: Path,
+    certificate: Certificate,
+    idle_seconds: float,
 ) -> Settings:
     """Of `own_access`."""
-    return _access_settings(nats_server, own_sockets, certificate)
+    settings = _access_settings(nats_server, own_sockets, certificate)
+    return settings.model_copy(update={"idle_seconds": idle_seconds})
 
 
 @pytest.fixture

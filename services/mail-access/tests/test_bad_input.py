@@ -26,7 +26,7 @@ BROKEN = {
     ),
     "a boundary that never begins": b"Content-Type: multipart/mixed; boundary=x\r\n\r\nnothing\r\n",
     "a thousand nested parts": nested(1_000),
-    "a NUL and lone surrogates": b"Subject: a\x00b \xed\xa0\x80\r\nFrom: \xff\xfe\r\n\r\n\x00\xed\xb0\x80\r\n",
+    "a NUL and lone surrogates": b"Subject: a\x00b \xed\xa0\x80\r\nFrom: \xff\xfe\r\n\r\n\x00\xed\xb0\r\n",
     "bare line feeds": b"Subject: unix\nFrom: a@b\n\nbody\n",
 }
 

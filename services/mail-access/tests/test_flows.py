@@ -85,6 +85,7 @@ async def test_imaplib_goes_through_all_of_it(imap_port: int, mail_account: tupl
         assert client.search(None, "SUBJECT", "tea") == ("OK", [b"1"])
         status, found = client.fetch("1", "(ENVELOPE BODYSTRUCTURE INTERNALDATE)")
         assert status == "OK"
+        assert found[0] is not None
         assert b'"Tea at five"' in found[0]
         assert client.copy("1", "INBOX")[0] == "OK"
         assert client.store("1", "+FLAGS", "(\\Deleted)")[0] == "OK"

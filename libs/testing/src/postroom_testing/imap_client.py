@@ -106,6 +106,10 @@ class ImapClient:
     async def start_tls(self, context: ssl.SSLContext, host: str) -> None:
         """STARTTLS and the handshake."""
         await self.ok("STARTTLS")
+        await self.handshake(context, host)
+
+    async def handshake(self, context: ssl.SSLContext, host: str) -> None:
+        """TLS from here on."""
         await self._writer.start_tls(context, server_hostname=host)
 
     async def close(self) -> None:
@@ -120,8 +124,6 @@ class ImapClient:
 class Connect(Protocol):
     """A fixture that connects, and closes at the end of the test; logs `user` in unless it is None."""
 
-    def __call__(
-        self, user: str | None = "alice", *, tls: bool = False
-    ) -> Awaitable[ImapClient]:
+    def __call__(self, user: str | None = "alice", *, tls: bool = False) -> Awaitable[ImapClient]:
         """A fresh connection."""
         ...

@@ -87,7 +87,7 @@ class Login:
     def take(self, token: str, expires_at: Timestamp, limits: Limits) -> None:
         """Go on with this capability."""
         now, self._token = time.time(), token
-        self._expires_at = expires_at.seconds + expires_at.nanos / 1e9
+        self._expires_at = float(expires_at.seconds)  # as the capability itself says it: whole seconds
         self._renew_at = self._expires_at - min(limits.renew_before, max(self._expires_at - now, 0) / 3)
 
     async def renew(self) -> None:
