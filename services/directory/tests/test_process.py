@@ -66,7 +66,7 @@ async def _status(socket: Path, path: str) -> int:
 
 async def _becomes(socket: Path, status: int) -> None:
     async with asyncio.timeout(30):
-        while await _status(socket, "/readyz") != status:  # noqa: ASYNC110  # another process
+        while await _status(socket, "/readyz") != status:  # another process
             await asyncio.sleep(0.05)
 
 
