@@ -1,9 +1,11 @@
 """Services are given what the table says, migrated first, watched by their health sockets."""
 
 import asyncio
+import json
 import os
 import signal
 import socket
+import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
@@ -154,15 +156,60 @@ def test_a_process_can_be_given_more_than_the_others(wiring: Wiring) -> None:
     assert "POSTROOM_CRASH_AT" not in second
 
 
-def test_public_ports_are_those_of_the_contract(wiring: Wiring) -> None:
-    ports = {
-        listener.purpose: listener.offset + 2000 for row in SERVICES.values() for listener in row.listeners
+def test_public_ports_are_those_of_the_contract() -> None:
+    values = {
+        listener.purpose: listener.value(2000) for row in SERVICES.values() for listener in row.listeners
     }
-    assert ports["SMTP"] == 2025
-    assert ports["submission over TLS"] == 2465
-    assert ports["IMAP over TLS"] == 2993
-    assert ports["HTTP"] == 2080
-    assert ports["FTP passive"] == 30019
+    assert values == {
+        "SMTP": "2025",
+        "submission": "2587",
+        "submission over TLS": "2465",
+        "IMAP": "2143",
+        "IMAP over TLS": "2993",
+        "POP3": "2110",
+        "POP3 over TLS": "2995",
+        "FTP": "2021",
+        "FTP over TLS": "2990",
+        "FTP passive": "30000-30019",
+        "HTTP": "2080",
+        "HTTPS": "2443",
+    }
+
+
+READ_SETTINGS = """
+import importlib.util, json, os, sys
+from postroom_runtime.settings import load_settings
+answer = {}
+for module, environment in json.load(sys.stdin).items():
+    os.environ.clear()
+    os.environ.update(environment)
+    if importlib.util.find_spec(f"{module}.settings") is None:
+        continue
+    cls = importlib.import_module(f"{module}.settings").Settings
+    settings = load_settings(cls)
+    prefix = cls.model_config["env_prefix"]
+    known = {f"{prefix}{name}".upper() for name in cls.model_fields} | {f"{prefix}ADDRESS"}
+    answer[module] = sorted(
+        name for name in environment if name.startswith(prefix) and name.removesuffix("_FILE") not in known
+    )
+print(json.dumps(answer))
+"""
+
+
+def test_every_service_accepts_and_knows_all_that_it_is_given(wiring: Wiring) -> None:
+    given = {row.module: environment_of(wiring, row, process_names(row)[0]) for row in SERVICES.values()}
+    wiring.instance.write(wiring.admin_token, "t" * 40)
+    answer = subprocess.run(
+        [sys.executable, "-c", READ_SETTINGS],
+        input=json.dumps(given),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert answer.returncode == 0, answer.stderr
+    unknown: dict[str, list[str]] = json.loads(answer.stdout)
+    assert len(unknown) >= 7
+    assert set(map(tuple, unknown.values())) == {()}, unknown
 
 
 async def test_migrations_run_once_until_there_are_new_ones(wiring: Wiring, modules: Path) -> None:

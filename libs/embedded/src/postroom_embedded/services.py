@@ -58,10 +58,6 @@ class Wiring:
     admin_token: Path
     options: Options
 
-    def port(self, offset: int) -> int:
-        """A public port."""
-        return self.options.port_base + offset
-
     def socket(self, process: str, kind: str) -> str:
         """The address of a unix socket of one process; `kind` is `grpc` or `health`."""
         return f"unix:{self.instance.runtime / f'{process}.{kind}'}"
@@ -73,11 +69,21 @@ class Wiring:
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """A public port: the variable that names it, its offset, what speaks there."""
+    """A public port, or a range of them: the variable that names it, its offset, what speaks there."""
 
     variable: str
     offset: int
     purpose: str
+    count: int = 1
+
+    def ports(self, base: int) -> range:
+        """The port numbers."""
+        return range(base + self.offset, base + self.offset + self.count)
+
+    def value(self, base: int) -> str:
+        """For the variable: `2021`, or `30000-30019`."""
+        ports = self.ports(base)
+        return str(ports[0]) if self.count == 1 else f"{ports[0]}-{ports[-1]}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,10 +190,9 @@ _ROWS = (
         EDGE_TIER,
         _nothing,
         (
-            Listener("FTP_PORT", 21, "FTP"),
+            Listener("PORT", 21, "FTP"),
             Listener("FTPS_PORT", 990, "FTP over TLS"),
-            Listener("PASSIVE_FIRST", 28000, "FTP passive"),
-            Listener("PASSIVE_LAST", 28019, "FTP passive"),
+            Listener("PASSIVE_PORTS", 28_000, "FTP passive", count=20),
         ),
     ),
     ServiceRow(
@@ -230,7 +235,7 @@ def environment_of(wiring: Wiring, row: ServiceRow, process: str) -> dict[str, s
     if row.listeners:
         environment[f"{row.prefix}HOST"] = options.bind
     for listener in row.listeners:
-        environment[row.prefix + listener.variable] = str(wiring.port(listener.offset))
+        environment[row.prefix + listener.variable] = listener.value(options.port_base)
     more = options.environment_of.get(process, {})
     return {**environment, **row.environment(wiring), **options.environment, **more}
 
@@ -240,7 +245,8 @@ def check_ports(options: Options, rows: Sequence[ServiceRow]) -> None:
     for row in rows:
         for listener in row.listeners:
             option = f"{PORT_OPTION} (now {options.port_base}) or {BIND_OPTION}"
-            check_port(options.bind, options.port_base + listener.offset, listener.purpose, option)
+            for port in listener.ports(options.port_base):
+                check_port(options.bind, port, listener.purpose, option)
 
 
 class ServicePart:
