@@ -1,0 +1,121 @@
+"""`postroom domain`, `account` and `alias`: who gets mail here."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from postroom_cli.api import Api, segment
+from postroom_cli.errors import CommandError
+from postroom_cli.options import AsJson, Data
+from postroom_cli.output import show, tell
+
+domain = typer.Typer(help="Domains that get mail here.", no_args_is_help=True)
+account = typer.Typer(help="People with a mailbox.", no_args_is_help=True)
+alias = typer.Typer(help="Addresses that lead to others.", no_args_is_help=True)
+
+Name = Annotated[str, typer.Argument(help="Such as example.org.")]
+Address = Annotated[str, typer.Argument(help="Such as alice@example.org.")]
+PasswordStdin = Annotated[
+    bool, typer.Option("--password-stdin", help="Read the password from standard input.")
+]
+
+
+@domain.command("add")
+def add_domain(name: Name, data: Data, as_json: AsJson = False) -> None:
+    """Take mail for a domain."""
+    with Api.find(data) as api:
+        tell(api.ask("POST", "admin/domains", {"name": name}), f"added {name}", as_json=as_json)
+
+
+@domain.command("list")
+def list_domains(data: Data, as_json: AsJson = False) -> None:
+    """All domains."""
+    with Api.find(data) as api:
+        show(list(api.items("admin/domains")), ("name", "created_at"), as_json=as_json)
+
+
+@domain.command("remove")
+def remove_domain(name: Name, data: Data, as_json: AsJson = False) -> None:
+    """Take no more mail for a domain; nobody may live in it."""
+    with Api.find(data) as api:
+        tell(api.ask("DELETE", f"admin/domains/{segment(name)}"), f"removed {name}", as_json=as_json)
+
+
+@account.command("add")
+def add_account(
+    address: Address,
+    data: Data,
+    name: Annotated[str, typer.Option("--name", help="The name to show.")] = "",
+    password_stdin: PasswordStdin = False,
+    as_json: AsJson = False,
+) -> None:
+    """Give somebody a mailbox."""
+    password = _password(password_stdin)
+    with Api.find(data) as api:
+        document = {"address": address, "password": password, "display_name": name}
+        tell(api.ask("POST", "admin/accounts", document), f"added {address}", as_json=as_json)
+
+
+@account.command("list")
+def list_accounts(data: Data, as_json: AsJson = False) -> None:
+    """All accounts."""
+    with Api.find(data) as api:
+        show(list(api.items("admin/accounts")), ("address", "display_name", "created_at"), as_json=as_json)
+
+
+@account.command("password")
+def set_password(
+    address: Address, data: Data, password_stdin: PasswordStdin = False, as_json: AsJson = False
+) -> None:
+    """Give an account another password; sessions with the old one end."""
+    password = _password(password_stdin)
+    with Api.find(data) as api:
+        answer = api.ask("PUT", f"admin/accounts/{segment(address)}/password", {"password": password})
+        tell(answer, f"changed the password of {address}", as_json=as_json)
+
+
+@account.command("remove")
+def remove_account(address: Address, data: Data, as_json: AsJson = False) -> None:
+    """Take an account away."""
+    with Api.find(data) as api:
+        tell(api.ask("DELETE", f"admin/accounts/{segment(address)}"), f"removed {address}", as_json=as_json)
+
+
+@alias.command("add")
+def add_alias(
+    address: Address,
+    targets: Annotated[list[str], typer.Argument(help="Where its mail goes.")],
+    data: Data,
+    as_json: AsJson = False,
+) -> None:
+    """Let an address lead to others."""
+    with Api.find(data) as api:
+        document = {"address": address, "targets": targets}
+        tell(api.ask("POST", "admin/aliases", document), f"added {address}", as_json=as_json)
+
+
+@alias.command("list")
+def list_aliases(data: Data, as_json: AsJson = False) -> None:
+    """All aliases."""
+    with Api.find(data) as api:
+        show(list(api.items("admin/aliases")), ("address", "targets", "created_at"), as_json=as_json)
+
+
+@alias.command("remove")
+def remove_alias(address: Address, data: Data, as_json: AsJson = False) -> None:
+    """Take an alias away."""
+    with Api.find(data) as api:
+        tell(api.ask("DELETE", f"admin/aliases/{segment(address)}"), f"removed {address}", as_json=as_json)
+
+
+def _password(from_stdin: bool) -> str:
+    if from_stdin:
+        password = sys.stdin.readline().rstrip("\r\n")
+    elif sys.stdin.isatty():
+        password = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
+    else:
+        raise CommandError("give the password with --password-stdin", 2)
+    if not password:
+        raise CommandError("the password is empty", 2)
+    return password
