@@ -1,4 +1,4 @@
-"""The REST admin API as the commands use it: a local instance by its directory, a remote one by URL and token."""
+"""The REST admin API as the commands use it: by the data directory, or by URL and token."""
 
 import os
 from collections.abc import Iterator
