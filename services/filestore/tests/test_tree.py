@@ -1,6 +1,7 @@
 """The tree: directories, names, moves, listings."""
 
 import asyncio
+from collections.abc import Awaitable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -152,8 +153,11 @@ async def test_two_moves_at_once_make_no_cycle(ann: Any) -> None:
     for turn in range(5):
         await ann.make(f"/a{turn}")
         await ann.make(f"/b{turn}")
-        moves = (ann.move(f"/a{turn}", f"/b{turn}/a"), ann.move(f"/b{turn}", f"/a{turn}/b"))
-        outcomes: list[object] = await asyncio.gather(*moves, return_exceptions=True)
+        moves: tuple[Awaitable[object], ...] = (
+            ann.move(f"/a{turn}", f"/b{turn}/a"),
+            ann.move(f"/b{turn}", f"/a{turn}/b"),
+        )
+        outcomes = await asyncio.gather(*moves, return_exceptions=True)
         assert sum(isinstance(outcome, NodeNotFoundError) for outcome in outcomes) == 1
     assert len(await ann.names("/")) == 5
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -116,8 +116,8 @@ async def test_asking_again_does_it_once_and_answers_the_same(ann: Any, put_octe
     _, again = await ann.begin("/f", upload_id=upload_id, size_hint=3)
     assert again.parts[0].number == begun.parts[0].number
     await put_octets(begun.parts[0].url, b"abc")
-    answers: list[pb.Node] = await asyncio.gather(ann.publish(upload_id, 3), ann.publish(upload_id, 3))
-    first, second = answers
+    calls: list[Awaitable[pb.Node]] = [ann.publish(upload_id, 3) for _ in range(2)]
+    first, second = await asyncio.gather(*calls)
     assert first == second == await ann.publish(upload_id, 3)
     await ann.write("/f", b"other")
     late = await ann.publish(upload_id, 3)

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from postroom.directory.v1 import directory_pb2 as pb
 from postroom.directory.v1 import directory_pb2_grpc
-from postroom_contracts.capability import Capability, Scope, SigningKey, decode, sign
+from postroom_contracts.capability import Capability, Kind, Scope, SigningKey, decode, sign
 from postroom_contracts.errors import CapabilityExpiredError, InvalidCredentialsError, UnavailableError
 from postroom_contracts.ids import DEFAULT_TENANT, AccountId, new_id
 from postroom_runtime.grpc_server import GrpcServer, serve_grpc
@@ -28,6 +28,7 @@ _SERVICE = "/postroom.directory.v1.DirectoryService/"
 _EVERYBODY = frozenset(
     {"smtp-inbound", "smtp-outbound", "mail-access", "ftp-gateway", "webmail-api", "mailstore", "filestore"}
 )
+_SESSION_SECONDS = 3_600.0
 _SCOPES = {value: Scope(name.removeprefix("SCOPE_").lower()) for name, value in pb.Scope.items()[1:]}
 
 
@@ -81,6 +82,10 @@ class SmallDirectory:
         """A token as a login gives it."""
         return self._sign(account, scope, seconds or self._capability_seconds)[0]
 
+    def session_token(self, account: Account, scope: Scope) -> str:
+        """Good for renewing only."""
+        return self._sign(account, scope, _SESSION_SECONDS, Kind.SESSION)[0]
+
     def login(self, address: str, password: str, scope: Scope) -> tuple[Account, str, datetime]:
         """The account and its token; raises `InvalidCredentialsError`, `UnavailableError`."""
         self._check_away()
@@ -110,10 +115,14 @@ class SmallDirectory:
         if self.away:
             raise UnavailableError("away")
 
-    def _sign(self, account: Account, scope: Scope, seconds: float) -> tuple[str, datetime]:
+    def _sign(
+        self, account: Account, scope: Scope, seconds: float, kind: Kind = Kind.CAPABILITY
+    ) -> tuple[str, datetime]:
         now = datetime.now(UTC)
         expires_at = now + timedelta(seconds=seconds)
-        capability = Capability(AccountId(account.id), DEFAULT_TENANT, account.address, scope, expires_at)
+        capability = Capability(
+            AccountId(account.id), DEFAULT_TENANT, account.address, scope, expires_at, kind
+        )
         return sign(capability, self._key, now), expires_at
 
 
@@ -130,6 +139,8 @@ class _Servicer(directory_pb2_grpc.DirectoryServiceServicer):
         )
         answer = pb.AuthenticateResponse(account=_message(account), capability=token)
         answer.capability_expires_at.FromDatetime(expires_at)
+        if request.session:
+            answer.session_token = self._directory.session_token(account, _SCOPES[request.scope])
         return answer
 
     async def RenewCapability(
