@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from time import monotonic
 from typing import NamedTuple
 from uuid import UUID
 
@@ -54,18 +55,20 @@ class ContentReader:
 
         Raises `PostroomError`, `LoginEndedError`; `UnavailableError` only when trying again did not help.
         """
-        at, failures = _Progress(), 0
+        at, failures, limits = _Progress(), 0, self._store.limits
         while at.index < len(ranges):
-            before = (at.index, at.offset)
+            before, started = (at.index, at.offset), monotonic()
             try:
                 async with aclosing(self._read_on(login, mailbox_id, ranges, at)) as pieces:
                     async for piece in pieces:
                         yield piece
             except (UnavailableError, StaleUrlError) as error:
                 failures = 0 if before != (at.index, at.offset) else failures + 1
-                if failures + 1 >= self._store.limits.read_attempts:
+                # A quick failure may be one replica's; after a slow one the client has waited enough.
+                slow = monotonic() - started > limits.call_seconds / 2
+                if (slow and failures) or failures + 1 >= limits.read_attempts:
                     raise UnavailableError("the octets could not be read") from error
-                await asyncio.sleep(self._store.limits.read_again_seconds)
+                await asyncio.sleep(limits.read_again_seconds)
 
     async def _read_on(
         self, login: Login, mailbox_id: UUID, ranges: Sequence[ReadRange], at: _Progress

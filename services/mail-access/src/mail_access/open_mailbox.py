@@ -14,7 +14,7 @@ from mail_access.login import Login, LoginEndedError
 from mail_access.mailbox_rows import MailboxRows
 from mail_access.store import MailStore, ranges_of
 from postroom.mailstore.v1 import mailbox_pb2
-from postroom_contracts.errors import MailboxNotFoundError, UnavailableError
+from postroom_contracts.errors import LimitError, MailboxNotFoundError, UnavailableError
 from postroom_runtime import metrics
 from postroom_wire.imap.flags import Flag, FlagNames
 from postroom_wire.imap.view import SessionView
@@ -148,7 +148,11 @@ class OpenMailbox:
     async def _follow(self, login: Login, modseq: int) -> None:
         """Take over what changed."""
         _REFRESHES.labels("changes").inc()
-        changes = await self._store.get_changes(login, self.id, self.modseq)
+        try:
+            changes = await self._store.get_changes(login, self.id, self.modseq)
+        except LimitError:  # so much has changed that one answer does not hold it
+            await self._load(login)
+            return
         if changes.deleted:
             self.deleted()
         elif changes.reload:

@@ -12,7 +12,9 @@ from mail_access.login import Login, LoginEndedError
 from mail_access.open_mailbox import OpenMailbox, Reader
 from mail_access.resources import Resources
 from postroom.mailstore.v1 import mailbox_pb2
+from postroom_contracts.errors import PostroomError
 from postroom_contracts.ids import parse_id
+from postroom_runtime.logs import log
 from postroom_runtime.tcp import Connection
 from postroom_wire.imap.errors import Refusal
 from postroom_wire.imap.flags import FlagNames
@@ -157,11 +159,15 @@ class Context:
     async def caught_up(self, mailbox_id: bytes, modseq: int) -> None:
         """Own writes are seen: what this process has open of the account comes up to this MODSEQ.
 
-        The session's own mailbox does so before the tagged OK. Raises `PostroomError`.
+        The session's own mailbox does so before the tagged OK. When it cannot, the write still stands: a NO
+        would have the client do it again.
         """
         self.resources.mailboxes.hint(self.login.account_id, modseq)
         if self.selected is not None and self.selected.mailbox.id == id_of(mailbox_id):
-            await self.selected.mailbox.refresh(self.login, modseq)
+            try:
+                await self.selected.mailbox.refresh(self.login, modseq)
+            except PostroomError as error:
+                log.warning("own_write_not_seen", error=error.name)
 
 
 def id_of(octets: bytes) -> UUID:

@@ -13,6 +13,8 @@ from postroom_wire.imap.flags import SYSTEM_FLAGS, Flag
 from postroom_wire.imap.sequence import NumberRanges
 
 _ROWS_AT_ONCE: Final = 2_000
+_STORED_AT_ONCE: Final = 20_000
+"""Messages of one transaction, whose answer holds a row for each."""
 _MODES: Final[Mapping[StoreMode, mailbox_pb2.StoreFlagsRequest.Mode.ValueType]] = {
     StoreMode.REPLACE: mailbox_pb2.StoreFlagsRequest.MODE_REPLACE,
     StoreMode.ADD: mailbox_pb2.StoreFlagsRequest.MODE_ADD,
@@ -21,16 +23,17 @@ _MODES: Final[Mapping[StoreMode, mailbox_pb2.StoreFlagsRequest.Mode.ValueType]] 
 
 
 async def store(context: Context, command: Store) -> Done:
-    """STORE and UID STORE: one transaction for all messages."""
+    """STORE and UID STORE."""
     selected = context.require_selected()
     if selected.read_only:
         raise CommandRefusedError(READ_ONLY)
     numbers = selected.view.select(command.messages, by_uid=command.uid)
     uids, gone = selected.uids(numbers)
-    if uids:
-        flags, keywords = split_flags(command.flags)
+    flags, keywords = split_flags(command.flags)
+    for start in range(0, len(uids), _STORED_AT_ONCE):
+        some = NumberRanges.of(uids[start : start + _STORED_AT_ONCE])
         request = mailbox_pb2.StoreFlagsRequest(
-            uids=uid_ranges(NumberRanges.of(uids).ranges),
+            uids=uid_ranges(some.ranges),
             mode=_MODES[command.mode],
             flags=flags,
             keywords=keywords,

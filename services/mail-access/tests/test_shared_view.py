@@ -1,0 +1,265 @@
+"""The view that sessions share, when news come late, twice, out of order or not at all."""
+
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from types import SimpleNamespace
+from typing import Any, cast
+from uuid import UUID
+
+import pytest
+
+from mail_access.login import Login
+from mail_access.open_mailbox import OpenMailbox
+from mail_access.store import MailStore, uid_ranges
+from mail_access.views import OpenMailboxes
+from postroom.mailstore.v1 import mailbox_pb2
+from postroom_contracts.errors import LimitError, MailboxNotFoundError, UnavailableError
+from postroom_contracts.ids import new_id
+from postroom_runtime.bus import Bus
+from postroom_wire.imap.sequence import NumberRanges
+
+ACCOUNT = new_id()
+ALICE = cast(Login, SimpleNamespace(account_id=ACCOUNT, ended=False))
+MAILBOX = new_id()
+
+
+class FakeStore(MailStore):
+    """One mailbox: (flags, MODSEQ) of each UID, and when each expunged one went."""
+
+    def __init__(self) -> None:
+        self.messages: dict[int, tuple[int, int]] = {}
+        self.expunged: dict[int, int] = {}
+        self.modseq = 1
+        self.uid_next = 1
+        self.deleted = self.floor_passed = self.away = self.overfull = False
+        self.loads = self.refreshes = 0
+
+    def deliver(self, count: int = 1) -> None:
+        self.modseq += 1
+        for _ in range(count):
+            self.messages[self.uid_next] = (0, self.modseq)
+            self.uid_next += 1
+
+    def store(self, uid: int, flags: int) -> mailbox_pb2.StoreFlagsResponse:
+        self.modseq += 1
+        self.messages[uid] = (flags, self.modseq)
+        return mailbox_pb2.StoreFlagsResponse(modseq=self.modseq, rows=self.rows([uid]))
+
+    def expunge(self, uid: int) -> mailbox_pb2.ExpungeMessagesResponse:
+        self.modseq += 1
+        del self.messages[uid]
+        self.expunged[uid] = self.modseq
+        return mailbox_pb2.ExpungeMessagesResponse(modseq=self.modseq, expunged=uid_ranges([(uid, uid)]))
+
+    def rows(self, uids: Iterable[int]) -> mailbox_pb2.Rows:
+        rows = mailbox_pb2.Rows()
+        for uid in uids:
+            flags, modseq = self.messages[uid]
+            rows.uids.append(uid)
+            rows.flags.append(flags)
+            rows.keywords.append(0)
+            rows.modseqs.append(modseq)
+            rows.sizes.append(100 * uid)
+            rows.internal_dates.append(uid)
+        return rows
+
+    async def load_mailbox(
+        self, login: Login, mailbox_id: UUID
+    ) -> AsyncGenerator[mailbox_pb2.LoadMailboxResponse]:
+        self.loads += 1
+        uids = sorted(self.messages)
+        yield mailbox_pb2.LoadMailboxResponse(
+            mailbox=mailbox_pb2.Mailbox(uid_validity=1, uid_next=self.uid_next), modseq=self.modseq
+        )
+        for start in range(0, len(uids), 2):
+            yield mailbox_pb2.LoadMailboxResponse(rows=self.rows(uids[start : start + 2]))
+
+    async def get_changes(
+        self, login: Login, mailbox_id: UUID, since_modseq: int
+    ) -> mailbox_pb2.GetChangesResponse:
+        self.refreshes += 1
+        if self.away:
+            raise UnavailableError("away")
+        if self.overfull:
+            raise LimitError("too much")
+        return mailbox_pb2.GetChangesResponse(
+            modseq=self.modseq,
+            rows=self.rows(uid for uid, (_, at) in sorted(self.messages.items()) if at > since_modseq),
+            vanished=uid_ranges((uid, uid) for uid, at in sorted(self.expunged.items()) if at > since_modseq),
+            uid_next=self.uid_next,
+            deleted=self.deleted,
+            reload=self.floor_passed,
+        )
+
+    async def get_modseqs(self, capabilities: Sequence[str]) -> Sequence[int]:
+        return [self.modseq for _ in capabilities]
+
+
+@pytest.fixture
+def store() -> FakeStore:
+    store = FakeStore()
+    store.deliver(5)
+    return store
+
+
+@pytest.fixture
+async def mailbox(store: FakeStore) -> OpenMailbox:
+    mailbox = OpenMailbox(store, MAILBOX)
+    await mailbox.refresh(ALICE, store.modseq)
+    return mailbox
+
+
+def content(mailbox: OpenMailbox) -> dict[int, int]:
+    """The flags of each UID, checked against the columns beside."""
+    view = mailbox.rows.uids.attach()
+    rows = mailbox.rows.read(view, NumberRanges(((1, view.exists),)) if view.exists else NumberRanges())
+    assert all(row.size == 100 * row.uid and row.date == row.uid for row in rows)
+    return {row.uid: row.word for row in rows}
+
+
+def truth(store: FakeStore) -> dict[int, int]:
+    return {uid: flags for uid, (flags, _) in store.messages.items()}
+
+
+async def test_it_holds_what_the_store_has(mailbox: OpenMailbox, store: FakeStore) -> None:
+    assert content(mailbox) == truth(store)
+    store.deliver(2)
+    store.expunge(2)
+    store.store(3, 9)
+    await mailbox.refresh(ALICE, store.modseq)
+    assert content(mailbox) == truth(store)
+    assert store.loads == 1
+
+
+async def test_own_changes_are_there_without_asking_the_store(mailbox: OpenMailbox, store: FakeStore) -> None:
+    reader = mailbox.attach(ALICE, lambda: None)
+    mailbox.stored(store.store(1, 1), reader.view)
+    gone = store.expunge(4)
+    mailbox.expunged(gone.expunged, gone.modseq)
+    assert content(mailbox) == truth(store)
+    assert not mailbox.stale
+    await mailbox.refresh(ALICE, store.modseq)
+    assert store.refreshes == 0
+
+
+async def test_an_own_change_behind_a_foreign_one_does_not_hide_it(
+    mailbox: OpenMailbox, store: FakeStore
+) -> None:
+    reader = mailbox.attach(ALICE, lambda: None)
+    store.deliver()
+    mailbox.stored(store.store(1, 1), reader.view)
+    assert mailbox.stale
+    await mailbox.refresh_for_all()
+    assert content(mailbox) == truth(store)
+
+
+async def test_news_that_come_late_or_twice_change_nothing(mailbox: OpenMailbox, store: FakeStore) -> None:
+    reader = mailbox.attach(ALICE, lambda: None)
+    late = store.store(1, 1)
+    mailbox.stored(store.store(1, 3), reader.view)
+    mailbox.stored(late, reader.view)
+    expunged = store.expunge(1)
+    mailbox.expunged(expunged.expunged, expunged.modseq)
+    mailbox.stored(late, reader.view)
+    await mailbox.refresh(ALICE, store.modseq)
+    mailbox.expunged(expunged.expunged, expunged.modseq)
+    assert content(mailbox) == truth(store)
+
+
+@pytest.mark.parametrize("reason", ["floor_passed", "overfull"])
+async def test_a_reload_keeps_what_sessions_know(mailbox: OpenMailbox, store: FakeStore, reason: str) -> None:
+    reader = mailbox.attach(ALICE, lambda: None)
+    store.expunge(2)
+    store.deliver()
+    store.store(5, 1)
+    setattr(store, reason, True)
+    await mailbox.refresh(ALICE, store.modseq)
+    assert store.loads == 2
+    assert content(mailbox) == truth(store)
+    assert reader.view.exists == 5
+    updates = reader.view.updates(expunges=True)
+    assert (updates.expunged, updates.exists, updates.changed) == ([2], 5, [(4, 5)])
+
+
+async def test_sessions_are_woken_only_by_what_they_do_not_know(
+    mailbox: OpenMailbox, store: FakeStore
+) -> None:
+    woken: list[str] = []
+    mine = mailbox.attach(ALICE, lambda: woken.append("mine"))
+    mailbox.attach(ALICE, lambda: woken.append("other"))
+    mailbox.stored(store.store(1, 1), mine.view)
+    assert woken == ["other"]
+
+
+async def test_a_deleted_mailbox_wakes_everybody_and_is_refused(
+    mailbox: OpenMailbox, store: FakeStore
+) -> None:
+    woken: list[str] = []
+    mailbox.attach(ALICE, lambda: woken.append("other"))
+    store.deleted = True
+    store.deliver()
+    with pytest.raises(MailboxNotFoundError):
+        await mailbox.refresh(ALICE, store.modseq)
+    assert woken == ["other"]
+    assert mailbox.gone
+    assert not mailbox.stale
+
+
+async def test_a_refresh_that_failed_can_be_done_again(mailbox: OpenMailbox, store: FakeStore) -> None:
+    store.deliver()
+    store.away = True
+    with pytest.raises(UnavailableError):
+        await mailbox.refresh(ALICE, store.modseq)
+    assert mailbox.stale
+    store.away = False
+    await mailbox.refresh(ALICE, store.modseq)
+    assert content(mailbox) == truth(store)
+
+
+class SilentBus:
+    """A bus whose wake-ups are all lost."""
+
+    def __init__(self) -> None:
+        self.subjects: list[str] = []
+
+    async def subscribe(self, subject: str, handler: Any) -> "SilentBus":
+        self.subjects.append(subject)
+        return self
+
+    async def unsubscribe(self) -> None:
+        self.subjects.pop()
+
+
+async def test_lost_wake_ups_are_made_good_by_the_periodic_check(store: FakeStore) -> None:
+    bus = SilentBus()
+    mailboxes = OpenMailboxes(store, cast(Bus, bus))
+    login = cast(Login, Named())
+    async with mailboxes.open(login, MAILBOX, store.modseq, lambda: None) as (mailbox, _):
+        assert bus.subjects == [f"postroom.changed.{ACCOUNT}"]
+        store.deliver()
+        assert not mailbox.stale
+        await mailboxes.check()
+        assert mailbox.stale
+    assert bus.subjects == []
+
+
+async def test_a_mailbox_is_shared_while_it_is_open_and_dropped_behind_the_last_session(
+    store: FakeStore,
+) -> None:
+    mailboxes = OpenMailboxes(store, cast(Bus, SilentBus()))
+    login = cast(Login, Named())
+    async with mailboxes.open(login, MAILBOX, store.modseq, lambda: None) as (first, _):
+        async with mailboxes.open(login, MAILBOX, store.modseq, lambda: None) as (second, _):
+            assert first is second
+        assert store.loads == 1
+    async with mailboxes.open(login, MAILBOX, store.modseq, lambda: None) as (third, _):
+        assert third is not first
+
+
+class Named:
+    """A login whose capability is always good."""
+
+    account_id = ACCOUNT
+    ended = False
+
+    async def token(self) -> str:
+        return "capability"
