@@ -52,7 +52,7 @@ def up(  # noqa: PLR0913  # each is an option
     from postroom_embedded.up import Plan, drop_privileges, run_until_signalled
 
     external = _external(database_url, nats_url, s3_url)
-    options = Options(port_base=port_base, bind=bind, dns=dns, smarthost=smarthost)
+    options = Options(port_base, bind, dns, smarthost, _settings_of_services())
     try:
         directory = drop_privileges(data)
         plan = Plan(directory, options, external)
@@ -63,6 +63,14 @@ def up(  # noqa: PLR0913  # each is an option
         asyncio.run(run_until_signalled(plan, announce, _report))
     except EmbeddedError as error:
         raise CommandError(str(error), 2) from None
+
+
+def _settings_of_services() -> dict[str, str]:
+    """What our environment sets for single services: they get it as it is."""
+    from postroom_embedded.services import SERVICES
+
+    prefixes = tuple(row.prefix for row in SERVICES.values())
+    return {name: value for name, value in os.environ.items() if name.startswith(prefixes)}
 
 
 def _external(database_url: str | None, nats_url: str | None, s3_url: str | None) -> "External":
