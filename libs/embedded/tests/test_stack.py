@@ -314,6 +314,11 @@ async def test_an_address_where_nobody_answers_is_named_with_its_option(part: st
         assert "s3cret" not in str(caught.value)
 
 
+async def test_an_address_of_the_store_without_a_scheme_is_explained() -> None:
+    with pytest.raises(DependencyAwayError, match=r"s3\.example:9000 .*https://host:port.*--s3-url"):
+        await check_external(External(s3=S3Address("s3.example:9000", "key", "secret")))
+
+
 async def _execute(url: str, statement: str) -> None:
     connection = await asyncpg.connect(url)
     try:

@@ -53,14 +53,16 @@ class S3Address:
     region: str = REGION
 
     def client(self) -> Minio:
-        """A (blocking) client that gives up soon and does not retry."""
-        host = self.endpoint.split("://", 1)[1]
+        """A (blocking) client that gives up soon and does not retry; raises ValueError for an odd endpoint."""
+        scheme, _, host = self.endpoint.rstrip("/").partition("://")
+        if scheme not in {"http", "https"} or not host:
+            raise ValueError("it is not like https://host:port")
         pool = urllib3.PoolManager(timeout=urllib3.Timeout(10.0), retries=False)
         return Minio(
             host,
             access_key=self.access_key,
             secret_key=self.secret_key,
-            secure=self.endpoint.startswith("https://"),
+            secure=scheme == "https",
             region=self.region,
             http_client=pool,
         )
