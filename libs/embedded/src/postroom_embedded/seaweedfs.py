@@ -53,7 +53,7 @@ class S3Address:
     region: str = REGION
 
     def client(self) -> Minio:
-        """A (blocking) client that gives up soon and does not retry; raises ValueError for an odd endpoint."""
+        """A (blocking) client that gives up soon and does not retry; ValueError for an odd endpoint."""
         scheme, _, host = self.endpoint.rstrip("/").partition("://")
         if scheme not in {"http", "https"} or not host:
             raise ValueError("it is not like https://host:port")
