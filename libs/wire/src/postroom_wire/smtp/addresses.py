@@ -27,8 +27,8 @@ _A_D_L: Final = r"@[^\s<>:,@]+(?:,@[^\s<>:,@]+)*:"
 _LOCAL_TEXT: Final = re.compile(rf"[\x20-\x7e{_U}]*")
 _DOT_STRING_RE: Final = re.compile(_DOT_STRING)
 _DOMAIN_RE: Final = re.compile(rf"{_SUB_DOMAIN}(?:\.{_SUB_DOMAIN})*")
-_MAILBOX_RE: Final = re.compile(rf"({_DOT_STRING}|{_QUOTED_STRING})@([^\s<>@]+)")
-_PATH_RE: Final = re.compile(rf"<(?:{_A_D_L})?({_DOT_STRING}|{_QUOTED_STRING})@([^\s<>@]+)>")
+_MAILBOX_RE: Final = re.compile(rf"({_DOT_STRING}|{_QUOTED_STRING})@([^\x00-\x20<>@]+)")
+_PATH_RE: Final = re.compile(rf"<(?:{_A_D_L})?({_DOT_STRING}|{_QUOTED_STRING})@([^\x00-\x20<>@]+)>")
 _POSTMASTER_RE: Final = re.compile(r"<postmaster>", re.IGNORECASE)
 
 
