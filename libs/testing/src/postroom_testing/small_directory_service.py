@@ -49,7 +49,7 @@ class SmallDirectory:
         self.away = False
         self.logins = 0
         self.renewals = 0
-        self._capability_seconds = capability_seconds
+        self.capability_seconds = capability_seconds
         self._accounts: dict[str, Account] = {}
         self._key = SigningKey(secrets.token_hex(4), Ed25519PrivateKey.generate())
         self._server: GrpcServer | None = None
@@ -80,7 +80,7 @@ class SmallDirectory:
 
     def capability(self, account: Account, scope: Scope, seconds: float | None = None) -> str:
         """A token as a login gives it."""
-        return self._sign(account, scope, seconds or self._capability_seconds)[0]
+        return self._sign(account, scope, seconds or self.capability_seconds)[0]
 
     def session_token(self, account: Account, scope: Scope) -> str:
         """Good for renewing only."""
@@ -93,7 +93,7 @@ class SmallDirectory:
         account = self._accounts.get(address)
         if account is None or account.password != password:
             raise InvalidCredentialsError("wrong")
-        return account, *self._sign(account, scope, self._capability_seconds)
+        return account, *self._sign(account, scope, self.capability_seconds)
 
     def renew(self, token: str) -> tuple[Account, str, datetime]:
         """The same for a live token; raises `CapabilityExpiredError`, `UnavailableError`."""
@@ -103,7 +103,7 @@ class SmallDirectory:
         account = self._accounts.get(old.address)
         if account is None or account.id != old.account_id or old.expires_at <= datetime.now(UTC):
             raise CapabilityExpiredError("changed")
-        return account, *self._sign(account, old.scope, self._capability_seconds)
+        return account, *self._sign(account, old.scope, self.capability_seconds)
 
     def key(self) -> pb.CapabilityKey:
         """What verifies its tokens; raises `UnavailableError`."""

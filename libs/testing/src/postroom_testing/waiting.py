@@ -10,7 +10,7 @@ _POLL_SECONDS = 0.01
 async def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
     """Return when the condition holds; raises TimeoutError."""
     async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110 - no event comes from other processes
+        while not condition():
             await asyncio.sleep(_POLL_SECONDS)
 
 

@@ -52,7 +52,9 @@ def up(  # noqa: PLR0913  # each is an option
     from postroom_embedded.up import Plan, drop_privileges, run_until_signalled
 
     external = _external(database_url, nats_url, s3_url)
-    options = Options(port_base, bind, dns, smarthost, _settings_of_services())
+    options = Options(
+        port_base=port_base, bind=bind, dns=dns, smarthost=smarthost, environment=_settings_of_services()
+    )
     try:
         directory = drop_privileges(data)
         plan = Plan(directory, options, external)

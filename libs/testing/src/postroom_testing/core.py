@@ -1,0 +1,204 @@
+"""A real core for the tests of the edge services: directory and mailstore over unix sockets, in this process.
+
+The services are named, not imported: a library knows no service.
+"""
+
+import asyncio
+import contextlib
+import importlib
+import shutil
+import tempfile
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+from pydantic import SecretStr
+
+from postroom.directory.v1 import directory_pb2 as pb
+from postroom.directory.v1.directory_pb2_grpc import DirectoryServiceStub
+from postroom_contracts.errors import DomainExistsError
+from postroom_embedded.instance import open_instance
+from postroom_embedded.nats import NatsAddress, running_nats
+from postroom_embedded.postgres import PostgresAddress
+from postroom_embedded.seaweedfs import S3Address
+from postroom_runtime.grpc_client import channel, on_behalf_of
+from postroom_runtime.lifecycle import Lifecycle
+from postroom_testing.stack import new_database
+
+ADMIN_TOKEN = "administrator-of-the-tests"  # of tests only
+PASSWORD = "correct horse battery"
+DOMAIN = "postroom.test"
+
+_SETTLED_SECONDS = 20.0
+_POLL_SECONDS = 0.02
+_INBOX = """
+SELECT mm.message_id FROM mailstore.mailbox_message AS mm JOIN mailstore.mailbox AS m ON m.id = mm.mailbox_id
+WHERE m.name = 'INBOX' AND m.account_id = $1 ORDER BY mm.uid
+"""
+
+
+@dataclass
+class Core:
+    """A directory and a mail store that run, and what tests ask of them."""
+
+    database: PostgresAddress
+    nats: NatsAddress
+    sockets: Path
+    accounts: dict[str, UUID] = field(default_factory=dict[str, UUID])
+
+    @property
+    def directory(self) -> str:
+        """The directory's address."""
+        return f"unix:{self.sockets / 'directory'}"
+
+    @property
+    def mailstore(self) -> str:
+        """The mail store's address."""
+        return f"unix:{self.sockets / 'mailstore'}"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """For an edge service that is a process of its own."""
+        return {
+            "POSTROOM_NATS_URL": self.nats.url,
+            "POSTROOM_DIRECTORY_ADDRESS": self.directory,
+            "POSTROOM_MAILSTORE_ADDRESS": self.mailstore,
+        }
+
+    async def fetch(self, statement: str, *arguments: object) -> list[asyncpg.Record]:
+        """Rows of the database, as its superuser sees them."""
+        connection = await asyncpg.connect(self.database.url())
+        try:
+            return await connection.fetch(statement, *arguments)
+        finally:
+            await connection.close()
+
+    async def inbox(self, address: str) -> list[UUID]:
+        """The messages in an account's INBOX, by UID."""
+        return [row["message_id"] for row in await self.fetch(_INBOX, self.accounts[address])]
+
+    async def wait_inbox(self, address: str, count: int, seconds: float = 10.0) -> list[UUID]:
+        """The messages in an account's INBOX once there are so many; raises TimeoutError."""
+        async with asyncio.timeout(seconds):
+            while len(found := await self.inbox(address)) < count:
+                await asyncio.sleep(_POLL_SECONDS)
+        return found
+
+    async def add_accounts(self, *names: str, domain: str = DOMAIN) -> list[str]:
+        """Make accounts with the password of all tests; gives their addresses."""
+        async with channel(self.directory, "webmail-api") as way:
+            stub = DirectoryServiceStub(way)
+            answer = await stub.AuthenticateAdmin(pb.AuthenticateAdminRequest(token=ADMIN_TOKEN))
+            metadata = on_behalf_of(answer.capability)
+            with contextlib.suppress(DomainExistsError):
+                await stub.CreateDomain(pb.CreateDomainRequest(name=domain), metadata=metadata)
+            for name in names:
+                request = pb.CreateAccountRequest(address=f"{name}@{domain}", password=PASSWORD)
+                account = (await stub.CreateAccount(request, metadata=metadata)).account
+                self.accounts[account.address] = UUID(bytes=account.id)
+        return [f"{name}@{domain}" for name in names]
+
+
+@contextlib.asynccontextmanager
+async def served(
+    serve: Callable[[Any, Lifecycle], Awaitable[None]], settings: object
+) -> AsyncGenerator[Lifecycle]:
+    """A service's `serve`, ready within the block and drained after it."""
+    lifecycle = Lifecycle()
+    task = asyncio.ensure_future(serve(settings, lifecycle))
+    try:
+        async with asyncio.timeout(_SETTLED_SECONDS):
+            while not lifecycle.ready and not task.done():
+                await asyncio.sleep(_POLL_SECONDS / 4)
+        if task.done():
+            await task
+        yield lifecycle
+    finally:
+        lifecycle.stop()
+        await asyncio.wait([task], timeout=_SETTLED_SECONDS)
+        task.cancel()
+        await asyncio.wait([task])
+    await task
+
+
+async def new_core_database(server: PostgresAddress) -> PostgresAddress:
+    """A database with the schemas of directory and mailstore, to be copied."""
+    address = await new_database(server)
+    await module("directory.main").MIGRATIONS.run(address.url("directory"), require_durable=False)
+    await module("mailstore.serve").MIGRATIONS.run(address.url("mailstore"), require_durable=False)
+    return address
+
+
+@contextlib.contextmanager
+def private_directory() -> Generator[Path]:
+    """Short enough for unix sockets, open to nobody else."""
+    path = Path(tempfile.mkdtemp(prefix="pc-", dir="/tmp"))
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+@contextlib.asynccontextmanager
+async def running_core(
+    database: PostgresAddress, store: S3Address | None = None, **overrides: object
+) -> AsyncGenerator[Core]:
+    """A core over a migrated database, with the accounts ann and bob.
+
+    `overrides` are settings of the mail store. Without `store` the object store is away.
+    """
+    async with contextlib.AsyncExitStack() as stack:
+        place = stack.enter_context(private_directory())
+        # A NATS of its own: two cores on one would hear each other's bells.
+        instance = stack.enter_context(open_instance(place / "data"))
+        core = Core(database, await stack.enter_async_context(running_nats(instance)), place)
+        await stack.enter_async_context(running_directory(core))
+        await stack.enter_async_context(running_mailstore(core, store, **overrides))
+        await core.add_accounts("ann", "bob")
+        yield core
+
+
+@contextlib.asynccontextmanager
+async def running_directory(core: Core) -> AsyncGenerator[Lifecycle]:
+    """The core's directory."""
+    settings = module("directory.settings").Settings(
+        nats_url=core.nats.url,
+        database_url=SecretStr(core.database.url("directory")),
+        admin_token=SecretStr(ADMIN_TOKEN),
+        require_durable_database=False,
+        grpc_listen=core.directory,
+        drain_seconds=1.0,
+    )
+    async with served(module("directory.main").serve, settings) as lifecycle:
+        yield lifecycle
+
+
+@contextlib.asynccontextmanager
+async def running_mailstore(
+    core: Core, store: S3Address | None = None, **overrides: object
+) -> AsyncGenerator[Lifecycle]:
+    """The core's mail store."""
+    values: dict[str, object] = {
+        "nats_url": core.nats.url,
+        "directory_address": core.directory,
+        "database_url": SecretStr(core.database.url("mailstore")),
+        "s3_endpoint": "http://127.0.0.1:9" if store is None else store.endpoint,
+        "s3_region": "us-east-1" if store is None else store.region,
+        "s3_access_key": SecretStr("none" if store is None else store.access_key),
+        "s3_secret_key": SecretStr("none" if store is None else store.secret_key),
+        "require_durable_database": False,
+        "grpc_listen": core.mailstore,
+        "hostname": "store.postroom.test",
+        "drain_seconds": 1.0,
+    }
+    settings = module("mailstore.settings").Settings(**(values | overrides))
+    async with served(module("mailstore.serve").serve, settings) as lifecycle:
+        yield lifecycle
+
+
+def module(name: str) -> Any:
+    """A module of a service."""
+    return importlib.import_module(name)
