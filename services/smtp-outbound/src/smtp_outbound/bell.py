@@ -17,6 +17,11 @@ class Bell:
         self.rings = 0
         """How often it rang; note it before looking for work."""
 
+    @property
+    def anyone_free(self) -> bool:
+        """Whether a worker without a connection waits."""
+        return bool(self._free)
+
     def ring(self) -> None:
         """There is work."""
         self.rings += 1

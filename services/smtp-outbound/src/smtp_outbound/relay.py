@@ -5,7 +5,7 @@ import hashlib
 import math
 import time
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 from uuid import UUID
 
@@ -42,6 +42,8 @@ class Office:
     held: HeldSites
     lifecycle: Lifecycle
     kept_seconds: float
+    claiming: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """One worker at a time claims anything: the next one must know which site the last one got."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,17 +96,23 @@ class Relay:
         """More for the open connection, else whatever is due where no other worker gets on well."""
         queue = self._office.queue
         site = self._courier.site
-        self._hold.names = set() if site is None else {site}
-        if site is not None and (claim := await queue.claim(site, ())).messages:
-            return claim
-        return await queue.claim("", self._office.held.keeping_up(self._hold))
+        if site is None:
+            self._hold.names.clear()
+        if site is not None:
+            claim = await queue.claim(site, ())
+            if claim.messages or self._office.bell.anyone_free:
+                return claim  # other sites are for workers that have no connection to lose
+        async with self._office.claiming:
+            claim = await queue.claim("", self._office.held.keeping_up(self._hold))
+            if claim.messages:
+                self._hold.names.add(claim.site)
+                self._office.held.progress(self._hold)
+        return claim
 
     async def _work_off(self, claim: queue_pb2.ClaimResponse, began: float) -> None:
         queue = self._office.queue
         self._office.bell.wake_one()
-        self._hold.names.add(claim.site)
         self._hold.behind = sum(len(each.recipients) for each in claim.messages) >= queue.terms.deliveries
-        self._office.held.progress(self._hold)
         lease = Lease(queue.terms.lease_seconds, began, lambda: queue.extend(claim))
         work = _Work(claim, lease, Reporter(lambda reports: queue.report(claim, reports)))
         async with asyncio.TaskGroup() as group:
@@ -139,7 +147,8 @@ class Relay:
             await work.lease.secure()
 
         async def found_site(site: str) -> None:
-            self._hold.names.add(site)
+            if site != self._courier.site:
+                self._hold.names = {work.claim.site, site}
             if site != work.claim.site:
                 await self._tell_site(message.domain, site)
 

@@ -232,7 +232,10 @@ async def _next_event(connection: Connection, engine: ClientSession) -> ClientEv
             connection.write(octets)
             await connection.drain()
         connection.set_idle(engine.timeout_seconds)
-        engine.receive_data(await connection.receive())
+        octets = await connection.receive()
+        if not octets and engine.state is not ClientState.QUIT:
+            raise PeerGoneError("the host has hung up")
+        engine.receive_data(octets)
     return event
 
 
