@@ -32,6 +32,7 @@ from postroom_wire.mime.delivery_report import (
     RecipientStatus,
     compose_delivery_report,
 )
+from postroom_wire.mime.header_writer import HeaderError
 
 _OWED: Final = """
 SELECT o.id, o.tenant_id, o.recipients, o.created_at, a.reverse_path, a.sender_account_id, a.received_at, a.blob_id
@@ -91,7 +92,11 @@ class Bouncer:
         written = 0
         for row in rows:
             bounce = OwedBounce(**row)
-            item = await self._item(bounce)
+            try:
+                item = await self._item(bounce)
+            except HeaderError as error:
+                await self._give_up(bounce, error)
+                continue
             if await self._accept(bounce, item):
                 written += 1
                 log.info("bounced", queue_id=str(bounce.id), account_id=str(bounce.sender_account_id))
@@ -113,14 +118,20 @@ class Bouncer:
 
         return await self._database.run(transact)
 
+    async def _give_up(self, bounce: OwedBounce, error: HeaderError) -> None:
+        """A DSN that nobody can write must not stand in the way of the others."""
+        log.error("bounce_not_writable", queue_id=str(bounce.id), error=str(error))
+        async with self._database.connection() as connection:
+            await connection.execute(_SETTLE, bounce.id)
+
     async def _item(self, bounce: OwedBounce) -> IntakeItem:
         original = b"".join([chunk async for chunk in self._reader.read(bounce.blob_id, 0, _ORIGINAL_OCTETS)])
         octets = compose_delivery_report(
             DeliveryReport(
                 reporting_mta=self._hostname,
-                sender=Mailbox("Mail Delivery System", f"MAILER-DAEMON@{self._hostname}"),
+                sender=Mailbox(f"MAILER-DAEMON@{self._hostname}", "Mail Delivery System"),
                 recipient=bounce.reverse_path,
-                message_id=f"{bounce.id.hex}@{self._hostname}",
+                message_id=f"<{bounce.id.hex}@{self._hostname}>",
                 date=bounce.created_at,
                 statuses=[_status(recipient) for recipient in bounce.recipients],
                 original=original,
