@@ -84,7 +84,7 @@ def _settled(postroom: RunningPostroom, acknowledged: set[str], seconds: float =
         try:
             subjects = _subjects(postroom)
         except (OSError, imaplib.IMAP4.error):
-            subjects = Counter()
+            subjects = Counter[str]()
         if acknowledged <= subjects.keys() or time.monotonic() > end:
             return subjects
         time.sleep(0.5)
