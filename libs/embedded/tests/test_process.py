@@ -112,3 +112,14 @@ def test_only_what_carries_the_marker_is_reclaimed(instance: Instance) -> None:
         for process in (ours, almost, named):
             process.kill()
             process.wait()
+
+
+async def test_a_guard_leaves_a_later_run_of_the_same_directory_alone(instance: Instance) -> None:
+    process = await Process.start(instance, Command("later", ("/bin/sleep", "100")))
+    try:
+        earlier = reclaim.Claim(f"{instance.secrets.marker}.{'0' * 16}", "")
+        assert reclaim.reclaim(earlier, 0) == []
+        assert list(reclaim.processes_of(reclaim.Claim(instance.run_marker, ""))) == [process.pid]
+        assert list(reclaim.processes_of(instance.claim)) == [process.pid]
+    finally:
+        await process.stop()

@@ -94,6 +94,7 @@ class Instance:
         self.secrets = self._load_secrets()
         # We hold the lock, so what carries our marker belongs to a supervisor that is gone.
         self.claim = Claim(self.secrets.marker, str(directory / "postgres"))
+        self.run_marker = f"{self.secrets.marker}.{secrets.token_hex(8)}"
         self.reclaimed = reclaim(self.claim)
         for name in ("log", "tmp", "tls"):
             make_private_directory(directory / name, user)
@@ -136,7 +137,7 @@ class Instance:
             "HOME": str(self.directory),
             "TMPDIR": str(self.directory / "tmp"),
             "GRPC_VERBOSITY": "NONE",  # lines that are not JSON; read when it is imported
-            MARKER: self.secrets.marker,
+            MARKER: self.run_marker,
         }
 
     def log_file(self, name: str) -> Path:

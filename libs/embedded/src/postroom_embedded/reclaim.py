@@ -17,13 +17,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _POLL_SECONDS = 0.02
-_MARKER = b"POSTROOM_INSTANCE="
+_MARKER = "POSTROOM_INSTANCE="
 _MAX_ENVIRONMENT = 1 << 20  # octets read of one process
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What proves that a process is ours, and how long Postgres may take to end by itself."""
+    """What proves that a process is ours, and how long Postgres may take to end by itself.
+
+    `marker` is that of a data directory or, with a dot and the run, that of one run only: a guard must not
+    touch what a later start has started. `postgres` is the directory that such a process works in, or nothing.
+    """
 
     marker: str
     postgres: str
@@ -78,8 +82,9 @@ def _end(pid: int, claim: Claim, *, gently: bool, first: bool) -> None:
 def _is_ours(process: str, claim: Claim) -> bool:
     try:
         with open(f"{process}/environ", "rb") as file:  # noqa: PTH123 - thousands of them, so nothing costly
-            if _MARKER + claim.marker.encode() in file.read(_MAX_ENVIRONMENT).split(b"\0"):
-                return True
+            for variable in file.read(_MAX_ENVIRONMENT).split(b"\0"):
+                if f"{variable.decode('latin-1')}.".startswith(f"{_MARKER}{claim.marker}."):
+                    return True
         return _is_postgres(process) and os.readlink(f"{process}/cwd") == claim.postgres  # noqa: PTH115
     except OSError:  # gone, or not ours to look at
         return False

@@ -173,7 +173,8 @@ async def _start_guard(instance: Instance) -> asyncio.subprocess.Process:
     )  # fmt: skip
     if guard.stdin is None:
         raise StartError("guard", "has no input", None, [])
-    guard.stdin.write(json.dumps(asdict(instance.claim)).encode() + b"\n")
+    claim = reclaim.Claim(instance.run_marker, "")
+    guard.stdin.write(json.dumps(asdict(claim)).encode() + b"\n")
     await guard.stdin.drain()
     return guard
 
