@@ -26,7 +26,7 @@ class Claim:
     """What proves that a process is ours, and how long Postgres may take to end by itself.
 
     `marker` is that of a data directory or, with a dot and the run, that of one run only: a guard must not
-    touch what a later start has started. `postgres` is the directory that such a process works in, or nothing.
+    touch what a later start has started. `postgres` is the directory that such a process works in, or "".
     """
 
     marker: str
