@@ -1,8 +1,8 @@
-"""Accounts as the mail store knows them: the row that is locked first, and the mailboxes that each begins with.
+"""Accounts as the mail store knows them: the row that is locked first, and each one's first mailboxes.
 
-Every change to an account's mailboxes begins with `lock_accounts`. It locks in ascending account id, so that changes
-to several accounts never wait for each other in a circle, and it gives the MODSEQ of the change: MODSEQs ascend in
-the order of commits (RFC 7162 s3.1).
+Every change to an account's mailboxes begins with `lock_accounts`. It locks in ascending account id, so that
+changes to several accounts never wait for each other in a circle, and it gives the MODSEQ of the change:
+MODSEQs ascend in the order of commits (RFC 7162 s3.1).
 """
 
 import time
@@ -44,7 +44,8 @@ INSERT INTO mailstore.subscription (account_id, name) SELECT $1, name FROM born,
 
 _LOCK: Final = """
 WITH locked AS MATERIALIZED (
-    SELECT account_id FROM mailstore.account_state WHERE account_id = ANY($1::uuid[]) ORDER BY account_id FOR UPDATE
+    SELECT account_id FROM mailstore.account_state WHERE account_id = ANY($1::uuid[])
+    ORDER BY account_id FOR UPDATE
 )
 UPDATE mailstore.account_state AS s SET modseq = s.modseq + 1 FROM locked
 WHERE s.account_id = locked.account_id
@@ -60,7 +61,7 @@ async def ensure_accounts(database: Database, tenants: Mapping[UUID, UUID]) -> N
     async with database.connection() as connection:
         missing = await connection.fetch(_MISSING, list(tenants))
         for account_id in sorted(row["account_id"] for row in missing):
-            # One UIDVALIDITY for all the first mailboxes; the clock keeps it above that of a lost, restored store.
+            # One UIDVALIDITY for all of them; the clock keeps it above that of a lost, restored store.
             uid_validity = int(time.time())
             names, uses = list(FIRST_MAILBOXES), list(FIRST_MAILBOXES.values())
             ids = [new_id() for _ in names]
@@ -70,7 +71,7 @@ async def ensure_accounts(database: Database, tenants: Mapping[UUID, UUID]) -> N
 
 
 async def lock_accounts(connection: Connection, account_ids: Iterable[UUID]) -> dict[UUID, int]:
-    """Lock these accounts for the rest of the transaction; returns the MODSEQ that the transaction's changes have.
+    """Lock these accounts for the rest of the transaction; returns the MODSEQ that its changes have.
 
     Accounts that `ensure_accounts` never saw are left out of the answer.
     """

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, Self
 from uuid import UUID
 
 from mailstore.intake.committer import Committer
@@ -90,7 +90,7 @@ class DeliveryService(delivery_pb2_grpc.DeliveryServiceServicer):
             outcome = _outcome(error)
             log.info("not accepted", queue_id=request.id.hex(), error=error.name)
             return delivery_pb2.AcceptResult(id=request.id, outcome=outcome, error=error.name)
-        except Exception:  # an item is a message boundary: its neighbours on the stream go on
+        except Exception:  # noqa: BLE001  # a message boundary: its neighbours on the stream go on
             log.exception("accept failed", queue_id=request.id.hex())
             temporary = delivery_pb2.AcceptResult.OUTCOME_TEMPORARY
             return delivery_pb2.AcceptResult(id=request.id, outcome=temporary, error=PostroomError.name)
@@ -137,7 +137,7 @@ class _AcceptStream:
         self._ended = False
         self._group = asyncio.TaskGroup()
 
-    async def __aenter__(self) -> "_AcceptStream":
+    async def __aenter__(self) -> Self:
         await self._group.__aenter__()
         return self
 

@@ -351,7 +351,7 @@ class MailboxService(mailbox_pb2_grpc.MailboxServiceServicer):
             response.target.extend(range_messages(copied.target))
 
     async def _change(self, owner: Owner, change: Callable[[Connection, int], Awaitable[T]]) -> tuple[T, int]:
-        """Make a change in a transaction of the locked account, then wake the readers; gives the MODSEQ too."""
+        """Make a change in a transaction of the locked account, then wake readers; gives the MODSEQ too."""
         await ensure_accounts(self._database, {owner.account_id: owner.tenant_id})
 
         async def transact(connection: Connection) -> tuple[T, int]:

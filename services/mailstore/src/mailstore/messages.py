@@ -9,11 +9,11 @@ from mailstore.scanning import MessageFacts
 from postroom_storage.database import Connection
 
 _INSERT: Final = """
-INSERT INTO mailstore.message (id, tenant_id, blob_id, size, scanner_version, limited, envelope, body, body_structure,
-                               parts, header, header_complete, summary, sent_at)
-SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::bigint[], $5::smallint[], $6::bool[], $7::bytea[],
-                     $8::bytea[], $9::bytea[], $10::bytea[], $11::bytea[], $12::bool[], $13::bytea[],
-                     $14::timestamptz[])
+INSERT INTO mailstore.message (id, tenant_id, blob_id, size, scanner_version, limited, envelope, body,
+                               body_structure, parts, header, header_complete, summary, sent_at)
+SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::bigint[], $5::smallint[], $6::bool[],
+                     $7::bytea[], $8::bytea[], $9::bytea[], $10::bytea[], $11::bytea[], $12::bool[],
+                     $13::bytea[], $14::timestamptz[])
 ON CONFLICT (id) DO NOTHING
 """
 

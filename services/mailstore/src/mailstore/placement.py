@@ -1,7 +1,7 @@
 """Putting messages into mailboxes: the one place where UIDs are born.
 
-The UPDATE of the mailbox row gives the UIDs inside the transaction that shows the messages, so UIDs ascend in the order
-of commits and a client that has seen one has seen all below it (RFC 3501 s2.3.1.1).
+The UPDATE of the mailbox row gives the UIDs inside the transaction that shows the messages, so UIDs ascend in
+the order of commits and a client that has seen one has seen all below it (RFC 3501 s2.3.1.1).
 """
 
 import datetime as dt
@@ -36,14 +36,15 @@ SET uid_next = m.uid_next + t.messages, messages = m.messages + t.messages, unse
 FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[])
     AS t(id, messages, unseen, deleted, size, modseq)
 WHERE m.id = t.id
-RETURNING m.id, m.account_id, m.uid_next - t.messages AS first_uid, m.uid_validity, t.messages, t.size, t.modseq
+RETURNING m.id, m.account_id, m.uid_next - t.messages AS first_uid, m.uid_validity, t.messages, t.size,
+          t.modseq
 """
 
 _PLACE: Final = """
 INSERT INTO mailstore.mailbox_message
     (account_id, mailbox_id, uid, message_id, tenant_id, flags, keywords, modseq, internal_date, size, prefix)
-SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::uuid[], $5::uuid[], $6::smallint[], $7::bigint[],
-                     $8::bigint[], $9::timestamptz[], $10::bigint[], $11::bytea[])
+SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::uuid[], $5::uuid[], $6::smallint[],
+                     $7::bigint[], $8::bigint[], $9::timestamptz[], $10::bigint[], $11::bytea[])
 """
 
 _JOURNAL: Final = """
@@ -101,24 +102,7 @@ async def place(
     Within a mailbox UIDs follow the order of `placements`. Writes the rows, the journal and the counters. The
     mailboxes exist: whoever locked the account has looked.
     """
-    totals: defaultdict[UUID, _Totals] = defaultdict(_Totals)
-    accounts: dict[UUID, UUID] = {}
-    for placement in placements:
-        total = totals[placement.mailbox_id]
-        accounts[placement.mailbox_id] = placement.account_id
-        total.messages += 1
-        total.unseen += not placement.flags & SEEN
-        total.deleted += bool(placement.flags & DELETED)
-        total.size += placement.size
-    allotted = await connection.fetch(
-        _ALLOT,
-        list(totals),
-        [total.messages for total in totals.values()],
-        [total.unseen for total in totals.values()],
-        [total.deleted for total in totals.values()],
-        [total.size for total in totals.values()],
-        [modseqs[accounts[mailbox_id]] for mailbox_id in totals],
-    )
+    allotted = await _allot(connection, placements, modseqs)
     placed = _number(placements, allotted)
     await connection.execute(
         _PLACE,
@@ -144,6 +128,30 @@ async def place(
     used = list(zip(*((r["account_id"], r["size"], r["messages"]) for r in allotted), strict=True))
     await connection.execute(_USE, *(list(column) for column in used))
     return placed
+
+
+async def _allot(
+    connection: Connection, placements: Sequence[Placement], modseqs: Mapping[UUID, int]
+) -> list[asyncpg.Record]:
+    """Count the placements in their mailboxes, which gives each mailbox's first new UID."""
+    totals: defaultdict[UUID, _Totals] = defaultdict(_Totals)
+    accounts: dict[UUID, UUID] = {}
+    for placement in placements:
+        total = totals[placement.mailbox_id]
+        accounts[placement.mailbox_id] = placement.account_id
+        total.messages += 1
+        total.unseen += not placement.flags & SEEN
+        total.deleted += bool(placement.flags & DELETED)
+        total.size += placement.size
+    return await connection.fetch(
+        _ALLOT,
+        list(totals),
+        [total.messages for total in totals.values()],
+        [total.unseen for total in totals.values()],
+        [total.deleted for total in totals.values()],
+        [total.size for total in totals.values()],
+        [modseqs[accounts[mailbox_id]] for mailbox_id in totals],
+    )
 
 
 def _number(placements: Sequence[Placement], allotted: Sequence[asyncpg.Record]) -> list[Placed]:

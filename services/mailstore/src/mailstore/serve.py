@@ -1,7 +1,7 @@
 """What a mail store process is made of, and how it starts and ends."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, closing
 from pathlib import Path
 
@@ -64,52 +64,85 @@ async def serve(settings: Settings, lifecycle: Lifecycle) -> None:
         )
         if not await MIGRATIONS.wait_for_current(database, lifecycle.stopping):
             return
-        verifier = CapabilityVerifier(_key_source(directory))
-        segment_limits = SegmentLimits(
-            settings.segment_octets, settings.segment_seconds, settings.staged_octets
-        )
-        segment = OpenSegment(segment_limits)
-        limits = CommitLimits(lifetime_seconds=settings.queue_lifetime_seconds)
-        committer = Committer(database, segment, bus.ring, limits)
-        uploads = Uploads(database, objects, UploadLimits(message_size=settings.message_octets))
-        reader = BlobReader(database, objects)
-        worker = LocalDeliveryWorker(
-            database, reader, bus.publish_changed, name=settings.worker_name, lifecycle=lifecycle
-        )
-        delivery = DeliveryService(database, committer, uploads, verifier, lifecycle.stopping)
-        mailbox = MailboxService(database, reader, segment, uploads, verifier, bus.publish_changed)
-        schedule = RetrySchedule(settings.retry_seconds, most_seconds=settings.retry_max_seconds)
-        queue = QueueService(database, reader, verifier, bus.ring, schedule)
-
-        def add(server: grpc.aio.Server) -> None:
-            delivery_pb2_grpc.add_DeliveryServiceServicer_to_server(delivery, server)
-            mailbox_pb2_grpc.add_MailboxServiceServicer_to_server(mailbox, server)
-            queue_pb2_grpc.add_QueueServiceServicer_to_server(queue, server)
-
+        parts = _Parts(settings, database, objects, bus, CapabilityVerifier(_key_source(directory)))
         server = await serve_grpc(
-            settings.grpc_listen, add, policy=POLICY, tls=settings.grpc_tls, lifecycle=lifecycle
+            settings.grpc_listen,
+            parts.services(lifecycle),
+            policy=POLICY,
+            tls=settings.grpc_tls,
+            lifecycle=lifecycle,
         )
-        upkeep = Upkeep(database, objects)
-        jobs = [
-            committer.run(),
-            worker.run(),
-            _hear_bells(bus, worker),
-            _measure(database, segment),
-            Bouncer(database, reader, segment, bus.ring, hostname=settings.hostname).run(),
-            upkeep.run(),
-            upkeep.run_gauges(),
-            Packer(database, objects, segment, segment_limits).run(),
-        ]
         async with server, asyncio.TaskGroup() as group:
-            running = [group.create_task(job) for job in jobs]
+            running = [group.create_task(job) for job in parts.jobs(lifecycle)]
             lifecycle.mark_ready()
             await server.serve_until_stopped(
                 lifecycle,
                 unready_seconds=settings.unready_seconds,
                 drain_seconds=settings.drain_seconds,
             )
+            # A lane that is given back is taken by another worker at once, one that is dropped after its lease.
+            await lifecycle.drain(settings.drain_seconds)
             for job in running:
                 job.cancel()
+
+
+class _Parts:
+    """What the services and the jobs of one process share."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        database: Database,
+        objects: ObjectStore,
+        bus: Bus,
+        verifier: CapabilityVerifier,
+    ) -> None:
+        self._settings, self._database, self._objects, self._bus = settings, database, objects, bus
+        self._verifier = verifier
+        self._segment_limits = SegmentLimits(
+            settings.segment_octets, settings.segment_seconds, settings.staged_octets
+        )
+        self._segment = OpenSegment(self._segment_limits)
+        limits = CommitLimits(lifetime_seconds=settings.queue_lifetime_seconds)
+        self._committer = Committer(database, self._segment, bus.ring, limits)
+        self._reader = BlobReader(database, objects)
+
+    def services(self, lifecycle: Lifecycle) -> Callable[[grpc.aio.Server], None]:
+        """Adds the three services to a server."""
+        settings, database, verifier, reader = self._settings, self._database, self._verifier, self._reader
+        uploads = Uploads(database, self._objects, UploadLimits(message_size=settings.message_octets))
+        schedule = RetrySchedule(settings.retry_seconds, most_seconds=settings.retry_max_seconds)
+        delivery = DeliveryService(database, self._committer, uploads, verifier, lifecycle.stopping)
+        mailbox = MailboxService(
+            database, reader, self._segment, uploads, verifier, self._bus.publish_changed
+        )
+        queue = QueueService(database, reader, verifier, self._bus.ring, schedule)
+
+        def add(server: grpc.aio.Server) -> None:
+            delivery_pb2_grpc.add_DeliveryServiceServicer_to_server(delivery, server)
+            mailbox_pb2_grpc.add_MailboxServiceServicer_to_server(mailbox, server)
+            queue_pb2_grpc.add_QueueServiceServicer_to_server(queue, server)
+
+        return add
+
+    def jobs(self, lifecycle: Lifecycle) -> list[Coroutine[None, None, None]]:
+        """What runs beside the services, each until it is cancelled."""
+        settings, database, bus = self._settings, self._database, self._bus
+        worker = LocalDeliveryWorker(
+            database, self._reader, bus.publish_changed, name=settings.worker_name, lifecycle=lifecycle
+        )
+        bouncer = Bouncer(database, self._reader, self._segment, bus.ring, hostname=settings.hostname)
+        upkeep = Upkeep(database, self._objects)
+        return [
+            self._committer.run(),
+            worker.run(),
+            _hear_bells(bus, worker),
+            _measure(database, self._segment),
+            bouncer.run(),
+            upkeep.run(),
+            upkeep.run_gauges(),
+            Packer(database, self._objects, self._segment, self._segment_limits).run(),
+        ]
 
 
 def _database(settings: Settings) -> Database:

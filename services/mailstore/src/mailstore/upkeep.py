@@ -1,7 +1,7 @@
 """Upkeep: small chores that one process at a time does, and the gauges of the queue.
 
-Purging the messages of deleted mailboxes in slices, sweeping uploads that were never used and claims that are long
-over, and making the coming months' partitions of journal and history.
+Purging the messages of deleted mailboxes in slices, sweeping uploads that were never used and claims that are
+long over, and making the coming months' partitions of journal and history.
 """
 
 import asyncio
@@ -55,7 +55,7 @@ _PARTITIONED: Final = ("change", "delivery_history")
 
 @dataclass(frozen=True, slots=True)
 class UpkeepLimits:
-    """Seconds between rounds and between looks at the queue, messages purged in one transaction, months ahead."""
+    """Seconds between rounds and looks at the queue, messages purged in one transaction, months ahead."""
 
     round_seconds: float = 60.0
     gauge_seconds: float = 5.0
@@ -109,7 +109,8 @@ class Upkeep:
             for ahead in range(1, self._limits.months_ahead + 1):
                 first = _month(today, ahead)
                 statement = (
-                    f"CREATE TABLE IF NOT EXISTS mailstore.{name}_{first:%Y_%m} PARTITION OF mailstore.{name} "
+                    f"CREATE TABLE IF NOT EXISTS mailstore.{name}_{first:%Y_%m} "
+                    f"PARTITION OF mailstore.{name} "
                     f"FOR VALUES FROM ('{first}') TO ('{_month(first, 1)}')"
                 )
                 async with self._database.connection() as connection:
@@ -119,8 +120,12 @@ class Upkeep:
         async with self._database.connection() as connection:
             rows = await connection.fetch(_DELETED)
         for row in rows:
-            while await self._purge_slice(row["account_id"], row["id"]):
-                await asyncio.sleep(0)
+            await self._purge_mailbox(row["account_id"], row["id"])
+
+    async def _purge_mailbox(self, account_id: UUID, mailbox_id: UUID) -> None:
+        purged = True
+        while purged:
+            purged = await self._purge_slice(account_id, mailbox_id)
 
     async def _purge_slice(self, account_id: UUID, mailbox_id: UUID) -> bool:
         async def transact(connection: Connection) -> bool:

@@ -1,7 +1,8 @@
 """The packer: moves staged octets that are still wanted into packs, and drops empty segments.
 
-One packer works at a time. A pack is written first, then one transaction turns the blobs' rows to it; a packer that
-dies between leaves an object that no row names. While the object store is away octets stay staged and readable.
+One packer works at a time. A pack is written first, then one transaction turns the blobs' rows to it; a
+packer that dies between leaves an object that no row names. While the object store is away octets stay staged
+and readable.
 """
 
 import asyncio
@@ -29,7 +30,7 @@ SELECT number, extract(epoch FROM now() - opened_at)::float8 AS age,
 FROM mailstore.segment WHERE state = 'open'
 """
 _HAS_ROWS: Final = "SELECT EXISTS (SELECT FROM mailstore.{segment})"
-# A writer that looked up the number just before the sealing has ended by now: statements take seconds at most.
+# A writer that looked up the number just before the sealing has ended by now: its time is bounded.
 _SEALED: Final = """
 SELECT number FROM mailstore.segment
 WHERE state = 'sealed' AND sealed_at < now() - make_interval(secs => $1) ORDER BY number
@@ -38,7 +39,8 @@ _WANTED: Final = """
 SELECT b.id, b.tenant_id, b.stored_length
 FROM mailstore.blob AS b
 LEFT JOIN LATERAL (
-    SELECT m.id, (SELECT min(mm.account_id::text) FROM mailstore.mailbox_message AS mm WHERE mm.message_id = m.id)
+    SELECT m.id, (SELECT min(mm.account_id::text) FROM mailstore.mailbox_message AS mm
+                  WHERE mm.message_id = m.id)
         AS account
     FROM mailstore.message AS m WHERE m.blob_id = b.id LIMIT 1
 ) AS filed ON true
@@ -62,7 +64,7 @@ _DROP_UNWANTED: Final = "DELETE FROM mailstore.blob WHERE segment = $1"
 
 @dataclass(frozen=True, slots=True)
 class PackLimits:
-    """Octets of a pack, blobs looked at together, seconds between rounds and until a sealed segment is emptied."""
+    """Octets of a pack, blobs looked at together, seconds between rounds and from sealing to packing."""
 
     pack_octets: int = 8 * 1024 * 1024
     blobs_at_once: int = 5_000
@@ -73,7 +75,7 @@ class PackLimits:
 
 
 class Packer:
-    """Rotates segments and packs sealed ones. Run `run` in a task group, in as many processes as there are."""
+    """Rotates segments and packs sealed ones. Run `run` in a task group, in every process."""
 
     def __init__(
         self,
@@ -97,7 +99,7 @@ class Packer:
                         await self._pause()
             except PostroomError as error:
                 log.warning("packing_put_off", error=error.name)
-            except Exception:  # a broken round must not end packing for ever
+            except Exception:  # noqa: BLE001  # a broken round must not end packing for ever
                 log.exception("packing_failed")
             await self._pause()
 
@@ -159,7 +161,7 @@ class Packer:
         log.info("packed", pack=str(pack_id), blobs=len(entries), octets=len(pack))
 
     async def _drop(self, number: int) -> None:
-        """Drop a segment in which nothing is wanted, unless somebody reads or still writes it: then next time."""
+        """Drop a segment in which nothing is wanted; next time, when somebody reads or still writes it."""
         try:
             async with self._database.transaction() as connection:
                 await connection.execute(

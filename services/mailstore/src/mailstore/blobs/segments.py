@@ -1,8 +1,8 @@
 """Segments: plain insert-only tables that staged octets go into, used in turn.
 
-One segment is open at a time. A segment that is old or large enough is sealed and a fresh one opened; the packer
-empties sealed ones and drops them. A writer may still hold the number of a segment that was sealed a moment ago:
-that is harmless, for the packer looks for stragglers before it drops.
+One segment is open at a time. A segment that is old or large enough is sealed and a fresh one opened; the
+packer empties sealed ones and drops them. A writer may still hold the number of a segment that was sealed a
+moment ago: that is harmless, for the packer looks for stragglers before it drops.
 """
 
 import time

@@ -1,8 +1,8 @@
 """The shared commit: while one is in flight arrivals gather, and the next transaction carries them all.
 
-An idle store commits a single message at once; no timer adds latency. One bad item never fails its neighbours: a data
-error bisects the batch. A connection that breaks in a commit leaves the outcome unknown, so its items are answered
-as temporary and the edge asks again with the same ids.
+An idle store commits a single message at once; no timer adds latency. One bad item never fails its
+neighbours: a data error bisects the batch. A connection that breaks in a commit leaves the outcome unknown,
+so its items are answered as temporary and the edge asks again with the same ids.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ from postroom_storage.database import Connection, Database
 
 @dataclass(frozen=True, slots=True)
 class CommitLimits:
-    """Bounds of one transaction, of what may wait for the next (octets), and the seconds until mail expires."""
+    """Bounds of one transaction and of what may wait for the next, and the seconds until mail expires."""
 
     batch_items: int = 500
     batch_octets: int = 8 * 1024 * 1024
@@ -117,9 +117,7 @@ class Committer:
         except asyncio.CancelledError:
             self._answer_all(batch, UnavailableError("the store is stopping"))
             raise
-        except (
-            Exception
-        ) as error:  # the batch is a message boundary: its senders get an answer, the log gets the error
+        except Exception as error:  # noqa: BLE001  # the boundary of messages: their senders get an answer
             log.exception("commit_failed", items=len(batch))
             self._answer_all(batch, UnavailableError(type(error).__name__))
         else:

@@ -1,7 +1,7 @@
 """One statement that makes a whole batch of messages durable.
 
-Commits are shared, so the hot path is one round trip: data-modifying CTEs insert the accepted rows, and what belongs
-to those that are new. An id that was accepted or aborted before inserts nothing.
+Commits are shared, so the hot path is one round trip: data-modifying CTEs insert the accepted rows, and what
+belongs to those that are new. An id that was accepted or aborted before inserts nothing.
 """
 
 from collections.abc import Iterable, Sequence
@@ -20,12 +20,13 @@ CODEC_ZSTD: Final = 1
 
 ACCEPT: Final = """
 WITH fresh AS (
-    INSERT INTO mailstore.accepted (id, tenant_id, blob_id, reverse_path, sender_account_id, eight_bit, smtp_utf8,
-                                    traceparent, received_at, expires_at)
+    INSERT INTO mailstore.accepted (id, tenant_id, blob_id, reverse_path, sender_account_id, eight_bit,
+                                    smtp_utf8, traceparent, received_at, expires_at)
     SELECT t.*, t.received_at + make_interval(secs => $28)
-    FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::uuid[], $6::bool[], $7::bool[], $8::text[],
-                $9::timestamptz[])
-        AS t(id, tenant_id, blob_id, reverse_path, sender_account_id, eight_bit, smtp_utf8, traceparent, received_at)
+    FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::uuid[], $6::bool[], $7::bool[],
+                $8::text[], $9::timestamptz[])
+        AS t(id, tenant_id, blob_id, reverse_path, sender_account_id, eight_bit, smtp_utf8, traceparent,
+             received_at)
     ON CONFLICT (id) DO NOTHING
     RETURNING id, blob_id, tenant_id
 ), blobs AS (
@@ -37,7 +38,8 @@ WITH fresh AS (
     JOIN fresh USING (blob_id)
 ), staged AS (
     INSERT INTO mailstore.{segment} (blob_id, octets)
-    SELECT t.blob_id, t.octets FROM unnest($16::uuid[], $17::bytea[]) AS t(blob_id, octets) JOIN fresh USING (blob_id)
+    SELECT t.blob_id, t.octets FROM unnest($16::uuid[], $17::bytea[]) AS t(blob_id, octets)
+    JOIN fresh USING (blob_id)
 ), remote AS (
     SELECT t.*, coalesce(domain_site.site, t.domain) AS site
     FROM unnest($18::uuid[], $19::uuid[], $20::text[], $21::text[]) AS t(id, blob_id, recipient, domain)

@@ -1,7 +1,7 @@
 """Uploads of large messages: the edge puts the octets into the object store, the core checks and takes them.
 
-An upload is an intent row first, so that what is never finished can be swept. Completing is idempotent: the same
-message may be handed over again after an unknown outcome.
+An upload is an intent row first, so that what is never finished can be swept. Completing is idempotent: the
+same message may be handed over again after an unknown outcome.
 """
 
 from collections.abc import Iterable, Sequence
@@ -36,7 +36,7 @@ _COMPLETED: Final = "UPDATE mailstore.upload SET completed_size = $2 WHERE id = 
 
 @dataclass(frozen=True, slots=True)
 class UploadLimits:
-    """Octets: of a single PUT, of a part, of a message; parts presigned at once; seconds that an upload may take."""
+    """Octets of a single PUT, a part, a message; parts presigned at once; seconds that an upload may take."""
 
     single_put: int = 5 * 1024 * 1024
     part_size: int = 5 * 1024 * 1024
@@ -115,7 +115,8 @@ class Uploads:
     async def complete(self, upload: Uploaded, size: int, *, account_id: UUID | None) -> UUID:
         """Close an upload and check its size; returns the id of the object.
 
-        Raises UploadNotFoundError, UploadIncompleteError, ContentMismatchError, NotPermittedError, UnavailableError.
+        Raises UploadNotFoundError, UploadIncompleteError, ContentMismatchError, NotPermittedError,
+        UnavailableError.
         """
         async with self._database.connection() as connection:
             row = await connection.fetchrow(_FIND, upload.upload_id)

@@ -1,7 +1,7 @@
 """Filing: one transaction that moves a batch of due deliveries into INBOXes.
 
-The transaction shows the messages, gives their UIDs and ends the deliveries, so a delivery is filed once, whatever
-dies when. The lane's lease is its fence.
+The transaction shows the messages, gives their UIDs and ends the deliveries, so a delivery is filed once,
+whatever dies when. The lane's lease is its fence.
 """
 
 import datetime as dt

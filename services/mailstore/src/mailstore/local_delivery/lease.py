@@ -1,7 +1,7 @@
-"""Leases over local lanes: one worker at a time files from a lane, and a bell that comes meanwhile is not lost.
+"""Leases over local lanes: one worker at a time files from a lane, and no bell is lost meanwhile.
 
-A lease is a token in the lane's row. Who hears a bell for a lane that is taken marks it as rung; the holder gives a
-lane back only when it was not rung since the holder last looked, so no mail waits for the timer.
+A lease is a token in the lane's row. Who hears a bell for a lane that is taken marks it as rung; the holder
+gives a lane back only when it was not rung since the holder last looked, so no mail waits for the timer.
 """
 
 from dataclasses import dataclass
@@ -30,7 +30,9 @@ WHERE number = $1 AND token = $2 AND expires_at > now() RETURNING true
 _HOLD: Final = """
 SELECT true FROM mailstore.local_lane WHERE number = $1 AND token = $2 AND expires_at > now() FOR UPDATE
 """
-_GIVE_BACK: Final = "UPDATE mailstore.local_lane SET token = NULL WHERE number = $1 AND token = $2 AND NOT rung RETURNING true"
+_GIVE_BACK: Final = """
+UPDATE mailstore.local_lane SET token = NULL WHERE number = $1 AND token = $2 AND NOT rung RETURNING true
+"""
 _WITH_WORK: Final = """
 SELECT number FROM mailstore.local_lane AS lane
 WHERE EXISTS (SELECT FROM mailstore.delivery AS d

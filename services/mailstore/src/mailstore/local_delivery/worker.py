@@ -1,7 +1,8 @@
 """The worker of local delivery: woken by bells and by a timer, it empties one lane after the other.
 
-Bells may be lost or doubled: the timer looks for lanes with work by itself, so they only make mail faster. A delivery
-that cannot be filed holds nobody up: its batch is bisected, and it comes again later until it is parked.
+Bells may be lost or doubled: the timer looks for lanes with work by itself, so they only make mail faster. A
+delivery that cannot be filed holds nobody up: its batch is bisected, and it comes again later until it is
+parked.
 """
 
 import asyncio
@@ -24,7 +25,8 @@ from postroom_storage.database import Database
 
 _PUT_OFF: Final = """
 UPDATE mailstore.delivery
-SET attempts = attempts + 1, due_at = now() + make_interval(secs => $2 * (attempts + 1)), parked = attempts + 1 >= $3
+SET attempts = attempts + 1, due_at = now() + make_interval(secs => $2 * (attempts + 1)),
+    parked = attempts + 1 >= $3
 WHERE id = $1 RETURNING parked
 """
 _START: Final = """
@@ -38,7 +40,7 @@ class FilingLimits:
 
     batch_deliveries: int = 200
     batch_octets: int = 16 * 1024 * 1024
-    lease_seconds: float = 30.0
+    lease_seconds: float = 15.0
     timer_seconds: float = 3.0
     retry_seconds: float = 30.0
     attempts: int = 20
@@ -90,7 +92,7 @@ class LocalDeliveryWorker:
                 log.warning("lane_lost", lane=lane)
             except PostroomError as error:
                 log.warning("lane_put_off", lane=lane, error=error.name)
-            except Exception:  # one lane's trouble must not end the others; the timer comes again
+            except Exception:  # noqa: BLE001  # one lane's trouble must not end the others
                 log.exception("lane_failed", lane=lane)
 
     async def _run_timer(self) -> None:
@@ -129,7 +131,7 @@ class LocalDeliveryWorker:
         return batch
 
     async def _file(self, lease: Lease, batch: Sequence[DueDelivery]) -> None:
-        # Whoever had the lane before died in it. If one of its messages was the cause, it is found one by one.
+        # Whoever had the lane before died in it. Was one of its messages the cause? One by one tells.
         if lease.abandoned and not await self._start(batch[0]):
             return
         try:

@@ -14,8 +14,9 @@ _PAGE_OCTETS: Final = 1024 * 1024
 # The page ends early when its large columns have so many octets together.
 _PAGE: Final = """
 SELECT * FROM (
-    SELECT page.*, sum(length(envelope) + length(body) + length(body_structure) + length(parts) + length(header)
-                       + length(summary)) OVER (ORDER BY uid ROWS UNBOUNDED PRECEDING) AS running,
+    SELECT page.*,
+           sum(length(envelope) + length(body) + length(body_structure) + length(parts) + length(header)
+               + length(summary)) OVER (ORDER BY uid ROWS UNBOUNDED PRECEDING) AS running,
            row_number() OVER (ORDER BY uid) AS number
     FROM (
         SELECT mm.uid, mm.message_id, m.blob_id, mm.flags, mm.keywords, mm.size, mm.internal_date, mm.prefix,
@@ -28,7 +29,8 @@ SELECT * FROM (
                CASE WHEN $9 THEN m.summary ELSE '' END AS summary
         FROM unnest($3::bigint[], $4::bigint[]) AS r(first, last)
         JOIN mailstore.mailbox_message AS mm
-            ON mm.account_id = $1 AND mm.mailbox_id = $2 AND mm.uid BETWEEN greatest(r.first, $5 + 1) AND r.last
+            ON mm.account_id = $1 AND mm.mailbox_id = $2
+               AND mm.uid BETWEEN greatest(r.first, $5 + 1) AND r.last
         JOIN mailstore.message AS m ON m.id = mm.message_id
         ORDER BY mm.uid LIMIT $10
     ) AS page

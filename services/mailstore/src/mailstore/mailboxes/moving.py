@@ -33,7 +33,8 @@ FROM gone
 _COUNT: Final = """
 WITH box AS (
     UPDATE mailstore.mailbox
-    SET messages = messages - $3, unseen = unseen - $4, deleted = deleted - $5, size = size - $6, highest_modseq = $7
+    SET messages = messages - $3, unseen = unseen - $4, deleted = deleted - $5, size = size - $6,
+        highest_modseq = $7
     WHERE id = $2
 )
 UPDATE mailstore.account_state SET used_messages = used_messages - $3, used_octets = used_octets - $6

@@ -1,7 +1,8 @@
 """Reading a mailbox's rows: whole in pages, and what changed since a MODSEQ.
 
-Pages are read one after another without a transaction: whatever changes between them has a MODSEQ above the one that
-was read first, so the next look at the journal tells it (RFC 7162 s3.1.2.2 allows it to be told twice).
+Pages are read one after another without a transaction: whatever changes between them has a MODSEQ above the
+one that was read first, so the next look at the journal tells it (RFC 7162 s3.1.2.2 allows it to be told
+twice).
 """
 
 from collections.abc import AsyncGenerator, Sequence

@@ -1,7 +1,8 @@
 """SEARCH for text: what is not in the reader's memory (RFC 3501 s6.4.4).
 
-Header fields are searched in the kept header block, bodies in the decoded text parts; both without case. Messages are
-taken in bounded batches and compared in a thread, so that a search of a large mailbox disturbs nobody.
+Header fields are searched in the kept header block, bodies in the decoded text parts; both without case.
+Messages are taken in bounded batches and compared in a thread, so that a search of a large mailbox disturbs
+nobody.
 """
 
 import asyncio

@@ -1,8 +1,8 @@
 """Bounces: the DSNs that are owed to senders of ours (RFC 3464).
 
-A bounce row is written in the transaction that ends the delivery; here it becomes mail to the sender's account, in one
-transaction and under the id that the row has, so a DSN is neither lost nor sent twice. It has the null reverse-path,
-and mail with that is never bounced.
+A bounce row is written in the transaction that ends the delivery; here it becomes mail to the sender's
+account, in one transaction and under the id that the row has, so a DSN is neither lost nor sent twice. It has
+the null reverse-path, and mail with that is never bounced.
 """
 
 import asyncio
@@ -35,7 +35,8 @@ from postroom_wire.mime.delivery_report import (
 from postroom_wire.mime.header_writer import HeaderError
 
 _OWED: Final = """
-SELECT o.id, o.tenant_id, o.recipients, o.created_at, a.reverse_path, a.sender_account_id, a.received_at, a.blob_id
+SELECT o.id, o.tenant_id, o.recipients, o.created_at, a.reverse_path, a.sender_account_id, a.received_at,
+       a.blob_id
 FROM mailstore.bounce AS o JOIN mailstore.accepted AS a ON a.id = o.accepted_id
 ORDER BY o.id LIMIT $1
 """

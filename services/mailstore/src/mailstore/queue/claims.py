@@ -1,8 +1,8 @@
 """Claims: a relay's lease over some due deliveries of one site, and a fence for what it reports.
 
-A lane is (site, tenant, priority). Of the lanes with due deliveries whose site has a free slot, the one with the least
-virtual time is next, so tenants share a site fairly. A claim that ran out holds nothing: its deliveries are claimed
-by whoever comes next.
+A lane is (site, tenant, priority). Of the lanes with due deliveries whose site has a free slot, the one with
+the least virtual time is next, so tenants share a site fairly. A claim that ran out holds nothing: its
+deliveries are claimed by whoever comes next.
 """
 
 import datetime as dt
@@ -32,7 +32,8 @@ WHERE ($1 = '' OR lane.site = $1) AND NOT lane.site = ANY($3::text[])
   AND (SELECT count(*) FROM mailstore.claim AS c WHERE c.site = lane.site AND c.expires_at > now())
       < coalesce(s.max_claims, $2)
   AND EXISTS (SELECT FROM mailstore.delivery AS d
-              WHERE d.site = lane.site AND d.tenant_id = lane.tenant_id AND d.priority = lane.priority AND {_FREE})
+              WHERE d.site = lane.site AND d.tenant_id = lane.tenant_id AND d.priority = lane.priority
+                AND {_FREE})
 ORDER BY lane.priority DESC, lane.virtual_time LIMIT 1
 FOR UPDATE OF lane SKIP LOCKED
 """
@@ -46,8 +47,8 @@ UPDATE mailstore.delivery AS d
 SET claim_id = $5, starts = d.starts + 1, parked = d.starts + 1 > d.attempts + $6
 FROM due, mailstore.accepted AS a
 WHERE d.id = due.id AND a.id = d.accepted_id
-RETURNING d.id, d.accepted_id, d.recipient, d.domain, d.attempts, d.parked, a.tenant_id, a.blob_id, a.reverse_path,
-          a.eight_bit, a.smtp_utf8, a.traceparent, a.expires_at
+RETURNING d.id, d.accepted_id, d.recipient, d.domain, d.attempts, d.parked, a.tenant_id, a.blob_id,
+          a.reverse_path, a.eight_bit, a.smtp_utf8, a.traceparent, a.expires_at
 """
 _OPEN: Final = """
 INSERT INTO mailstore.claim (id, token, worker, site, expires_at)
@@ -82,13 +83,14 @@ WHERE claim_id = $1
 _CONTENT: Final = """
 SELECT a.blob_id FROM mailstore.accepted AS a
 WHERE a.id = $3 AND EXISTS (SELECT FROM mailstore.delivery AS d JOIN mailstore.claim AS c ON c.id = d.claim_id
-                            WHERE d.accepted_id = a.id AND c.id = $1 AND c.token = $2 AND c.expires_at > now())
+                            WHERE d.accepted_id = a.id AND c.id = $1 AND c.token = $2
+                              AND c.expires_at > now())
 """
 
 
 @dataclass(frozen=True, slots=True)
 class ClaimLimits:
-    """Seconds of a lease, messages of a claim, claims of a site at once, and starts without a report that park."""
+    """Seconds of a lease, deliveries of a claim, claims of a site, and starts without a report that park."""
 
     lease_seconds: float = 300.0
     lease_max_seconds: float = 3_600.0
@@ -99,7 +101,7 @@ class ClaimLimits:
 
 @dataclass(frozen=True, slots=True)
 class ClaimWish:
-    """What a relay asks for: `site` only when it is not empty, no `except_sites`, at most `most` deliveries."""
+    """What a relay asks for: only `site` unless it is empty, no `except_sites`, at most `most` deliveries."""
 
     worker: str
     most: int

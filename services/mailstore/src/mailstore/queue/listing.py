@@ -27,8 +27,8 @@ _ONE: Final = (
     _FIELDS + "WHERE a.id = $1 AND EXISTS (SELECT FROM mailstore.delivery AS d WHERE d.accepted_id = a.id)"
 )
 _DELIVERIES: Final = """
-SELECT d.id, d.accepted_id, d.recipient, coalesce(d.site, 'local') AS site, d.due_at, d.attempts, d.last_diagnostic,
-       d.parked, coalesce(c.worker, '') AS claimed_by
+SELECT d.id, d.accepted_id, d.recipient, coalesce(d.site, 'local') AS site, d.due_at, d.attempts,
+       d.last_diagnostic, d.parked, coalesce(c.worker, '') AS claimed_by
 FROM mailstore.delivery AS d
 LEFT JOIN mailstore.claim AS c ON c.id = d.claim_id AND c.expires_at > now()
 WHERE d.accepted_id = ANY($1::uuid[]) ORDER BY d.id
@@ -93,7 +93,7 @@ async def retry_queued(database: Database, message_id: UUID) -> list[int | None]
 
 
 async def cancel_queued(database: Database, message_id: UUID) -> int:
-    """End a message's deliveries without a DSN; returns how many. What a relay sends at this moment is sent."""
+    """End a message's deliveries without a DSN; returns how many. What a relay sends just now is sent."""
 
     async def transact(connection: Connection) -> int:
         rows = await connection.fetch(_CANCELLABLE, message_id)

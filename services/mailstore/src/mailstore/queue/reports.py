@@ -1,7 +1,8 @@
 """Reports: how deliveries ended.
 
-A defer or a failure is believed only under the live claim: else another relay has the delivery. What was delivered is
-always final, however late, because the remote has it. Asking again changes nothing, for the delivery is gone by then.
+A defer or a failure is believed only under the live claim: else another relay has the delivery. What was
+delivered is always final, however late, because the remote has it. Asking again changes nothing, for the
+delivery is gone by then.
 """
 
 import random
@@ -55,17 +56,20 @@ WHERE d.id = ANY($1::uuid[]) AND d.claim_id = $2 ORDER BY d.id FOR UPDATE OF d
 """
 _DEFER: Final = """
 UPDATE mailstore.delivery AS d
-SET claim_id = NULL, attempts = d.attempts + 1, starts = d.attempts + 1, due_at = now() + make_interval(secs => t.delay),
+SET claim_id = NULL, attempts = d.attempts + 1, starts = d.attempts + 1,
+    due_at = now() + make_interval(secs => t.delay),
     last_status = t.status, last_diagnostic = t.diagnostic, last_host = t.host,
     site = coalesce((SELECT s.site FROM mailstore.domain_site AS s WHERE s.domain = d.domain), d.site)
-FROM unnest($1::uuid[], $2::float8[], $3::text[], $4::text[], $5::text[]) AS t(id, delay, status, diagnostic, host)
+FROM unnest($1::uuid[], $2::float8[], $3::text[], $4::text[], $5::text[])
+    AS t(id, delay, status, diagnostic, host)
 WHERE d.id = t.id
 """
 _END: Final = """
 WITH ended AS (DELETE FROM mailstore.delivery WHERE id = ANY($1::uuid[]) RETURNING *)
 INSERT INTO mailstore.delivery_history
     (delivery_id, accepted_id, tenant_id, recipient, outcome, status, diagnostic, remote_host, attempts)
-SELECT e.id, e.accepted_id, e.tenant_id, e.recipient, t.outcome, t.status, t.diagnostic, t.host, e.attempts + 1
+SELECT e.id, e.accepted_id, e.tenant_id, e.recipient, t.outcome, t.status, t.diagnostic, t.host,
+       e.attempts + 1
 FROM ended AS e
 JOIN unnest($1::uuid[], $2::smallint[], $3::text[], $4::text[], $5::text[])
     AS t(id, outcome, status, diagnostic, host) ON t.id = e.id
@@ -87,7 +91,7 @@ async def take_reports(
     schedule: RetrySchedule,
     randomness: random.Random,
 ) -> bool:
-    """Write down how deliveries ended; returns whether the claim was live, else only what was delivered counts."""
+    """Write down how deliveries ended; whether the claim was live, else only what was delivered counts."""
 
     async def transact(connection: Connection) -> bool:
         live = await is_live(connection, claim_id, token)

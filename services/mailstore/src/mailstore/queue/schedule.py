@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class RetrySchedule:
-    """The first delay, what it grows by, and its bound; seconds. Each is drawn from within `jitter` around it."""
+    """The first delay, what it grows by, and its bound; seconds. Each is drawn within `jitter` around it."""
 
     first_seconds: float = 300.0
     factor: float = 2.0
