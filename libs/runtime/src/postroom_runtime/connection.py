@@ -352,6 +352,10 @@ class Connection(asyncio.Protocol):
         self._transport = transport
         self._reading = self._writable = True
         self.tls = transport.get_extra_info("ssl_object") is not None
+        if self.tls:
+            # When a FIN comes uvloop drops what it has not decrypted yet, so it must not see it before: while
+            # we do not read, it reads the socket no further than the first octet that waits.
+            transport.set_read_buffer_limits(high=1, low=0)  # pyright: ignore[reportAttributeAccessIssue]
 
     def _take(self) -> bytes:
         octets = self._received[0] if len(self._received) == 1 else b"".join(self._received)
