@@ -30,6 +30,7 @@ class LoginRefusal(Enum):
     """Why a login fails, as the client is told."""
 
     CREDENTIALS = b"-ERR [AUTH] Wrong user name or password\r\n"
+    TOO_MANY_FAILURES = b"-ERR [AUTH] Too many failed logins, try again later\r\n"
     IN_USE = b"-ERR [IN-USE] The maildrop is in use by another session\r\n"
     TOO_SOON = b"-ERR [LOGIN-DELAY] Too many logins, wait a little\r\n"
     TEMPORARY = b"-ERR [SYS/TEMP] Cannot check it now, try again later\r\n"

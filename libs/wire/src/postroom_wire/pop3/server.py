@@ -75,7 +75,7 @@ class ServerSession:
         self._config = config
         self._limits = config.limits
         self._buffer = LineBuffer(config.limits.line, config.limits.buffer)
-        self._out: list[bytes] = [replies.GREETING]
+        self._out = bytearray(replies.GREETING)
         self._waiting: Login | StartTls | Retrieve | Update | None = None
         self._user = ""
         self._maildrop = Maildrop(())
@@ -95,7 +95,7 @@ class ServerSession:
 
     def data_to_send(self) -> bytes:
         """All that is to be written now, in one write; empty when there is nothing."""
-        octets = b"".join(self._out)
+        octets = bytes(self._out)
         self._out.clear()
         return octets
 
@@ -117,13 +117,13 @@ class ServerSession:
         self.state = TRANSITIONS[self.state, Pass]
         self._maildrop = maildrop
         messages, octets = maildrop.totals()
-        self._out.append(b"+OK %d messages (%d octets)\r\n" % (messages, octets))
+        self._out += b"+OK %d messages (%d octets)\r\n" % (messages, octets)
 
     def refuse_login(self, refusal: LoginRefusal) -> None:
         """The login fails; after too many of them the session ends."""
         self._take_waiting(Login)
         self.state = AFTER_REFUSAL[self.state, Pass]
-        self._out.append(refusal.value)
+        self._out += refusal.value
         self._refused_logins += 1
         if self._refused_logins >= self._limits.refused_logins:
             self.state = State.CLOSED
@@ -138,7 +138,7 @@ class ServerSession:
         retrieve = self._take_waiting(Retrieve)
         message = self._maildrop.get(retrieve.number)
         size = 0 if message is None else message.size
-        self._out.append(replies.octets_follow(size) if retrieve.lines is None else replies.TOP_FOLLOWS)
+        self._out += replies.octets_follow(size) if retrieve.lines is None else replies.TOP_FOLLOWS
         self._waiting = retrieve
         self._content = MultiLineEncoder(retrieve.lines)
 
@@ -146,14 +146,14 @@ class ServerSession:
         """The next octets of the message; false when no more are wanted."""
         if self._content is None:
             raise LocalProtocolError("no content was begun")
-        self._out.append(self._content.feed(chunk))
+        self._out += self._content.feed(chunk)
         return not self._content.finished
 
     def end_content(self) -> None:
         """The message is over. Where it ends too early, close the connection instead."""
         if self._content is None:
             raise LocalProtocolError("no content was begun")
-        self._out.append(self._content.finish())
+        self._out += self._content.finish()
         self._content = self._waiting = None
 
     def refuse_content(self, refusal: ContentRefusal) -> None:
@@ -161,7 +161,7 @@ class ServerSession:
         if self._content is not None:
             raise LocalProtocolError("the content was begun")
         self._take_waiting(Retrieve)
-        self._out.append(refusal.value)
+        self._out += refusal.value
 
     def updated(self) -> None:
         """All marked messages are removed."""
@@ -177,7 +177,7 @@ class ServerSession:
         """End the session from our side; within a message's lines nothing can be said."""
         self._waiting = self._listing = None
         if self._content is None:
-            self._out.append(reply)
+            self._out += reply
         self.state = State.CLOSED
 
     def _next_command(self) -> ServerEvent:
@@ -227,7 +227,7 @@ class ServerSession:
         if not self._config.offers_tls:
             return self._refuse("STLS", replies.TLS_NOT_OFFERED)
         self._buffer.clear()  # what came in plain text must not be taken for what comes in TLS
-        self._out.append(replies.BEGIN_TLS)
+        self._out += replies.BEGIN_TLS
         self.state, self._user = following, ""
         self._waiting = StartTls()
         return self._waiting
@@ -294,37 +294,37 @@ class ServerSession:
         return self.tls_active or self._config.plaintext_login
 
     def _list(self, command: Command, first: bytes, lines: Iterator[bytes]) -> ServerEvent:
-        self._out.append(first)
+        self._out += first
         self._listing = _keyword(command), lines
         return self._continue_listing(*self._listing)
 
     def _continue_listing(self, keyword: str, lines: Iterator[bytes]) -> ServerEvent:
         """Some lines of a multi-line response, and its end when there are no more."""
         while some := b"".join(islice(lines, _LINES_AT_ONCE)):
-            self._out.append(some)
+            self._out += some
             if self._is_full():
                 return SendData()
         self._listing = None
         return self._answer(keyword, b".\r\n")
 
     def _is_full(self) -> bool:
-        return sum(map(len, self._out)) >= self._limits.output
+        return len(self._out) >= self._limits.output
 
     def _answer(self, keyword: str, reply: bytes) -> Answered:
-        self._out.append(reply)
+        self._out += reply
         self._bad_commands = 0
         return Answered(keyword, positive=True)
 
     def _refuse(self, keyword: str, reply: bytes, *, bad: bool = True) -> Answered:
         """A negative answer; too many bad commands in a row end the session."""
-        self._out.append(reply)
+        self._out += reply
         self._bad_commands += bad
         if self._bad_commands >= self._limits.bad_commands:
             self._close(replies.TOO_MANY_ERRORS)
         return Answered(keyword, positive=False)
 
     def _close(self, reply: bytes) -> None:
-        self._out.append(reply)
+        self._out += reply
         self.state = State.CLOSED
 
     def _take_waiting(self, kind: type[_Waiting]) -> _Waiting:
