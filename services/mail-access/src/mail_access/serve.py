@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from mail_access.content import ContentReader
 from mail_access.imap.listeners import imap_listeners
 from mail_access.login import Logins
+from mail_access.pop3.listeners import pop3_listeners
 from mail_access.resources import Resources
 from mail_access.settings import Settings
 from mail_access.store import MailStore
@@ -82,4 +83,4 @@ async def open_resources(settings: Settings, stack: AsyncExitStack) -> Resources
 
 async def open_listeners(resources: Resources, lifecycle: Lifecycle) -> list[Listener]:
     """IMAP and POP3, in plain with STARTTLS and under TLS from the first octet."""
-    return await imap_listeners(resources, lifecycle)
+    return [*await imap_listeners(resources, lifecycle), *await pop3_listeners(resources, lifecycle)]

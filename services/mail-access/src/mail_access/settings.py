@@ -25,3 +25,4 @@ class Settings(ServiceSettings):
     append_octets: int = Field(default=50 * 1024**2, ge=1024, description="Of one message of APPEND.")
     transfer_octets: int = Field(default=64 * 1024**2, ge=8 * 1024**2, description="Held for all transfers.")
     idle_seconds: float = Field(default=1_800.0, gt=0, description="RFC 3501 s5.4: at least 30 minutes.")
+    pop3_idle_seconds: float = Field(default=600.0, gt=0, description="RFC 1939 s3: at least 10 minutes.")
