@@ -80,7 +80,7 @@ async def serve(settings: Settings, lifecycle: Lifecycle) -> None:
                 unready_seconds=settings.unready_seconds,
                 drain_seconds=settings.drain_seconds,
             )
-            # A lane that is given back is taken by another worker at once, one that is dropped after its lease.
+            # A lane that is given back is taken by others at once, one that is dropped after its lease.
             await lifecycle.drain(settings.drain_seconds)
             for job in running:
                 job.cancel()

@@ -14,7 +14,8 @@ from uuid import UUID
 import zstandard
 
 from postroom.mailstore.v1 import content_pb2
-from postroom_runtime.transfer import Stored
+from postroom_contracts.errors import UnavailableError
+from postroom_runtime.transfer import StaleUrlError, Stored
 
 STAGED_LIMIT: Final = 256 * 1024
 _QUEUED_CHUNKS: Final = 8
@@ -51,7 +52,10 @@ class Gathering:
         if self._uploading is None:
             return _inline(b"".join(self._chunks))
         await self._feed(None)
-        stored = await self._uploading
+        try:
+            stored = await self._uploading
+        except StaleUrlError as error:
+            raise UnavailableError("the object store takes the upload no more") from error
         parts = [content_pb2.UploadedPart(number=part.number, etag=part.etag) for part in stored.parts]
         upload = content_pb2.UploadedContent(upload_id=self._upload_id.bytes, parts=parts)
         return content_pb2.Content(digest=stored.digest, size=stored.size, upload=upload)
