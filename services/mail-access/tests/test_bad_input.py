@@ -141,7 +141,7 @@ async def test_a_client_that_hangs_up_in_the_middle_of_a_fetch_harms_nobody(imap
     for _ in range(8):
         assert (await alice.append("INBOX", body)).ok
     await alice.ok("SELECT INBOX")
-    alice.send_command("FETCH 1:* BODY[]")
+    alice.send_command("FETCH 1:* BODY.PEEK[]")
     await alice.close()
     await phone.ok("SELECT INBOX")
     fetched = await phone.ok("FETCH 1:* BODY.PEEK[]")

@@ -1,5 +1,6 @@
 """FETCH, STORE, SEARCH, COPY, MOVE and EXPUNGE (RFC 3501 s6.4)."""
 
+import asyncio
 import re
 
 import pytest
@@ -182,3 +183,18 @@ async def test_a_message_is_recent_to_one_session_only(alice: ImapClient, imap: 
     await phone.append("INBOX", mail("five"))
     assert await phone.ok("FETCH 5 FLAGS") == [b"* 5 FETCH (FLAGS (\\Recent))"]
     assert await alice.ok("NOOP") == [b"* 5 EXISTS", b"* 4 RECENT"]
+
+
+async def test_a_mailbox_that_has_just_grown_large_is_quick(alice: ImapClient) -> None:
+    for _ in range(12):  # each doubles it
+        await alice.ok("COPY 1:* INBOX")
+    total = 4 * 2**12
+    uneven = ",".join(map(str, range(1, total, 8)))
+    async with asyncio.timeout(20):
+        await alice.ok("STORE 1:* +FLAGS.SILENT (\\Seen)")
+        await alice.ok(f"STORE {uneven} +FLAGS.SILENT (\\Deleted)")
+        assert len(await alice.ok(f"FETCH {uneven} ENVELOPE")) == total // 8
+        assert len(await alice.ok("EXPUNGE")) == total // 8
+    assert await alice.ok("STATUS INBOX (MESSAGES UNSEEN)") == [
+        b"* STATUS INBOX (MESSAGES %d UNSEEN 0)" % (total - total // 8)
+    ]

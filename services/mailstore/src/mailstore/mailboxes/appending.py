@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
+import asyncpg
 import zstandard
 
 from mailstore.accounts import lock_accounts
@@ -17,7 +18,12 @@ from mailstore.mailboxes.flags import ALL_FLAGS, keyword_bits
 from mailstore.messages import NewMessage, insert_messages
 from mailstore.placement import Placed, Placement, place
 from mailstore.scanning import MessageFacts
-from postroom_contracts.errors import ContentMismatchError, StagingFullError
+from postroom_contracts.errors import (
+    ContentMismatchError,
+    InvalidRequestError,
+    StagingFullError,
+    UnavailableError,
+)
 from postroom_contracts.ids import new_id
 from postroom_runtime.steps import reached
 from postroom_storage.database import Connection, Database
@@ -27,6 +33,7 @@ SELECT m.uid, m.modseq, b.uid_validity FROM mailstore.mailbox_message AS m
 JOIN mailstore.mailbox AS b ON b.id = m.mailbox_id
 WHERE m.message_id = $1 AND m.account_id = $2 AND m.mailbox_id = $3 ORDER BY m.uid LIMIT 1
 """
+_ID_USED: Final = "SELECT EXISTS (SELECT FROM mailstore.message WHERE id = $1)"
 _BLOB: Final = """
 INSERT INTO mailstore.blob (id, tenant_id, digest, size, codec, segment, object_id, stored_length)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
@@ -70,7 +77,10 @@ def inline_octets(content: MessageContent) -> bytes:
 async def append_message(
     database: Database, segment: OpenSegment, owner: Owner, appending: Appending, facts: MessageFacts
 ) -> Appended:
-    """Append once, however often it is asked. Raises MailboxNotFoundError, StagingFullError."""
+    """Append once, however often it is asked.
+
+    Raises MailboxNotFoundError, StagingFullError, InvalidRequestError (the id is another message's).
+    """
     if segment.full and appending.object_id is None:
         raise StagingFullError("too much is staged")
 
@@ -82,6 +92,8 @@ async def append_message(
         if before is not None:
             return Appended(Placed(before["uid_validity"], before["uid"]), before["modseq"])
         await find_mailbox(connection, owner.account_id, appending.mailbox_id)
+        if await connection.fetchval(_ID_USED, appending.id):  # it would show a message of whoever has the id
+            raise InvalidRequestError("an id that another message has")
         blob_id = await _keep_octets(connection, segment, owner, appending)
         await insert_messages(connection, [NewMessage(appending.id, owner.tenant_id, blob_id, facts)])
         word = await keyword_bits(connection, owner.account_id, appending.keywords)
@@ -99,7 +111,11 @@ async def append_message(
         reached("append.before_commit")
         return Appended(placed, modseqs[owner.account_id])
 
-    appended = await database.run(transact)
+    try:
+        appended = await database.run(transact)
+    except asyncpg.UndefinedTableError:  # the segment was packed and dropped since its number was looked up
+        segment.forget()
+        raise UnavailableError("the open segment has changed") from None
     reached("append.after_commit")
     return appended
 

@@ -9,18 +9,19 @@ from asyncpg import Record
 from mailstore.accounts import INBOX
 from mailstore.mailboxes.journal import write_change
 from mailstore.mailboxes.moving import move_messages
-from mailstore.mailboxes.names import SEPARATOR, superiors
+from mailstore.mailboxes.names import MAX_OCTETS, SEPARATOR, superiors
 from mailstore.placement import (
     CHANGE_MAILBOX_CREATED,
     CHANGE_MAILBOX_DELETED,
     CHANGE_MAILBOX_RENAMED,
     CHANGE_SUBSCRIPTIONS,
 )
-from postroom_contracts.errors import InvalidNameError, MailboxExistsError, MailboxNotFoundError
+from postroom_contracts.errors import InvalidNameError, LimitError, MailboxExistsError, MailboxNotFoundError
 from postroom_contracts.ids import new_id
 from postroom_storage.database import Connection
 
 MAX_MAILBOXES: Final = 10_000
+MAX_SUBSCRIPTIONS: Final = 20_000
 
 _FIELDS: Final = """
     b.id, b.name, b.special_use, b.uid_validity, b.uid_next, b.messages, b.unseen, b.deleted, b.size,
@@ -38,6 +39,12 @@ _SUBSCRIBED_ABSENT: Final = """
 SELECT name FROM mailstore.subscription AS s WHERE account_id = $1 AND NOT EXISTS (
     SELECT FROM mailstore.mailbox AS b WHERE b.account_id = $1 AND b.name = s.name AND b.deleted_at IS NULL)
 ORDER BY name
+"""
+_MAILBOXES: Final = "SELECT count(*) FROM mailstore.mailbox WHERE account_id = $1 AND deleted_at IS NULL"
+_SUBSCRIPTIONS: Final = "SELECT count(*) FROM mailstore.subscription WHERE account_id = $1"
+_LONGEST: Final = """
+SELECT max(octet_length($3 || substr(name, length($2) + 1))) FROM mailstore.mailbox
+WHERE account_id = $1 AND deleted_at IS NULL AND (name = $2 OR starts_with(name, $2 || '/'))
 """
 _NAMES: Final = """
 SELECT name FROM mailstore.mailbox WHERE account_id = $1 AND name = ANY($2::text[]) AND deleted_at IS NULL
@@ -117,12 +124,17 @@ async def find_mailbox(connection: Connection, account_id: UUID, mailbox_id: UUI
 async def create_mailbox(
     connection: Connection, owner: Owner, modseq: int, name: str, special_use: int
 ) -> MailboxRow:
-    """Create a mailbox and what is missing above it, in a locked account. Raises MailboxExistsError."""
+    """Create a mailbox and what is missing above it, in a locked account.
+
+    Raises MailboxExistsError, LimitError.
+    """
     wanted = [*superiors(name), name]
     there = {row["name"] for row in await connection.fetch(_NAMES, owner.account_id, wanted)}
     if name in there:
         raise MailboxExistsError("the name is taken")
     missing = [each for each in wanted if each not in there]
+    if await connection.fetchval(_MAILBOXES, owner.account_id) + len(missing) > MAX_MAILBOXES:
+        raise LimitError("as many mailboxes as an account may have")
     mailbox_id = UUID(int=0)
     for each in missing:
         use = special_use if each == name else 0
@@ -156,6 +168,8 @@ async def rename_mailbox(
         raise InvalidNameError("a mailbox cannot be moved below itself")
     if await connection.fetchval(_CLASHES, owner.account_id, mailbox.name, new_name):
         raise MailboxExistsError("the name is taken")
+    if await connection.fetchval(_LONGEST, owner.account_id, mailbox.name, new_name) > MAX_OCTETS:
+        raise InvalidNameError("an inferior's name would be too long")
     above = superiors(new_name)
     there = {row["name"] for row in await connection.fetch(_NAMES, owner.account_id, above)}
     for each in above:
@@ -169,7 +183,9 @@ async def rename_mailbox(
 async def set_subscription(
     connection: Connection, owner: Owner, modseq: int, name: str, *, subscribed: bool
 ) -> None:
-    """Subscribe to a name or end it; the mailbox need not exist."""
+    """Subscribe to a name or end it; the mailbox need not exist. Raises LimitError."""
+    if subscribed and await connection.fetchval(_SUBSCRIPTIONS, owner.account_id) >= MAX_SUBSCRIPTIONS:
+        raise LimitError("as many subscriptions as an account may have")
     await connection.execute(_SUBSCRIBE if subscribed else _UNSUBSCRIBE, owner.account_id, name)
     await write_change(connection, owner.account_id, modseq, None, CHANGE_SUBSCRIPTIONS)
 

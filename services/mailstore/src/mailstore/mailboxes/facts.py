@@ -27,10 +27,11 @@ SELECT * FROM (
                CASE WHEN $7 THEN m.parts ELSE '' END AS parts,
                CASE WHEN $8 THEN m.header ELSE '' END AS header,
                CASE WHEN $9 THEN m.summary ELSE '' END AS summary
-        FROM unnest($3::bigint[], $4::bigint[]) AS r(first, last)
-        JOIN mailstore.mailbox_message AS mm
-            ON mm.account_id = $1 AND mm.mailbox_id = $2
-               AND mm.uid BETWEEN greatest(r.first, $5 + 1) AND r.last
+        FROM unnest($3::bigint[], $4::bigint[]) AS r(first, last) CROSS JOIN LATERAL (
+            SELECT * FROM mailstore.mailbox_message
+            WHERE account_id = $1 AND mailbox_id = $2 AND uid BETWEEN greatest(r.first, $5 + 1) AND r.last
+            ORDER BY uid LIMIT $10
+        ) AS mm
         JOIN mailstore.message AS m ON m.id = mm.message_id
         ORDER BY mm.uid LIMIT $10
     ) AS page

@@ -1,6 +1,7 @@
 """Flags and keywords: STORE is one statement, whatever the number of messages."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
@@ -8,39 +9,42 @@ from uuid import UUID
 
 from mailstore.mailboxes.journal import write_change
 from mailstore.mailboxes.rows import RowColumns
-from mailstore.mailboxes.uid_ranges import Ranges, bounds, compress
+from mailstore.mailboxes.uid_ranges import IN_RANGES, Ranges, bounds, compress
 from mailstore.placement import CHANGE_FLAGS, DELETED, SEEN
-from postroom_contracts.errors import TooManyKeywordsError
+from postroom_contracts.errors import InvalidRequestError, TooManyKeywordsError
 from postroom_storage.database import Connection
 
-MAX_KEYWORDS: Final = 63
+MAX_ATOM: Final = re.compile(r'[^\x00-\x20\x7f-\U0010ffff(){%*"\\\]]+')
+_KEYWORDS: Final = 63
 ALL_FLAGS: Final = 31
+MAX_KEYWORD: Final = 100
 
 _KEYWORDS: Final = "SELECT bit, name FROM mailstore.keyword WHERE account_id = $1 ORDER BY bit"
 _NEW_KEYWORD: Final = "INSERT INTO mailstore.keyword (account_id, bit, name) VALUES ($1, $2, $3)"
-_STORE: Final = """
+_NEW_FLAGS: Final = """
+CASE $5::int WHEN 1 THEN $6::smallint WHEN 2 THEN m.flags | $6::smallint ELSE m.flags & ~$6::smallint END
+"""
+_NEW_KEYWORDS: Final = """
+CASE $5::int WHEN 1 THEN $7::bigint WHEN 2 THEN m.keywords | $7::bigint ELSE m.keywords & ~$7::bigint END
+"""
+_STORE: Final = f"""
 WITH target AS MATERIALIZED (
-    SELECT uid, old_flags, flags, keywords FROM (
-        SELECT m.uid, m.flags AS old_flags, m.keywords AS old_keywords,
-               CASE $5::int WHEN 1 THEN $6::smallint WHEN 2 THEN m.flags | $6::smallint
-                       ELSE m.flags & ~$6::smallint END AS flags,
-               CASE $5::int WHEN 1 THEN $7::bigint WHEN 2 THEN m.keywords | $7::bigint
-                       ELSE m.keywords & ~$7::bigint END AS keywords
-        FROM unnest($3::bigint[], $4::bigint[]) AS r(first, last)
-        JOIN mailstore.mailbox_message AS m
-            ON m.account_id = $1 AND m.mailbox_id = $2 AND m.uid BETWEEN r.first AND r.last
+    SELECT uid, old_flags, flags FROM (
+        SELECT m.uid, m.flags AS old_flags, m.keywords AS old_keywords, {_NEW_FLAGS} AS flags,
+               {_NEW_KEYWORDS} AS keywords
+        FROM {IN_RANGES}
     ) AS found
     WHERE old_flags <> flags OR old_keywords <> keywords
 ), stored AS (
-    UPDATE mailstore.mailbox_message AS m SET flags = t.flags, keywords = t.keywords, modseq = $8
-    FROM target AS t WHERE m.account_id = $1 AND m.mailbox_id = $2 AND m.uid = t.uid
-    RETURNING m.uid, m.flags, m.keywords, m.size, m.internal_date, t.old_flags
+    UPDATE mailstore.mailbox_message AS m SET flags = {_NEW_FLAGS}, keywords = {_NEW_KEYWORDS}, modseq = $8
+    WHERE m.account_id = $1 AND m.mailbox_id = $2 AND m.uid = ANY (ARRAY(SELECT uid FROM target))
+    RETURNING m.uid, m.flags, m.keywords, m.size, m.internal_date
 )
 SELECT array_agg(uid ORDER BY uid) AS uids, array_agg(flags ORDER BY uid) AS flags,
        array_agg(keywords ORDER BY uid) AS keywords, array_agg(size ORDER BY uid) AS sizes,
        array_agg(extract(epoch FROM internal_date)::bigint ORDER BY uid) AS internal_dates,
-       coalesce(sum((old_flags & $9) - (flags & $9)), 0)::bigint / $9 AS unseen,
-       coalesce(sum((flags & $10) - (old_flags & $10)), 0)::bigint / $10 AS deleted
+       (SELECT coalesce(sum((old_flags & $9) - (flags & $9)), 0)::bigint / $9 FROM target) AS unseen,
+       (SELECT coalesce(sum((flags & $10) - (old_flags & $10)), 0)::bigint / $10 FROM target) AS deleted
 FROM stored
 """
 _COUNT: Final = """
@@ -70,8 +74,18 @@ async def keywords_of(connection: Connection, account_id: UUID) -> dict[str, int
     return {row["name"]: row["bit"] for row in await connection.fetch(_KEYWORDS, account_id)}
 
 
-async def keyword_bits(connection: Connection, account_id: UUID, names: Sequence[str]) -> int:
-    """The word of these keywords, which are named case-insensitively; new ones get a bit.
+def parse_keywords(names: Iterable[str]) -> list[str]:
+    """The keywords of a request: atoms (RFC 3501 s9 flag-keyword). Raises InvalidRequestError."""
+    found = list(names)
+    if not all(len(name) <= MAX_KEYWORD and _ATOM.fullmatch(name) for name in found):
+        raise InvalidRequestError("not a keyword")
+    return found
+
+
+async def keyword_bits(
+    connection: Connection, account_id: UUID, names: Sequence[str], *, new: bool = True
+) -> int:
+    """The word of these keywords, which are named case-insensitively; new ones get a bit if they may.
 
     The account is locked. Raises TooManyKeywordsError.
     """
@@ -81,6 +95,8 @@ async def keyword_bits(connection: Connection, account_id: UUID, names: Sequence
     word = 0
     for name in names:
         if (bit := known.get(name.lower())) is None:
+            if not new:
+                continue
             bit = len(known)
             if bit >= MAX_KEYWORDS:
                 raise TooManyKeywordsError(f"more than {MAX_KEYWORDS} keywords")
@@ -102,7 +118,8 @@ async def store_flags(
 
     Raises TooManyKeywordsError.
     """
-    word = await keyword_bits(connection, account_id, change.keywords)
+    adds = change.mode is not StoreMode.REMOVE
+    word = await keyword_bits(connection, account_id, change.keywords, new=adds)
     row = await connection.fetchrow(
         _STORE,
         account_id,

@@ -8,21 +8,20 @@ from uuid import UUID
 from asyncpg import Record
 
 from mailstore.mailboxes.journal import write_change
-from mailstore.mailboxes.uid_ranges import Ranges, bounds, compress
+from mailstore.mailboxes.uid_ranges import IN_RANGES, Ranges, bounds, compress
 from mailstore.placement import CHANGE_EXPUNGED, DELETED, Placement, place
 from postroom_storage.database import Connection
 
-_SOURCE: Final = """
+_SOURCE: Final = f"""
 SELECT m.uid, m.message_id, m.tenant_id, m.flags, m.keywords, m.internal_date, m.size, m.prefix
-FROM unnest($3::bigint[], $4::bigint[]) AS r(first, last)
-JOIN mailstore.mailbox_message AS m
-    ON m.account_id = $1 AND m.mailbox_id = $2 AND m.uid BETWEEN r.first AND r.last
+FROM {IN_RANGES}
 ORDER BY m.uid
 """
-_REMOVE: Final = """
+_REMOVE: Final = f"""
 WITH gone AS (
-    DELETE FROM mailstore.mailbox_message AS m USING unnest($3::bigint[], $4::bigint[]) AS r(first, last)
-    WHERE m.account_id = $1 AND m.mailbox_id = $2 AND m.uid BETWEEN r.first AND r.last AND m.flags & $5 = $5
+    DELETE FROM mailstore.mailbox_message AS m
+    WHERE m.account_id = $1 AND m.mailbox_id = $2
+      AND m.uid = ANY (ARRAY(SELECT m.uid FROM {IN_RANGES} WHERE m.flags & $5 = $5))
     RETURNING m.uid, m.message_id, m.flags, m.size
 )
 SELECT array_agg(uid ORDER BY uid) AS uids, array_agg(message_id) AS message_ids, count(*) AS messages,
@@ -40,11 +39,12 @@ WITH box AS (
 UPDATE mailstore.account_state SET used_messages = used_messages - $3, used_octets = used_octets - $6
 WHERE account_id = $1
 """
+# Copies in the account itself are looked for here, in one partition; those of others by the janitor.
 _CANDIDATES: Final = """
 INSERT INTO mailstore.blob_candidate (blob_id)
 SELECT DISTINCT m.blob_id FROM mailstore.message AS m
 WHERE m.id = ANY($1::uuid[])
-  AND NOT EXISTS (SELECT FROM mailstore.mailbox_message AS mm WHERE mm.message_id = m.id)
+  AND NOT EXISTS (SELECT FROM mailstore.mailbox_message AS mm WHERE mm.account_id = $2 AND mm.message_id = m.id)
 ON CONFLICT DO NOTHING
 """
 
@@ -104,7 +104,7 @@ async def remove_messages(
     gone = compress(row["uids"])
     await write_change(connection, account_id, modseq, mailbox_id, CHANGE_EXPUNGED, gone)
     message_ids: Sequence[UUID] = row["message_ids"]
-    await connection.execute(_CANDIDATES, message_ids)
+    await connection.execute(_CANDIDATES, message_ids, account_id)
     return gone
 
 

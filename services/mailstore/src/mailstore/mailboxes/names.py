@@ -15,7 +15,7 @@ def parse_name(name: str) -> str:
     levels = name.split(SEPARATOR)
     if len(levels) > MAX_LEVELS or not all(levels):
         raise InvalidNameError("a level without a name, or too many levels")
-    if any(character < " " or character == "\x7f" for character in name):
+    if any(character < " " or "\x7f" <= character <= "\x9f" for character in name):
         raise InvalidNameError("a control character")
     try:
         octets = len(name.encode())

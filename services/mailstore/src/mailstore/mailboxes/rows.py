@@ -12,7 +12,7 @@ from uuid import UUID
 
 from asyncpg import Record
 
-from mailstore.mailboxes.uid_ranges import Ranges, bounds, compress, from_multirange, merge
+from mailstore.mailboxes.uid_ranges import IN_RANGES, Ranges, bounds, compress, from_multirange, merge
 from postroom_storage.database import Connection, Database
 
 PAGE_ROWS: Final = 5_000
@@ -32,9 +32,7 @@ SELECT {_COLUMNS} FROM (
 _OF_RANGES: Final = f"""
 SELECT {_COLUMNS} FROM (
     SELECT m.uid, m.flags, m.keywords, m.modseq, m.size, m.internal_date
-    FROM unnest($3::bigint[], $4::bigint[]) AS r(first, last)
-    JOIN mailstore.mailbox_message AS m
-        ON m.account_id = $1 AND m.mailbox_id = $2 AND m.uid BETWEEN r.first AND r.last
+    FROM {IN_RANGES}
 ) AS found
 """
 _STATE: Final = "SELECT modseq, change_floor FROM mailstore.account_state WHERE account_id = $1"

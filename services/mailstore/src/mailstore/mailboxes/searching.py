@@ -13,9 +13,12 @@ from enum import Enum
 from typing import Final
 from uuid import UUID
 
+import zstandard
+
 from mailstore.blobs.reader import BlobReader
 from mailstore.mailboxes.facts import FactColumns, StoredFacts, stored_facts
 from mailstore.mailboxes.uid_ranges import Ranges, compress
+from postroom_contracts.errors import MessageNotFoundError
 from postroom_storage.database import Database
 from postroom_wire.mime import decode_parts, decode_words, part_text, scan
 from postroom_wire.mime.fields import Fields, Scan, read_fields, unfold
@@ -64,7 +67,10 @@ async def search_text(
     columns = FactColumns(header=True, structure=any(term.field in _WITH_BODY for term in terms))
     async for page in stored_facts(database, account_id, mailbox_id, ranges, columns):
         for facts in page:
-            octets = await _octets(reader, facts, terms)
+            try:
+                octets = await _octets(reader, facts, terms)
+            except (MessageNotFoundError, zstandard.ZstdError):
+                octets = None  # one broken message is found by its header only
             for index in await asyncio.to_thread(_matching, facts, octets, terms):
                 matches[index].append(facts.uid)
     return [compress(uids) for uids in matches]

@@ -11,6 +11,16 @@ from postroom_contracts.errors import InvalidRequestError
 Ranges: TypeAlias = Sequence[tuple[int, int]]
 """First and last UID of each range."""
 
+# OFFSET 0 makes each range one look into the index. Left to itself the planner, which knows nothing of a
+# mailbox that has just grown, reads the whole mailbox and compares every row with every range.
+IN_RANGES = """
+unnest($3::bigint[], $4::bigint[]) AS r(first, last) CROSS JOIN LATERAL (
+    SELECT * FROM mailstore.mailbox_message
+    WHERE account_id = $1 AND mailbox_id = $2 AND uid BETWEEN r.first AND r.last OFFSET 0
+) AS m
+"""
+"""What to select from, as `m`: messages of account $1 and mailbox $2 in the ranges of `bounds`, $3 and $4."""
+
 MAX_UID = 2**32 - 1
 MAX_RANGES = 100_000
 
