@@ -123,9 +123,13 @@ class Gateway:
     def plain(self, user: str | None = None, password: str = "secret") -> ftplib.FTP:  # noqa: S107
         """A client without TLS, logged in if a user is named."""
         client = ftplib.FTP(timeout=20)  # noqa: S321
-        client.connect("127.0.0.1", self.port)
-        if user is not None:
-            client.login(user, password)
+        try:
+            client.connect("127.0.0.1", self.port)
+            if user is not None:
+                client.login(user, password)
+        except BaseException:
+            client.close()
+            raise
         return client
 
     def secure(self, user: str) -> ftplib.FTP_TLS:

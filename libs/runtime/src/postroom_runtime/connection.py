@@ -9,7 +9,7 @@ import ssl
 from dataclasses import dataclass
 from enum import Enum, auto
 from math import inf
-from typing import Final, cast
+from typing import Final, Protocol, cast
 
 from postroom_runtime.deadlines import Deadlines, deadlines
 from postroom_runtime.peer import (
@@ -49,6 +49,12 @@ class _Wait(Enum):
 
 
 _INTERRUPTIBLE: Final = (_Wait.OCTETS_OR_DRAIN, _Wait.OCTETS_OR_WAKE)
+
+
+class _TlsTransport(Protocol):
+    """What the transports of TLS have besides."""
+
+    def set_read_buffer_limits(self, high: int, low: int) -> None: ...
 
 
 class Connection(asyncio.Protocol):
@@ -355,7 +361,7 @@ class Connection(asyncio.Protocol):
         if self.tls:
             # When a FIN comes uvloop drops what it has not decrypted yet, so it must not see it before: while
             # we do not read, it reads the socket no further than the first octet that waits.
-            transport.set_read_buffer_limits(high=1, low=0)  # pyright: ignore[reportAttributeAccessIssue]
+            cast(_TlsTransport, transport).set_read_buffer_limits(high=1, low=0)
 
     def _take(self) -> bytes:
         octets = self._received[0] if len(self._received) == 1 else b"".join(self._received)

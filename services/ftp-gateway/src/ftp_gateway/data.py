@@ -5,6 +5,7 @@ import socket
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, Literal
 
 from ftp_gateway.errors import TransferError
@@ -54,7 +55,7 @@ class DataChannel:
         self._context = context
         self._loop = asyncio.get_running_loop()
         self._port = 0
-        self._reserved = 0
+        self._release: Callable[[], None] = _nothing
         self._opening: asyncio.Task[Connection] | None = None
 
     def listen(self) -> int:
@@ -68,10 +69,11 @@ class DataChannel:
             else:
                 arrived.set_result(sock)
 
-        self._reserved = self._ports.reserve(self._peer, arrive)
-        self._opening = self._loop.create_task(self._meet(self._reserved, arrived))
+        port = self._ports.reserve(self._peer, arrive)
+        self._release = partial(self._ports.release, port, self._peer, arrive)
+        self._opening = self._loop.create_task(self._meet(arrived, self._release))
         self._opening.add_done_callback(_note)
-        return self._reserved
+        return port
 
     def aim(self, port: int) -> None:
         """Connect to this port of the client when the transfer begins."""
@@ -81,9 +83,7 @@ class DataChannel:
     def drop(self) -> None:
         """Forget what was prepared."""
         self._port = 0
-        if self._reserved:
-            self._ports.release(self._reserved, self._peer)
-            self._reserved = 0
+        self._release()
         opening, self._opening = self._opening, None
         if opening is None:
             return
@@ -115,7 +115,7 @@ class DataChannel:
         try:
             self._check(connection, mode, wants_tls=wants_tls)
         except TransferError:
-            connection.abort()
+            connection.close()
             raise
         connection.set_idle(settings.idle_seconds)
         connection.set_write_seconds(settings.idle_seconds)
@@ -130,18 +130,17 @@ class DataChannel:
         if layer is not None and not reused and self._settings.session == "require":
             raise TransferError(DATA_TLS_NOT_RESUMED)
 
-    async def _meet(self, port: int, arrived: "asyncio.Future[socket.socket]") -> Connection:
+    async def _meet(
+        self, arrived: "asyncio.Future[socket.socket]", release: Callable[[], None]
+    ) -> Connection:
         try:
             async with asyncio.timeout(_RESERVED_SECONDS):
                 sock = await arrived
         except BaseException:
+            release()
             if arrived.done() and not arrived.cancelled():
                 arrived.result().close()
-            else:
-                self._ports.release(port, self._peer)
             raise
-        if self._reserved == port:
-            self._reserved = 0
         return await self._establish(sock)
 
     async def _call(self, port: int) -> Connection:
@@ -176,6 +175,10 @@ class DataChannel:
             connection.abort()
             raise
         return connection
+
+
+def _nothing() -> None:
+    """There is no reservation to give back."""
 
 
 def _note(opening: "asyncio.Task[Connection]") -> None:

@@ -9,7 +9,7 @@ import random
 import socket
 from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Self, TypeAlias
 
 from ftp_gateway.errors import TransferError
 from postroom_runtime import metrics
@@ -24,12 +24,15 @@ _ACCEPTED: Final = metrics.counter(
 _BACKLOG: Final = 128
 
 
+Arrived: TypeAlias = Callable[[socket.socket], None]
+
+
 class PassivePorts:
     """Listens on every port of the range; closed as a context manager."""
 
     def __init__(self, host: str, ports: Sequence[int]) -> None:
         self._loop = asyncio.get_running_loop()
-        self._waiting: dict[tuple[int, Address], Callable[[socket.socket], None]] = {}
+        self._waiting: dict[tuple[int, Address], Arrived] = {}
         self._sockets: dict[int, socket.socket] = {}
         try:
             for wanted in ports:
@@ -56,7 +59,7 @@ class PassivePorts:
             listening.close()
         self._sockets.clear()
 
-    def reserve(self, peer: Address, arrived: Callable[[socket.socket], None]) -> int:
+    def reserve(self, peer: Address, arrived: Arrived) -> int:
         """A random port on which nobody from this address is awaited; `arrived` gets its first connection.
 
         Raises `TransferError` when there is none.
@@ -68,9 +71,10 @@ class PassivePorts:
         self._waiting[port, peer] = arrived
         return port
 
-    def release(self, port: int, peer: Address) -> None:
-        """Wait no longer."""
-        self._waiting.pop((port, peer), None)
+    def release(self, port: int, peer: Address, arrived: Arrived) -> None:
+        """Wait no longer; without effect when the port waits for somebody else's next connection by now."""
+        if self._waiting.get((port, peer)) is arrived:
+            del self._waiting[port, peer]
 
     def _accept(self, port: int, listening: socket.socket) -> None:
         try:
