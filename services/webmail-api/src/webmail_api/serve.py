@@ -1,0 +1,92 @@
+"""What a REST process is made of, and how it starts and ends."""
+
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import grpc
+
+from postroom.directory.v1.directory_pb2_grpc import DirectoryServiceStub
+from postroom.filestore.v1.file_pb2_grpc import FileServiceStub
+from postroom.mailstore.v1.delivery_pb2_grpc import DeliveryServiceStub
+from postroom.mailstore.v1.mailbox_pb2_grpc import MailboxServiceStub
+from postroom.mailstore.v1.queue_pb2_grpc import QueueServiceStub
+from postroom_runtime.budget import ByteBudget
+from postroom_runtime.grpc_client import channel
+from postroom_runtime.lifecycle import Lifecycle
+from postroom_runtime.logs import log
+from postroom_runtime.tls import CertificateReloader
+from postroom_runtime.transfer import Transfers
+from webmail_api.application import application
+from webmail_api.content import ContentReader
+from webmail_api.delivering import Delivery
+from webmail_api.files import Files
+from webmail_api.house import House
+from webmail_api.http_server import HttpServer, Listening, running
+from webmail_api.limits import DEFAULT_LIMITS
+from webmail_api.mail_store import MailStore
+from webmail_api.message_view import Viewer
+from webmail_api.sending import Sender
+from webmail_api.sessions import Sessions
+from webmail_api.settings import Settings
+
+_SERVICE = "webmail-api"
+
+
+async def serve(settings: Settings, lifecycle: Lifecycle) -> None:
+    """Run until told to stop, then let requests end."""
+    async with serving(settings, lifecycle):
+        await lifecycle.wait_stopping(settings.unready_seconds)
+
+
+@asynccontextmanager
+async def serving(settings: Settings, lifecycle: Lifecycle) -> AsyncGenerator[dict[str, int]]:
+    """All of a process but its end: the ports of the open listeners by name, within the block."""
+    async with AsyncExitStack() as stack:
+        app = application(await open_house(settings, stack), lifecycle)
+        wanted = [Listening("http", settings.host, settings.http_port)]
+        if settings.tls_files is not None:
+            tls = CertificateReloader(settings.tls_files)
+            wanted.append(Listening("https", settings.host, settings.https_port, tls))
+        servers = [
+            HttpServer(
+                app,
+                listening,
+                max_connections=settings.max_connections,
+                drain_seconds=settings.drain_seconds,
+            )
+            for listening in wanted
+        ]
+        await stack.enter_async_context(running(servers))
+        lifecycle.mark_ready()
+        ports = {server.name: server.port for server in servers}
+        log.info("ready", **ports)
+        yield ports
+
+
+async def open_house(settings: Settings, stack: AsyncExitStack) -> House:
+    """Connect to all that requests need; nothing here waits for what is away."""
+
+    async def connect(address: str, server: str) -> grpc.aio.Channel:
+        return await stack.enter_async_context(channel(address, _SERVICE, settings.grpc_tls, server=server))
+
+    limits = DEFAULT_LIMITS
+    directory = DirectoryServiceStub(await connect(settings.directory_address, "directory"))
+    mailstore = await connect(settings.mailstore_address, "mailstore")
+    filestore = await connect(settings.filestore_address, "filestore")
+    transfers = await stack.enter_async_context(Transfers(ByteBudget(settings.transfer_octets)))
+    store = MailStore(MailboxServiceStub(mailstore), limits)
+    reader = ContentReader(store, transfers)
+    delivery = Delivery(DeliveryServiceStub(mailstore), store, transfers, limits)
+    return House(
+        settings=settings,
+        limits=limits,
+        sessions=Sessions(directory, limits),
+        directory=directory,
+        queue=QueueServiceStub(mailstore),
+        store=store,
+        reader=reader,
+        viewer=Viewer(reader, limits),
+        sender=Sender(directory, delivery, store, settings.message_octets, limits),
+        files=Files(FileServiceStub(filestore), transfers, limits),
+        sending=ByteBudget(settings.sending_octets),
+    )
