@@ -30,9 +30,9 @@ class _CutOffError(Exception):
     """A message was begun that cannot be ended: nothing more may be said."""
 
 
-async def handle(connection: Connection, resources: Resources, limits: Limits = DEFAULT_LIMITS) -> None:
+async def handle(connection: Connection, resources: Resources) -> None:
     """Serve one connection."""
-    await Session(connection, resources, limits).run()
+    await Session(connection, resources, DEFAULT_LIMITS).run()
 
 
 class Session:
