@@ -1,16 +1,14 @@
 """Several relays at one queue: nothing is lost, and nothing goes twice that was not sent before."""
 
 import asyncio
-import os
 import signal
-import sys
 from collections import Counter
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from uuid import UUID
 
 import pytest
 
+from postroom_testing.core import service_process
 from postroom_testing.dns import Trouble
 from postroom_testing.relaying import House
 from postroom_testing.smtp_sink import SmtpSink
@@ -18,13 +16,11 @@ from postroom_testing.smtp_sink import SmtpSink
 LEASE_SECONDS = 1.0
 
 
-@asynccontextmanager
-async def relay_process(
+def relay_process(
     house: House, port: int, crash_at: str = ""
-) -> AsyncGenerator[asyncio.subprocess.Process]:
+) -> AbstractAsyncContextManager[asyncio.subprocess.Process]:
     """A relay as a process, which may end at a step."""
     environment = {
-        **os.environ,
         **house.core.environment,
         "POSTROOM_SMTP_OUTBOUND_DNS_SERVERS": house.dns.address,
         "POSTROOM_SMTP_OUTBOUND_REMOTE_PORT": str(port),
@@ -33,19 +29,8 @@ async def relay_process(
         "POSTROOM_SMTP_OUTBOUND_WORKERS": "1",
         "POSTROOM_SMTP_OUTBOUND_POLL_SECONDS": "0.2",
         "POSTROOM_SMTP_OUTBOUND_LEASE_SECONDS": str(LEASE_SECONDS),
-        "POSTROOM_SMTP_OUTBOUND_HEALTH_ADDRESS": f"unix:{house.core.sockets / 'relay.health'}",
-        "POSTROOM_CRASH_AT": crash_at,
     }
-    arguments = ("-m", "postroom_testing.crash", "smtp_outbound", "serve")
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, *arguments, env=environment, stdout=asyncio.subprocess.DEVNULL
-    )
-    try:
-        yield process
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
+    return service_process(house.core, "smtp_outbound", environment, crash_at)
 
 
 def subjects(sink: SmtpSink) -> Counter[bytes]:

@@ -6,7 +6,9 @@ The services are named, not imported: a library knows no service.
 import asyncio
 import contextlib
 import importlib
+import os
 import shutil
+import sys
 import tempfile
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from dataclasses import dataclass, field
@@ -24,6 +26,7 @@ from postroom_embedded.instance import open_instance
 from postroom_embedded.nats import NatsAddress, running_nats
 from postroom_embedded.postgres import PostgresAddress
 from postroom_embedded.seaweedfs import S3Address
+from postroom_embedded.services import says_ready
 from postroom_runtime.grpc_client import channel, on_behalf_of
 from postroom_runtime.lifecycle import Lifecycle
 from postroom_testing.stack import new_database
@@ -81,6 +84,20 @@ class Core:
             "POSTROOM_MAILSTORE_ADDRESS": self.mailstore,
         }
 
+    @property
+    def mailstore_environment(self) -> dict[str, str]:
+        """For a mail store that is a process of its own, with the object store away."""
+        return {
+            **self.environment,
+            "POSTROOM_DATABASE_URL": self.database.url("mailstore"),
+            "POSTROOM_S3_ENDPOINT": "http://127.0.0.1:9",
+            "POSTROOM_S3_REGION": "us-east-1",
+            "POSTROOM_S3_ACCESS_KEY": "none",
+            "POSTROOM_S3_SECRET_KEY": "none",
+            "POSTROOM_MAILSTORE_REQUIRE_DURABLE_DATABASE": "false",
+            "POSTROOM_MAILSTORE_GRPC_LISTEN": self.mailstore,
+        }
+
     async def fetch(self, statement: str, *arguments: object) -> list[asyncpg.Record]:
         """Rows of the database, as its superuser sees them."""
         connection = await asyncpg.connect(self.database.url())
@@ -122,6 +139,35 @@ class Core:
 
 
 @contextlib.asynccontextmanager
+async def service_process(
+    core: Core, service: str, environment: dict[str, str], crash_at: str = ""
+) -> AsyncGenerator[asyncio.subprocess.Process]:
+    """`python -m <service> serve`, ready within the block, killed after it; it may end itself at a step."""
+    health = core.sockets / f"{service}.health"
+    health.unlink(missing_ok=True)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-m", "postroom_testing.crash", service, "serve"),
+        env={
+            **os.environ,
+            **environment,
+            f"POSTROOM_{service.upper()}_HEALTH_ADDRESS": f"unix:{health}",
+            "POSTROOM_CRASH_AT": crash_at,
+        },
+        stdout=asyncio.subprocess.DEVNULL,
+    )
+    try:
+        async with asyncio.timeout(_SETTLED_SECONDS):
+            while process.returncode is None and not await says_ready(str(health)):
+                await asyncio.sleep(_POLL_SECONDS)
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+@contextlib.asynccontextmanager
 async def served(
     serve: Callable[[Any, Lifecycle], Awaitable[None]], settings: object
 ) -> AsyncGenerator[Lifecycle]:
@@ -146,9 +192,14 @@ async def served(
 async def new_core_database(server: PostgresAddress) -> PostgresAddress:
     """A database with the schemas of directory and mailstore, to be copied."""
     address = await new_database(server)
+    await new_core_schemas(address)
+    return address
+
+
+async def new_core_schemas(address: PostgresAddress) -> None:
+    """Migrate a database that is not as durable as it would have to be."""
     await module("directory.main").MIGRATIONS.run(address.url("directory"), require_durable=False)
     await module("mailstore.serve").MIGRATIONS.run(address.url("mailstore"), require_durable=False)
-    return address
 
 
 @contextlib.contextmanager
@@ -169,15 +220,21 @@ async def running_core(
 
     `overrides` are settings of the mail store. Without `store` the object store is away.
     """
-    async with contextlib.AsyncExitStack() as stack:
-        place = stack.enter_context(private_directory())
-        # A NATS of its own: two cores on one would hear each other's bells.
-        instance = stack.enter_context(open_instance(place / "data"))
-        core = Core(database, await stack.enter_async_context(running_nats(instance)), place)
-        await stack.enter_async_context(running_directory(core))
-        await stack.enter_async_context(running_mailstore(core, store, **overrides))
+    async with (
+        bare_core(database) as core,
+        running_directory(core),
+        running_mailstore(core, store, **overrides),
+    ):
         await core.add_accounts("ann", "bob")
         yield core
+
+
+@contextlib.asynccontextmanager
+async def bare_core(database: PostgresAddress) -> AsyncGenerator[Core]:
+    """A place for a core, with a NATS of its own: two cores on one would hear each other's bells."""
+    with private_directory() as place, open_instance(place / "data") as instance:
+        async with running_nats(instance) as nats:
+            yield Core(database, nats, place)
 
 
 @contextlib.asynccontextmanager

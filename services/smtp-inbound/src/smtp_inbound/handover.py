@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from postroom.mailstore.v1 import delivery_pb2
-from postroom_contracts.errors import ERRORS, PostroomError, UnavailableError
+from postroom_contracts.errors import ERRORS, PostroomError, StagingFullError, UnavailableError
 from postroom_runtime.logs import log
 from postroom_runtime.steps import reached
 
@@ -22,12 +22,16 @@ OpenStream = Callable[[AsyncIterator[delivery_pb2.AcceptRequest]], AsyncIterable
 
 @dataclass(frozen=True, slots=True)
 class HandoverLimits:
-    """Bounds of a batch (items, octets), of all that waits (items), and the seconds until an answer."""
+    """Bounds of a batch (items, octets), of all that waits (items), and seconds.
+
+    A stream that says nothing for `stalled_seconds` is given up for another, which may reach another replica.
+    """
 
     batch_items: int = 256
     batch_octets: int = 2 * 1024 * 1024
     waiting_items: int = 4_000
-    answer_seconds: float = 4.0
+    answer_seconds: float = 3.8
+    stalled_seconds: float = 1.2
     reconnect_seconds: float = 0.05
 
 
@@ -49,10 +53,11 @@ class Handover:
     async def accept(self, item: delivery_pb2.AcceptItem) -> None:
         """Return when the message is durable.
 
-        Raises what the store refuses it for, and UnavailableError when there is no answer in time.
+        Raises what the store refuses it for, StagingFullError when too much waits already (the store never
+        saw this one), and UnavailableError when there is no answer in time: then the outcome is unknown.
         """
         if len(self._waiting) + len(self._sent) >= self._limits.waiting_items:
-            raise UnavailableError("too many messages wait for the store")
+            raise StagingFullError("too many messages wait for the store")
         handed = _Handed(item, asyncio.get_running_loop().create_future())
         self._waiting[item.id] = handed
         self._arrived.set()
@@ -74,17 +79,26 @@ class Handover:
                 await self._run_stream()
             except PostroomError as error:
                 log.warning("handover_broken", error=error.name)
+            except TimeoutError:
+                log.warning("handover_stalled", items=len(self._sent))
+            except Exception:  # noqa: BLE001  # one odd stream must not end all sessions
+                log.exception("handover_failed")
             self._waiting = self._sent | self._waiting
             self._sent = {}
             if self._waiting and time.monotonic() - began < self._limits.reconnect_seconds:
                 await asyncio.sleep(self._limits.reconnect_seconds)
 
     async def _run_stream(self) -> None:
-        async for response in self._open_stream(self._batches()):
-            for result in response.results:
-                self._settle(result)
+        async with asyncio.timeout(None) as patience:
+            async for response in self._open_stream(self._batches(patience)):
+                for result in response.results:
+                    self._settle(result)
+                patience.reschedule(self._until_stalled() if self._sent else None)
 
-    async def _batches(self) -> AsyncIterator[delivery_pb2.AcceptRequest]:
+    def _until_stalled(self) -> float:
+        return asyncio.get_running_loop().time() + self._limits.stalled_seconds
+
+    async def _batches(self, patience: asyncio.Timeout) -> AsyncIterator[delivery_pb2.AcceptRequest]:
         while True:
             if not self._waiting:
                 self._arrived.clear()
@@ -99,6 +113,8 @@ class Handover:
                 batch.append(handed.item)
             for item in batch:
                 self._sent[item.id] = self._waiting.pop(item.id)
+            if patience.when() is None:
+                patience.reschedule(self._until_stalled())
             yield delivery_pb2.AcceptRequest(items=batch)
 
     def _settle(self, result: delivery_pb2.AcceptResult) -> None:

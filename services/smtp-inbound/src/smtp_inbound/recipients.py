@@ -46,7 +46,7 @@ class RecipientResolver:
                 raise UnavailableError("the directory left addresses out")
         except PostroomError as error:
             for _, future in batch:
-                if not future.done():
+                if not future.done():  # its session may be gone
                     future.set_exception(UnavailableError(error.name))
             return
         for (_, future), resolution in zip(batch, resolutions, strict=True):

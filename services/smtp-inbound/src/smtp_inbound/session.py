@@ -6,6 +6,7 @@ from typing import Final
 from uuid import UUID
 
 from postroom.directory.v1 import directory_pb2
+from postroom.mailstore.v1 import delivery_pb2
 from postroom_contracts.errors import PostroomError, UnavailableError
 from postroom_contracts.ids import queue_id_text
 from postroom_runtime import metrics
@@ -233,23 +234,28 @@ class Session:
             await transaction.discard()
             return ROUTING_LOOP
         try:
-            if self._login is not None:
-                self._login = await self._house.directory.fresh(self._login)
-                transaction.capability = self._login.capability
-            if transaction.gathering is None:
-                return replies.LOCAL_ERROR
-            content = await transaction.gathering.finish()
+            item = await self._item(transaction)
             reached("accept.before_handover")
-            await self._house.handover.accept(transaction.item(content))
+        except PostroomError as error:
+            await transaction.discard()
+            return content_reply(error)
+        try:
+            await self._house.handover.accept(item)
         except UnavailableError as error:
             # Unknown: what the client is told to try again must not turn up as well.
-            if await self._house.mailstore.abort(transaction.id):
-                return _queued(text)
-            return content_reply(error)
+            accepted = await self._house.mailstore.abort(transaction.id)
+            return _queued(text) if accepted else content_reply(error)
         except PostroomError as error:
             return content_reply(error)
         reached("accept.before_reply")
         return _queued(text)
+
+    async def _item(self, transaction: Transaction) -> delivery_pb2.AcceptItem:
+        """The whole message, its octets put where they belong."""
+        if self._login is not None:
+            self._login = await self._house.directory.fresh(self._login)
+            transaction.capability = self._login.capability
+        return transaction.item(await transaction.finish())
 
     async def _log_in(self, name: str, password: str) -> Reply:
         try:

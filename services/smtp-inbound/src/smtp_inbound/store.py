@@ -16,6 +16,8 @@ from postroom_runtime.transfer import Stored, Transfers
 
 _PRESIGNED_AT_ONCE: Final = 8
 _ABORT_SECONDS: Final = 1.0
+_RESOLVE_SECONDS: Final = 2.0
+"""A question may have to wait for the one before, and the answer is due within 5 s."""
 _FRESH_SECONDS: Final = 60.0
 """A capability that lasts less long is renewed before it is used."""
 
@@ -41,7 +43,7 @@ class Directory:
     async def resolve(self, addresses: Sequence[str]) -> Sequence[directory_pb2.Resolution]:
         """Where mail to these addresses goes, in their order."""
         request = directory_pb2.ResolveRecipientsRequest(addresses=addresses)
-        return (await self._stub.ResolveRecipients(request)).resolutions
+        return (await self._stub.ResolveRecipients(request, timeout=_RESOLVE_SECONDS)).resolutions
 
     async def log_in(self, address: str, password: str, peer_address: str) -> Login:
         """Check a password. Raises InvalidCredentialsError, TooManyAttemptsError, UnavailableError."""

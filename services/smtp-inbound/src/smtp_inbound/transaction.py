@@ -6,6 +6,7 @@ from uuid import UUID
 
 from postroom.directory.v1 import directory_pb2
 from postroom.mailstore.v1 import content_pb2, delivery_pb2
+from postroom_contracts.errors import UnavailableError
 from postroom_contracts.ids import new_id
 from postroom_wire.smtp import Body, ForwardPath, Mail, Postmaster
 from smtp_inbound.content import Gathering
@@ -40,6 +41,12 @@ class Transaction:
         """Add an address that is not ours."""
         if all(each.remote_address != address for each in self.recipients):
             self.recipients.append(delivery_pb2.Recipient(address=address, remote_address=address))
+
+    async def finish(self) -> content_pb2.Content:
+        """The content, durable where it is large. Raises UnavailableError."""
+        if self.gathering is None:
+            raise UnavailableError("there is no content")
+        return await self.gathering.finish()
 
     async def discard(self) -> None:
         """Forget the content."""
