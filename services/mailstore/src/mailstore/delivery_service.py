@@ -13,8 +13,9 @@ from mailstore.intake.uploads import Uploads, presigned_messages
 from postroom.mailstore.v1 import delivery_pb2, delivery_pb2_grpc
 from postroom_contracts.capability import CapabilityVerifier, Scope
 from postroom_contracts.errors import NotPermittedError, PostroomError
-from postroom_contracts.ids import new_id, parse_id
-from postroom_runtime.logs import log
+from postroom_contracts.ids import new_id, parse_id, queue_id_text
+from postroom_runtime.logs import bound_contextvars, log
+from postroom_runtime.traces import bind_trace
 from postroom_storage.database import Database
 
 _SENDING: Final = frozenset({Scope.SUBMISSION, Scope.API})
@@ -56,9 +57,8 @@ class DeliveryService(delivery_pb2_grpc.DeliveryServiceServicer):
         """Make sure that an id is not accepted from now on."""
         message_id = parse_id(request.id)
         async with self._database.connection() as connection:
-            row = await connection.fetchrow(ABORT, message_id, UUID(int=0))
-        accepted = row is not None and bool(row["accepted"])
-        log.info("aborted", queue_id=str(message_id), accepted_before=accepted)
+            accepted = bool(await connection.fetchval(ABORT, message_id, UUID(int=0)))
+        log.info("aborted", queue_id=queue_id_text(message_id), accepted_before=accepted)
         return delivery_pb2.AbortResponse(accepted_before=accepted)
 
     async def BeginUpload(
@@ -83,15 +83,19 @@ class DeliveryService(delivery_pb2_grpc.DeliveryServiceServicer):
 
     async def _accept(self, request: delivery_pb2.AcceptItem) -> delivery_pb2.AcceptResult:
         """Accept one item; every error becomes its result."""
+        with bind_trace(request.traceparent), bound_contextvars(queue_id=_queue_id(request.id)):
+            return await self._answer(request)
+
+    async def _answer(self, request: delivery_pb2.AcceptItem) -> delivery_pb2.AcceptResult:
         try:
             item = await self._checked(request)
             await self._committer.accept(await self._staged(item))
         except PostroomError as error:
             outcome = _outcome(error)
-            log.info("not accepted", queue_id=request.id.hex(), error=error.name)
+            log.info("not_accepted", error=error.name)
             return delivery_pb2.AcceptResult(id=request.id, outcome=outcome, error=error.name)
         except Exception:  # noqa: BLE001  # a message boundary: its neighbours on the stream go on
-            log.exception("accept failed", queue_id=request.id.hex())
+            log.exception("accept_failed")
             temporary = delivery_pb2.AcceptResult.OUTCOME_TEMPORARY
             return delivery_pb2.AcceptResult(id=request.id, outcome=temporary, error=PostroomError.name)
         return delivery_pb2.AcceptResult(id=request.id, outcome=delivery_pb2.AcceptResult.OUTCOME_ACCEPTED)
@@ -113,6 +117,10 @@ class DeliveryService(delivery_pb2_grpc.DeliveryServiceServicer):
             case Uploaded() as upload:
                 object_id = await self._uploads.complete(upload, item.content.size, account_id=None)
                 return Staged(item, new_id(), object_id)
+
+
+def _queue_id(octets: bytes) -> str:
+    return queue_id_text(UUID(bytes=octets)) if len(octets) == 16 else ""
 
 
 def _outcome(error: PostroomError) -> delivery_pb2.AcceptResult.Outcome.ValueType:

@@ -71,6 +71,13 @@ def facts_message(facts: StoredFacts) -> mailbox_pb2.Facts:
     return message
 
 
+def parse_use(value: int) -> int:
+    """A special use. Raises InvalidRequestError for one that we do not know."""
+    if value not in _SPECIAL_USES:
+        raise InvalidRequestError("no such special use")
+    return value
+
+
 def parse_terms(terms: Iterable[mailbox_pb2.TextTerm]) -> list[SearchTerm]:
     """A request's search terms. Raises InvalidRequestError."""
     return [_term(term) for term in terms]

@@ -1,30 +1,29 @@
 """The MailboxService: an account's mailboxes for the services that show them."""
 
-import datetime as dt
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
 import grpc
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from mailstore.accounts import ensure_accounts, lock_accounts
 from mailstore.blobs.reader import BlobReader
 from mailstore.blobs.segments import OpenSegment
-from mailstore.intake.item import Uploaded, parse_content
+from mailstore.intake.item import Uploaded, parse_content, parse_instant
 from mailstore.intake.uploads import Uploads, presigned_messages
 from mailstore.mailbox_messages import (
     facts_message,
     keyword_messages,
     mailbox_message,
     parse_terms,
+    parse_use,
     rows_message,
 )
 from mailstore.mailboxes import catalogue
-from mailstore.mailboxes.appending import Appending, append_message, inline_octets
+from mailstore.mailboxes.appending import Appending, append_message, check_digest, inline_octets
 from mailstore.mailboxes.catalogue import Owner
 from mailstore.mailboxes.facts import FactColumns, stored_facts
-from mailstore.mailboxes.flags import FlagChange, StoreMode, keywords_of, store_flags
+from mailstore.mailboxes.flags import FlagChange, StoreMode, keywords_of, parse_keywords, store_flags
 from mailstore.mailboxes.moving import Copied, copy_messages, move_messages, remove_messages
 from mailstore.mailboxes.names import parse_name
 from mailstore.mailboxes.octets import RangeWanted, read_messages
@@ -90,7 +89,7 @@ class MailboxService(mailbox_pb2_grpc.MailboxServiceServicer):
         self, request: mailbox_pb2.CreateMailboxRequest, context: _Context
     ) -> mailbox_pb2.CreateMailboxResponse:
         """A new mailbox."""
-        owner, name, use = await self._owner(), parse_name(request.name), request.special_use
+        owner, name, use = await self._owner(), parse_name(request.name), parse_use(request.special_use)
 
         async def change(connection: Connection, modseq: int) -> catalogue.MailboxRow:
             return await catalogue.create_mailbox(connection, owner, modseq, name, use)
@@ -284,7 +283,7 @@ class MailboxService(mailbox_pb2_grpc.MailboxServiceServicer):
             mode = StoreMode(request.mode)
         except ValueError:
             raise InvalidRequestError("no such mode") from None
-        flag_change = FlagChange(mode, request.flags, request.keywords)
+        flag_change = FlagChange(mode, request.flags, parse_keywords(request.keywords))
 
         async def change(connection: Connection, modseq: int) -> mailbox_pb2.StoreFlagsResponse:
             await catalogue.find_mailbox(connection, owner.account_id, mailbox_id)
@@ -374,12 +373,13 @@ class MailboxService(mailbox_pb2_grpc.MailboxServiceServicer):
             octets = await self._reader.load_object(object_id, content.size)
         else:
             octets = inline_octets(content)
+        check_digest(octets, content)
         appending = Appending(
             id=parse_id(request.id),
             mailbox_id=parse_id(request.mailbox_id),
             flags=request.flags,
-            keywords=list(request.keywords),
-            internal_date=_instant(request.internal_date),
+            keywords=parse_keywords(request.keywords),
+            internal_date=parse_instant(request.internal_date),
             content=content,
             object_id=object_id,
         )
@@ -394,7 +394,3 @@ class MailboxService(mailbox_pb2_grpc.MailboxServiceServicer):
             return (await self._verifier.verify(token, scopes=_READING)).account_id
         except PostroomError:
             return None
-
-
-def _instant(timestamp: Timestamp) -> dt.datetime:
-    return timestamp.ToDatetime(tzinfo=dt.UTC)

@@ -25,11 +25,13 @@ from mailstore.upkeep import Upkeep
 from postroom.directory.v1 import directory_pb2, directory_pb2_grpc
 from postroom.mailstore.v1 import delivery_pb2_grpc, mailbox_pb2_grpc, queue_pb2_grpc
 from postroom_contracts.capability import CapabilityVerifier, PublicKey
+from postroom_contracts.errors import PostroomError
 from postroom_runtime import metrics
 from postroom_runtime.bus import Bus
 from postroom_runtime.grpc_client import channel
 from postroom_runtime.grpc_server import serve_grpc
 from postroom_runtime.lifecycle import Lifecycle
+from postroom_runtime.logs import log
 from postroom_storage.database import Database
 from postroom_storage.migrations import Migrations
 from postroom_storage.objects import ObjectStore, StoreAddress
@@ -177,9 +179,10 @@ async def _measure(database: Database, segment: OpenSegment) -> None:
         try:
             async with database.connection() as connection:
                 _STAGED.set(await segment.measure(connection))
-        except Exception as error:
-            if not getattr(error, "transient", False):
-                raise
+        except PostroomError as error:
+            log.info("staging_not_measured", error=error.name)
+        except Exception:  # noqa: BLE001  # a gauge must not end the process
+            log.exception("staging_not_measured")
         await asyncio.sleep(_MEASURE_SECONDS)
 
 

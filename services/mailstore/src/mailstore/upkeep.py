@@ -42,7 +42,7 @@ SELECT max(uid) FROM (SELECT uid FROM mailstore.mailbox_message
 """
 _STALE_UPLOADS: Final = """
 SELECT u.id, u.object_id, u.multipart_id FROM mailstore.upload AS u
-WHERE u.expires_at < now() ORDER BY u.expires_at LIMIT 100
+WHERE u.expires_at < now() - interval '1 hour' ORDER BY u.expires_at LIMIT 100
 """
 _USED: Final = "SELECT EXISTS (SELECT FROM mailstore.blob WHERE object_id = $1)"
 _FORGET_UPLOAD: Final = "DELETE FROM mailstore.upload WHERE id = $1"
@@ -94,6 +94,8 @@ class Upkeep:
                     _PARKED.set(row["parked"])
             except PostroomError as error:
                 log.info("queue_not_measured", error=error.name)
+            except Exception:  # noqa: BLE001  # a gauge must not end the process
+                log.exception("queue_not_measured")
             await asyncio.sleep(self._limits.gauge_seconds)
 
     async def run_once(self) -> None:
@@ -113,7 +115,9 @@ class Upkeep:
                     f"PARTITION OF mailstore.{name} "
                     f"FOR VALUES FROM ('{first}') TO ('{_month(first, 1)}')"
                 )
-                async with self._database.connection() as connection:
+                async with self._database.transaction() as connection:
+                    # It locks the default partition: mail must not queue up behind it.
+                    await connection.execute("SET LOCAL lock_timeout = '500ms'")
                     await connection.execute(statement)
 
     async def _purge_mailboxes(self) -> None:

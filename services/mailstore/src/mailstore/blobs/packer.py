@@ -18,7 +18,7 @@ import asyncpg
 from mailstore.blobs.packs import build_pack
 from mailstore.blobs.reader import pack_key
 from mailstore.blobs.segments import OpenSegment, SegmentLimits, rotate, table
-from postroom_contracts.errors import PostroomError
+from postroom_contracts.errors import PostroomError, UnavailableError
 from postroom_runtime.logs import log
 from postroom_runtime.steps import reached
 from postroom_storage.database import Database
@@ -35,23 +35,24 @@ _SEALED: Final = """
 SELECT number FROM mailstore.segment
 WHERE state = 'sealed' AND sealed_at < now() - make_interval(secs => $1) ORDER BY number
 """
-_WANTED: Final = """
-SELECT b.id, b.tenant_id, b.stored_length
-FROM mailstore.blob AS b
+# In chunks, so that each statement is short however large the segment is.
+_CHUNK: Final = """
+SELECT b.id, b.tenant_id, b.stored_length,
+       filed.id IS NOT NULL
+       OR EXISTS (SELECT FROM mailstore.accepted AS a JOIN mailstore.delivery AS d ON d.accepted_id = a.id
+                  WHERE a.blob_id = b.id)
+       OR EXISTS (SELECT FROM mailstore.accepted AS a JOIN mailstore.bounce AS o ON o.accepted_id = a.id
+                  WHERE a.blob_id = b.id) AS wanted
+FROM (SELECT * FROM mailstore.blob WHERE segment = $1 AND id > $2 ORDER BY id LIMIT $3) AS b
 LEFT JOIN LATERAL (
     SELECT m.id, (SELECT min(mm.account_id::text) FROM mailstore.mailbox_message AS mm
                   WHERE mm.message_id = m.id)
         AS account
     FROM mailstore.message AS m WHERE m.blob_id = b.id LIMIT 1
 ) AS filed ON true
-WHERE b.segment = $1 AND (
-    filed.id IS NOT NULL
-    OR EXISTS (SELECT FROM mailstore.accepted AS a JOIN mailstore.delivery AS d ON d.accepted_id = a.id
-               WHERE a.blob_id = b.id)
-    OR EXISTS (SELECT FROM mailstore.accepted AS a JOIN mailstore.bounce AS o ON o.accepted_id = a.id
-               WHERE a.blob_id = b.id))
-ORDER BY b.tenant_id, filed.account NULLS LAST, b.id LIMIT $2
+ORDER BY b.tenant_id, filed.account NULLS LAST, b.id
 """
+_LEFT: Final = "SELECT EXISTS (SELECT FROM mailstore.blob WHERE segment = $1)"
 _OCTETS: Final = "SELECT blob_id, octets FROM mailstore.{segment} WHERE blob_id = ANY($1::uuid[])"
 _NEW_PACK: Final = "INSERT INTO mailstore.pack (id, tenant_id, size, blobs) VALUES ($1, $2, $3, $4)"
 _TURN: Final = """
@@ -59,7 +60,8 @@ UPDATE mailstore.blob AS b SET segment = NULL, pack_id = $1, start = t.start
 FROM unnest($2::uuid[], $3::bigint[]) AS t(id, start)
 WHERE b.id = t.id AND b.segment = $4
 """
-_DROP_UNWANTED: Final = "DELETE FROM mailstore.blob WHERE segment = $1"
+# What is unwanted stays so: a reference is made in the transaction that ends the one before it.
+_FORGET: Final = "DELETE FROM mailstore.blob WHERE id = ANY($1::uuid[]) AND segment = $2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +69,7 @@ class PackLimits:
     """Octets of a pack, blobs looked at together, seconds between rounds and from sealing to packing."""
 
     pack_octets: int = 8 * 1024 * 1024
-    blobs_at_once: int = 5_000
+    blobs_at_once: int = 10_000
     round_seconds: float = 5.0
     settle_seconds: float = 10.0
     drop_lock_seconds: float = 0.5
@@ -124,13 +126,19 @@ class Packer:
                 self._segment.forget()
 
     async def _empty(self, number: int) -> None:
+        after = UUID(int=0)
         while True:
-            async with self._database.connection(seconds=self._limits.transaction_seconds) as connection:
-                wanted = await connection.fetch(_WANTED, number, self._limits.blobs_at_once)
-            if not wanted:
+            async with self._database.connection() as connection:
+                chunk = await connection.fetch(_CHUNK, number, after, self._limits.blobs_at_once)
+            if not chunk:
                 break
+            wanted = [row for row in chunk if row["wanted"]]
             for tenant_id, rows in groupby(wanted, key=lambda row: row["tenant_id"]):
                 await self._pack(number, tenant_id, [(row["id"], row["stored_length"]) for row in rows])
+            unwanted = [row["id"] for row in chunk if not row["wanted"]]
+            async with self._database.connection() as connection:
+                await connection.execute(_FORGET, unwanted, number)
+            after = max(row["id"] for row in chunk)
         await self._drop(number)
 
     async def _pack(self, number: int, tenant_id: UUID, blobs: Sequence[tuple[UUID, int]]) -> None:
@@ -149,6 +157,10 @@ class Packer:
         async with self._database.connection(seconds=self._limits.transaction_seconds) as connection:
             rows = await connection.fetch(_OCTETS.format(segment=table(number)), list(batch))
         stored: dict[UUID, bytes] = {row["blob_id"]: row["octets"] for row in rows}
+        if len(stored) < len(batch):  # of a damaged database; the segment stays, for whoever repairs it
+            log.error("staged_octets_missing", segment=number, blobs=len(batch) - len(stored))
+        if not stored:
+            return
         pack, entries = build_pack((blob_id, stored[blob_id]) for blob_id in batch if blob_id in stored)
         pack_id = uuid4()  # random, so that keys spread over the store
         await self._objects.put(pack_key(pack_id), pack)
@@ -169,15 +181,15 @@ class Packer:
                     f"{int(self._limits.drop_lock_seconds * 1000)}ms",
                 )
                 await connection.execute(f"LOCK TABLE mailstore.{table(number)} IN ACCESS EXCLUSIVE MODE")
-                if await connection.fetch(_WANTED, number, 1):
-                    return
-                await connection.execute(_DROP_UNWANTED, number)
+                if await connection.fetchval(_LEFT, number):
+                    return  # a straggler that came meanwhile, or octets that are lost
                 await connection.execute(f"DROP TABLE mailstore.{table(number)}")
                 await connection.execute("DELETE FROM mailstore.segment WHERE number = $1", number)
-        except asyncpg.LockNotAvailableError:
-            log.info("segment_in_use", segment=number)
-        else:
             log.info("segment_dropped", segment=number)
+        except UnavailableError as error:
+            if not isinstance(error.__cause__, asyncpg.LockNotAvailableError):
+                raise
+            log.info("segment_in_use", segment=number)
 
     async def _pause(self) -> None:
         await asyncio.sleep(self._limits.round_seconds * random.uniform(0.7, 1.3))

@@ -13,7 +13,7 @@ import asyncpg
 import zstandard
 
 from mailstore.blobs.segments import table
-from postroom_contracts.errors import MessageNotFoundError, UnavailableError
+from postroom_contracts.errors import MessageNotFoundError
 from postroom_storage.database import Database
 from postroom_storage.errors import ObjectNotFoundError
 from postroom_storage.objects import ObjectStore
@@ -86,7 +86,7 @@ class BlobReader:
             for blob in blobs.values():
                 if blob.segment is None and (octets := await self._load_stored(blob)) is not None:
                     loaded[blob.id] = octets
-        raise UnavailableError("blobs keep moving")
+        raise MessageNotFoundError("octets are not where their rows say")
 
     async def read(self, blob_id: UUID, offset: int, length: int) -> AsyncGenerator[bytes]:
         """A range of a blob in chunks; it ends at the blob's end when that comes first."""
@@ -102,14 +102,15 @@ class BlobReader:
             return
         end = min(offset + length, blob.size)
         for start in range(offset, end, _CHUNK * 4):
-            yield await self._objects.get_range(
-                message_key(blob.object_id), start, min(_CHUNK * 4, end - start)
-            )
+            yield await self._range(message_key(blob.object_id), start, min(_CHUNK * 4, end - start))
 
     async def load_object(self, object_id: UUID, size: int) -> bytes:
         """The whole octets of an object that no blob names yet."""
+        return await self._range(message_key(object_id), 0, size)
+
+    async def _range(self, key: str, start: int, length: int) -> bytes:
         try:
-            return await self._objects.get_range(message_key(object_id), 0, size)
+            return await self._objects.get_range(key, start, length)
         except ObjectNotFoundError:
             raise MessageNotFoundError("the object is not there") from None
 

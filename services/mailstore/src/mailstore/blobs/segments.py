@@ -16,7 +16,7 @@ from postroom_storage.database import Connection
 _OPEN_NUMBER: Final = "SELECT number FROM mailstore.segment WHERE state = 'open'"
 
 _STAGED_OCTETS: Final = """
-SELECT coalesce(sum(pg_total_relation_size(format('mailstore.segment_%s', number)::regclass)), 0)::bigint
+SELECT coalesce(sum(pg_total_relation_size(to_regclass(format('mailstore.segment_%s', number)))), 0)::bigint
 FROM mailstore.segment
 """
 

@@ -23,9 +23,13 @@ from postroom_contracts.errors import (
     StagingFullError,
     UnavailableError,
 )
+from postroom_contracts.ids import queue_id_text
 from postroom_runtime.logs import log
 from postroom_runtime.steps import reached
 from postroom_storage.database import Connection, Database
+from postroom_storage.failures import is_data_error
+
+_ATTEMPTS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +95,8 @@ class Committer:
                 while self._waiting:
                     await self._commit(self._next_batch())
         finally:
-            for waiting in self._waiting:
-                self._answer(waiting, UnavailableError("the store is stopping"))
+            for future in list(self._by_id.values()):
+                _settle(future, UnavailableError("the store is stopping"))
 
     def _next_batch(self) -> list[_Waiting]:
         batch: list[_Waiting] = []
@@ -110,14 +114,12 @@ class Committer:
         """Commit a batch and answer every item of it."""
         try:
             aborted = await self._transact([waiting.staged for waiting in batch])
-        except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, UnicodeError) as error:
-            await self._bisect(batch, error)
         except PostroomError as error:
             self._answer_all(batch, error)
-        except asyncio.CancelledError:
-            self._answer_all(batch, UnavailableError("the store is stopping"))
-            raise
         except Exception as error:  # noqa: BLE001  # the boundary of messages: their senders get an answer
+            if is_data_error(error):
+                await self._bisect(batch, error)
+                return
             log.exception("commit_failed", items=len(batch))
             self._answer_all(batch, UnavailableError(type(error).__name__))
         else:
@@ -139,7 +141,7 @@ class Committer:
         return {row["id"] for row in rows if row["aborted"]}
 
     async def _insert(self, connection: Connection, batch: Sequence[Staged]) -> set[UUID]:
-        for _ in range(3):
+        for _ in range(_ATTEMPTS):
             number = await self._segment.number(connection)
             statement = ACCEPT.format(segment=f"segment_{number}")
             arguments = accept_arguments(batch, number, self._limits.lifetime_seconds)
@@ -147,12 +149,15 @@ class Committer:
                 return {row["id"] for row in await connection.fetch(statement, *arguments)}
             except asyncpg.UndefinedTableError:
                 self._segment.forget()  # it was sealed, packed and dropped since we looked
-        raise UnavailableError("the open segment keeps changing")
+            except (asyncpg.DeadlockDetectedError, asyncpg.SerializationError):
+                # Another process commits some of the same new rows in another order: one of both goes on.
+                continue
+        raise UnavailableError("the open segment keeps changing, or deadlocks do not end")
 
     async def _bisect(self, batch: Sequence[_Waiting], error: Exception) -> None:
         if len(batch) == 1:
             item: IntakeItem = batch[0].staged.item
-            log.warning("message_refused", queue_id=str(item.id), error=type(error).__name__)
+            log.warning("message_refused", queue_id=queue_id_text(item.id), error=type(error).__name__)
             self._answer(batch[0], InvalidRequestError("the database refuses a value"))
             return
         middle = len(batch) // 2
@@ -165,10 +170,14 @@ class Committer:
 
     def _answer(self, waiting: _Waiting, error: PostroomError | None) -> None:
         self._by_id.pop(waiting.staged.item.id, None)
-        if waiting.done.done():
-            return
-        if error is None:
-            waiting.done.set_result(None)
-        else:
-            waiting.done.set_exception(error)
-            waiting.done.exception()  # a caller that went away must not leave a warning behind
+        _settle(waiting.done, error)
+
+
+def _settle(future: asyncio.Future[None], error: PostroomError | None) -> None:
+    if future.done():
+        return
+    if error is None:
+        future.set_result(None)
+    else:
+        future.set_exception(error)
+        future.exception()  # a caller that went away must not leave a warning behind

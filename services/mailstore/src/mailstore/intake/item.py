@@ -5,13 +5,19 @@ import hashlib
 from dataclasses import dataclass
 from uuid import UUID
 
+import zstandard
+from google.protobuf.timestamp_pb2 import Timestamp
+
 from postroom.mailstore.v1 import content_pb2, delivery_pb2
 from postroom_contracts.errors import InvalidRequestError
+from postroom_contracts.ids import parse_id
+from postroom_runtime.traces import is_traceparent
 
 MAX_RECIPIENTS = 1_000
 MAX_ADDRESS = 320
 STAGED_LIMIT = 256 * 1024
 DIGEST_SIZE = hashlib.sha256().digest_size
+_YEARS = range(1970, 9_000)  # what comes after them may be beyond what a client of the database can read
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +84,7 @@ def parse_content(content: content_pb2.Content) -> MessageContent:
         case "zstd":
             if content.size > STAGED_LIMIT or len(content.zstd) > STAGED_LIMIT + 1024:
                 raise InvalidRequestError("inline content is over the limit")
+            _check_frame(content.zstd, content.size)
             return MessageContent(content.digest, content.size, Inline(content.zstd))
         case "upload":
             parts = tuple((part.number, part.etag) for part in content.upload.parts)
@@ -99,17 +106,21 @@ def parse_item(item: delivery_pb2.AcceptItem, sender_account_id: UUID | None) ->
         content=parse_content(item.content),
         eight_bit=item.eight_bit,
         smtp_utf8=item.smtp_utf8,
-        received_at=item.received_at.ToDatetime(tzinfo=dt.UTC),
-        traceparent=item.traceparent if len(item.traceparent) <= 55 and item.traceparent.isascii() else "",
+        received_at=parse_instant(item.received_at),
+        traceparent=item.traceparent if is_traceparent(item.traceparent) else "",
         sender_account_id=sender_account_id,
     )
 
 
-def parse_id(octets: bytes) -> UUID:
-    """The UUID of 16 octets; raises InvalidRequestError."""
-    if len(octets) != 16:
-        raise InvalidRequestError("an id has 16 octets")
-    return UUID(bytes=octets)
+def parse_instant(timestamp: Timestamp) -> dt.datetime:
+    """The instant of a request's field; raises InvalidRequestError."""
+    try:
+        instant = timestamp.ToDatetime(tzinfo=dt.UTC)
+    except (ValueError, OverflowError):
+        raise InvalidRequestError("not a time") from None
+    if instant.year not in _YEARS:
+        raise InvalidRequestError("a time out of range")
+    return instant
 
 
 def clean_address(address: str) -> str:
@@ -117,6 +128,16 @@ def clean_address(address: str) -> str:
     if len(address) > MAX_ADDRESS or any(character < " " or character == "\x7f" for character in address):
         raise InvalidRequestError("an address is too long or has control characters")
     return address
+
+
+def _check_frame(frame: bytes, size: int) -> None:
+    """The frame's own header says how large its content is; a broken body is found by the first who reads."""
+    try:
+        said = zstandard.frame_content_size(frame)
+    except zstandard.ZstdError:
+        said = -1
+    if said != size:
+        raise InvalidRequestError("not a zstd frame of that size")
 
 
 def _recipient(recipient: delivery_pb2.Recipient) -> LocalRecipient | RemoteRecipient:

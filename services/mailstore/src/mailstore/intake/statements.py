@@ -64,13 +64,11 @@ SELECT id FROM fresh
 
 KNOWN: Final = "SELECT id, blob_id IS NULL AS aborted FROM mailstore.accepted WHERE id = ANY($1::uuid[])"
 
+# The update changes nothing: it waits for an Accept of this id that is about to commit, and sees its row.
 ABORT: Final = """
-WITH mark AS (
-    INSERT INTO mailstore.accepted (id, tenant_id, blob_id) VALUES ($1, $2, NULL)
-    ON CONFLICT (id) DO NOTHING RETURNING id
-)
-SELECT EXISTS (SELECT FROM mark) AS marked,
-       EXISTS (SELECT FROM mailstore.accepted WHERE id = $1 AND blob_id IS NOT NULL) AS accepted
+INSERT INTO mailstore.accepted (id, tenant_id, blob_id) VALUES ($1, $2, NULL)
+ON CONFLICT (id) DO UPDATE SET id = excluded.id
+RETURNING blob_id IS NOT NULL AS accepted
 """
 
 

@@ -29,7 +29,8 @@ VALUES ($1, $2, $3, $1, $4, $5, now() + make_interval(secs => $6))
 ON CONFLICT (id) DO NOTHING RETURNING id
 """
 _FIND: Final = """
-SELECT id, tenant_id, account_id, object_id, multipart_id, completed_size FROM mailstore.upload WHERE id = $1
+SELECT id, tenant_id, account_id, object_id, multipart_id, completed_size, expires_at < now() AS over
+FROM mailstore.upload WHERE id = $1
 """
 _COMPLETED: Final = "UPDATE mailstore.upload SET completed_size = $2 WHERE id = $1"
 
@@ -76,7 +77,10 @@ class Uploads:
     async def begin(
         self, upload_id: UUID, tenant_id: UUID, account_id: UUID | None, size_hint: int
     ) -> BegunUpload:
-        """Open an upload. Asking again with the same id answers the same. Raises InvalidRequestError."""
+        """Open an upload. Asking again with the same id answers the same.
+
+        Raises InvalidRequestError, NotPermittedError (somebody else's id, or one that is complete).
+        """
         limits = self._limits
         if not 0 <= size_hint <= limits.message_size:
             raise InvalidRequestError("more than a message may have")
@@ -90,6 +94,10 @@ class Uploads:
                 await connection.fetchval(
                     _BEGIN, upload_id, tenant_id, account_id, multipart, size_hint, limits.lifetime_seconds
                 )
+        elif row["account_id"] != account_id or row["completed_size"] is not None:
+            raise NotPermittedError("an upload of somebody else, or a complete one")
+        elif row["multipart_id"] is not None:
+            single = False
         if single:
             return BegunUpload((PresignedPart(0, self._url(key, None, 0)),), limits.single_put)
         return BegunUpload(await self.presign(upload_id, account_id, 1, 2), limits.part_size)
@@ -102,7 +110,7 @@ class Uploads:
             raise InvalidRequestError("no such parts")
         async with self._database.connection() as connection:
             row = await connection.fetchrow(_FIND, upload_id)
-        if row is None or row["multipart_id"] is None:
+        if row is None or row["multipart_id"] is None or row["over"]:
             raise UploadNotFoundError("no such multipart upload")
         if row["account_id"] != account_id:
             raise NotPermittedError("an upload of somebody else")
@@ -120,7 +128,7 @@ class Uploads:
         """
         async with self._database.connection() as connection:
             row = await connection.fetchrow(_FIND, upload.upload_id)
-        if row is None:
+        if row is None or row["over"]:  # its octets may be swept at any time
             raise UploadNotFoundError("no such upload")
         if row["account_id"] != account_id:
             raise NotPermittedError("an upload of somebody else")

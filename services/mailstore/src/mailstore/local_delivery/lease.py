@@ -10,19 +10,20 @@ from uuid import UUID, uuid4
 
 from postroom_storage.database import Connection, Database
 
+# Taking and ringing are one statement: the lane could be given back between two, and the bell be lost.
 _TAKE: Final = """
 WITH before AS MATERIALIZED (
-    SELECT number, token FROM mailstore.local_lane WHERE number = $1 FOR UPDATE
+    SELECT number, token, token IS NULL OR expires_at < now() AS free
+    FROM mailstore.local_lane WHERE number = $1 FOR UPDATE
 )
 UPDATE mailstore.local_lane AS lane
-SET token = $2, worker = $3, expires_at = now() + make_interval(secs => $4), rung = false
-FROM before
-WHERE lane.number = before.number AND (lane.token IS NULL OR lane.expires_at < now())
-RETURNING before.token IS NOT NULL AS abandoned
+SET token = CASE WHEN before.free THEN $2 ELSE lane.token END,
+    worker = CASE WHEN before.free THEN $3 ELSE lane.worker END,
+    expires_at = CASE WHEN before.free THEN now() + make_interval(secs => $4) ELSE lane.expires_at END,
+    rung = NOT before.free
+FROM before WHERE lane.number = before.number AND (before.free OR NOT lane.rung)
+RETURNING before.free, before.token IS NOT NULL AS abandoned
 """
-_RING: Final = (
-    "UPDATE mailstore.local_lane SET rung = true WHERE number = $1 AND token IS NOT NULL AND NOT rung"
-)
 _RENEW: Final = """
 UPDATE mailstore.local_lane SET expires_at = now() + make_interval(secs => $3), rung = false
 WHERE number = $1 AND token = $2 AND expires_at > now() RETURNING true
@@ -31,7 +32,8 @@ _HOLD: Final = """
 SELECT true FROM mailstore.local_lane WHERE number = $1 AND token = $2 AND expires_at > now() FOR UPDATE
 """
 _GIVE_BACK: Final = """
-UPDATE mailstore.local_lane SET token = NULL WHERE number = $1 AND token = $2 AND NOT rung RETURNING true
+UPDATE mailstore.local_lane SET token = NULL
+WHERE number = $1 AND token = $2 AND (NOT rung OR $3) RETURNING true
 """
 _WITH_WORK: Final = """
 SELECT number FROM mailstore.local_lane AS lane
@@ -57,11 +59,8 @@ async def take(database: Database, lane: int, worker: str, seconds: float) -> Le
     """Take a lane, or mark it as rung when somebody else has it."""
     token = uuid4()
     async with database.connection() as connection:
-        abandoned = await connection.fetchval(_TAKE, lane, token, worker, seconds)
-        if abandoned is None:
-            await connection.execute(_RING, lane)
-            return None
-    return Lease(lane, token, abandoned)
+        row = await connection.fetchrow(_TAKE, lane, token, worker, seconds)
+    return Lease(lane, token, row["abandoned"]) if row is not None and row["free"] else None
 
 
 async def renew(database: Database, lease: Lease, seconds: float) -> None:
@@ -77,10 +76,10 @@ async def hold(connection: Connection, lease: Lease) -> None:
         raise LaneLostError(lease.lane)
 
 
-async def give_back(database: Database, lease: Lease) -> bool:
+async def give_back(database: Database, lease: Lease, *, though_rung: bool = False) -> bool:
     """Give a lane back, unless it was rung; returns whether it is given back."""
     async with database.connection() as connection:
-        return bool(await connection.fetchval(_GIVE_BACK, lease.lane, lease.token))
+        return bool(await connection.fetchval(_GIVE_BACK, lease.lane, lease.token, though_rung))
 
 
 async def lanes_with_work(database: Database) -> list[int]:

@@ -12,21 +12,22 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
-import asyncpg
-
 from mailstore.blobs.reader import BlobReader
 from mailstore.local_delivery.filing import DueDelivery, due_deliveries, file_deliveries
 from mailstore.local_delivery.lease import LaneLostError, Lease, give_back, lanes_with_work, renew, take
-from mailstore.scanning import MessageFacts, message_facts
+from mailstore.local_delivery.reading import read_messages
+from mailstore.scanning import MessageFacts
 from postroom_contracts.errors import PostroomError
+from postroom_contracts.ids import queue_id_text
 from postroom_runtime.lifecycle import Lifecycle
 from postroom_runtime.logs import log
+from postroom_runtime.traces import bind_trace
 from postroom_storage.database import Database
 
 _PUT_OFF: Final = """
 UPDATE mailstore.delivery
-SET attempts = attempts + 1, due_at = now() + make_interval(secs => $2 * (attempts + 1)),
-    parked = attempts + 1 >= $3
+SET attempts = attempts + $4, due_at = now() + make_interval(secs => $2 * (attempts + 1)),
+    parked = attempts + $4 >= $3
 WHERE id = $1 RETURNING parked
 """
 _START: Final = """
@@ -65,6 +66,7 @@ class LocalDeliveryWorker:
         self._name, self._lifecycle, self._limits = name, lifecycle, limits or FilingLimits()
         self._rung: set[int] = set()
         self._wake = asyncio.Event()
+        self._kept: dict[int, Lease] = {}
 
     def ring(self, lane: int) -> None:
         """A lane has work."""
@@ -102,23 +104,50 @@ class LocalDeliveryWorker:
                     self.ring(lane)
             except PostroomError as error:
                 log.warning("lanes_not_looked_at", error=error.name)
+            except Exception:  # noqa: BLE001  # the timer is what everything else relies on
+                log.exception("lanes_not_looked_at")
             await asyncio.sleep(self._limits.timer_seconds * random.uniform(0.7, 1.3))
 
     async def _empty(self, lane: int) -> None:
-        lease = await take(self._database, lane, self._name, self._limits.lease_seconds)
-        while lease is not None and not self._lifecycle.draining:
+        """File what is due in a lane, if it is ours to take."""
+        lease = await self._lease(lane)
+        if lease is None:
+            return
+        try:
+            await self._file_all(lease)
+        except LaneLostError:
+            raise
+        except BaseException:
+            self._kept[lane] = lease
+            raise
+
+    async def _lease(self, lane: int) -> Lease | None:
+        """The lane's lease: the one that trouble kept us from giving back, or a fresh one."""
+        seconds = self._limits.lease_seconds
+        if (kept := self._kept.pop(lane, None)) is not None:
+            try:
+                await renew(self._database, kept, seconds)
+            except LaneLostError:
+                pass
+            except PostroomError:
+                self._kept[lane] = kept
+                raise
+            else:
+                return kept
+        return await take(self._database, lane, self._name, seconds)
+
+    async def _file_all(self, lease: Lease) -> None:
+        limits = self._limits
+        while not self._lifecycle.draining:
             due = await due_deliveries(
-                self._database, lane, 1 if lease.abandoned else self._limits.batch_deliveries
+                self._database, lease.lane, 1 if lease.abandoned else limits.batch_deliveries
             )
+            if not due and await give_back(self._database, lease):
+                return
             if due:
                 await self._file(lease, self._within_octets(due))
-                await renew(self._database, lease, self._limits.lease_seconds)
-            elif await give_back(self._database, lease):
-                return
-            else:
-                await renew(self._database, lease, self._limits.lease_seconds)
-        if lease is not None:
-            await give_back(self._database, lease)
+            await renew(self._database, lease, limits.lease_seconds)
+        await give_back(self._database, lease, though_rung=True)
 
     def _within_octets(self, due: Sequence[DueDelivery]) -> list[DueDelivery]:
         batch: list[DueDelivery] = []
@@ -134,44 +163,56 @@ class LocalDeliveryWorker:
         # Whoever had the lane before died in it. Was one of its messages the cause? One by one tells.
         if lease.abandoned and not await self._start(batch[0]):
             return
+        reading = await read_messages(self._reader, batch)
+        for delivery, error in reading.unread:
+            await self._put_off(delivery, error)
+        if reading.deliveries:
+            await self._file_read(lease, reading.deliveries, reading.facts)
+
+    async def _file_read(
+        self, lease: Lease, batch: Sequence[DueDelivery], facts: Mapping[UUID, MessageFacts]
+    ) -> None:
+        """File a batch in one transaction; when a value in it is refused, in smaller ones."""
         try:
-            facts = await self._facts(batch)
             modseqs = await file_deliveries(self._database, lease, batch, facts)
         except (LaneLostError, PostroomError):
             raise
-        except (asyncpg.PostgresError, ValueError, KeyError) as error:
-            await self._bisect(lease, batch, error)
+        except Exception as error:  # noqa: BLE001  # a delivery is the boundary: its neighbours are filed
+            if len(batch) == 1:
+                await self._put_off(batch[0], error)
+                return
+            middle = len(batch) // 2
+            await self._file_read(lease, batch[:middle], facts)
+            await self._file_read(lease, batch[middle:], facts)
             return
         for account_id, modseq in modseqs.items():
             await self._publish_changed(account_id, modseq)
         for delivery in batch:
-            log.info("filed", queue_id=str(delivery.accepted_id), account_id=str(delivery.account_id))
+            with bind_trace(delivery.traceparent or None):
+                queue_id = queue_id_text(delivery.accepted_id)
+                log.info("filed", queue_id=queue_id, account_id=str(delivery.account_id))
 
-    async def _facts(self, batch: Sequence[DueDelivery]) -> Mapping[UUID, MessageFacts]:
-        blobs = {delivery.blob_id: delivery.accepted_id for delivery in batch}
-        octets = await self._reader.load(list(blobs))
-        return {blobs[blob_id]: await message_facts(found) for blob_id, found in octets.items()}
-
-    async def _bisect(self, lease: Lease, batch: Sequence[DueDelivery], error: Exception) -> None:
-        if len(batch) > 1:
-            middle = len(batch) // 2
-            await self._file(lease, batch[:middle])
-            await self._file(lease, batch[middle:])
-            return
-        delivery = batch[0]
-        log.error(
-            "delivery_put_off",
-            queue_id=str(delivery.accepted_id),
-            delivery_id=str(delivery.id),
-            exc_info=error,
-        )
+    async def _put_off(self, delivery: DueDelivery, error: Exception) -> None:
+        """Let a delivery come again later. What is only away counts as no attempt."""
+        away = getattr(error, "transient", False)
+        limits = self._limits
         async with self._database.connection() as connection:
-            limits = self._limits
-            await connection.fetchval(_PUT_OFF, delivery.id, limits.retry_seconds, limits.attempts)
+            parked = await connection.fetchval(
+                _PUT_OFF, delivery.id, limits.retry_seconds, limits.attempts, 0 if away else 1
+            )
+        with bind_trace(delivery.traceparent or None):
+            event = "delivery_parked" if parked else "delivery_put_off"
+            fields = {"queue_id": queue_id_text(delivery.accepted_id), "delivery_id": str(delivery.id)}
+            if away:
+                log.warning(event, error=type(error).__name__, **fields)
+            else:
+                log.error(event, exc_info=error, **fields)
 
     async def _start(self, delivery: DueDelivery) -> bool:
         async with self._database.connection() as connection:
             started = await connection.fetchval(_START, delivery.id, self._limits.starts)
         if not started:
-            log.error("delivery_parked", queue_id=str(delivery.accepted_id), delivery_id=str(delivery.id))
+            with bind_trace(delivery.traceparent or None):
+                queue_id = queue_id_text(delivery.accepted_id)
+                log.error("delivery_parked", queue_id=queue_id, delivery_id=str(delivery.id))
         return bool(started)

@@ -1,6 +1,7 @@
 """APPEND: a message that a client brings is durable and placed in one transaction."""
 
 import datetime as dt
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -72,6 +73,12 @@ def inline_octets(content: MessageContent) -> bytes:
     if len(octets) != content.size:
         raise ContentMismatchError("another size than said")
     return octets
+
+
+def check_digest(octets: bytes, content: MessageContent) -> None:
+    """Raises ContentMismatchError when these are not the octets that were meant."""
+    if hashlib.sha256(octets).digest() != content.digest:
+        raise ContentMismatchError("another digest than said")
 
 
 async def append_message(

@@ -14,10 +14,10 @@ from mailstore.placement import CHANGE_FLAGS, DELETED, SEEN
 from postroom_contracts.errors import InvalidRequestError, TooManyKeywordsError
 from postroom_storage.database import Connection
 
-MAX_ATOM: Final = re.compile(r'[^\x00-\x20\x7f-\U0010ffff(){%*"\\\]]+')
-_KEYWORDS: Final = 63
+MAX_KEYWORDS: Final = 63
 ALL_FLAGS: Final = 31
 MAX_KEYWORD: Final = 100
+_ATOM: Final = re.compile(r'[^\x00-\x20\x7f-\U0010ffff(){%*"\\\]]+')
 
 _KEYWORDS: Final = "SELECT bit, name FROM mailstore.keyword WHERE account_id = $1 ORDER BY bit"
 _NEW_KEYWORD: Final = "INSERT INTO mailstore.keyword (account_id, bit, name) VALUES ($1, $2, $3)"

@@ -44,7 +44,8 @@ _CANDIDATES: Final = """
 INSERT INTO mailstore.blob_candidate (blob_id)
 SELECT DISTINCT m.blob_id FROM mailstore.message AS m
 WHERE m.id = ANY($1::uuid[])
-  AND NOT EXISTS (SELECT FROM mailstore.mailbox_message AS mm WHERE mm.account_id = $2 AND mm.message_id = m.id)
+  AND NOT EXISTS (SELECT FROM mailstore.mailbox_message AS mm
+                  WHERE mm.account_id = $2 AND mm.message_id = m.id)
 ON CONFLICT DO NOTHING
 """
 

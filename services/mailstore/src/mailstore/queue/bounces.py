@@ -20,10 +20,11 @@ from mailstore.blobs.reader import BlobReader
 from mailstore.blobs.segments import OpenSegment, table
 from mailstore.intake.item import Inline, IntakeItem, LocalRecipient, MessageContent
 from mailstore.intake.statements import ACCEPT, Staged, accept_arguments, bells
-from postroom_contracts.errors import PostroomError
-from postroom_contracts.ids import new_id
+from postroom_contracts.errors import MessageNotFoundError, PostroomError, UnavailableError
+from postroom_contracts.ids import new_id, queue_id_text
 from postroom_runtime.logs import log
 from postroom_runtime.steps import reached
+from postroom_runtime.traces import bind_trace
 from postroom_storage.database import Connection, Database
 from postroom_wire.mime.compose import Mailbox
 from postroom_wire.mime.delivery_report import (
@@ -36,9 +37,9 @@ from postroom_wire.mime.header_writer import HeaderError
 
 _OWED: Final = """
 SELECT o.id, o.tenant_id, o.recipients, o.created_at, a.reverse_path, a.sender_account_id, a.received_at,
-       a.blob_id
+       a.blob_id, a.traceparent
 FROM mailstore.bounce AS o JOIN mailstore.accepted AS a ON a.id = o.accepted_id
-ORDER BY o.id LIMIT $1
+WHERE o.id > $1 ORDER BY o.id LIMIT $2
 """
 _SETTLE: Final = "DELETE FROM mailstore.bounce WHERE id = $1 RETURNING true"
 _ORIGINAL_OCTETS: Final = 64 * 1024
@@ -57,6 +58,7 @@ class OwedBounce:
     sender_account_id: UUID
     received_at: dt.datetime
     blob_id: UUID
+    traceparent: str
 
 
 class Bouncer:
@@ -88,22 +90,33 @@ class Bouncer:
 
     async def run_once(self) -> int:
         """Write what is owed now; returns how many."""
-        async with self._database.connection() as connection:
-            rows = await connection.fetch(_OWED, _AT_ONCE)
-        written = 0
-        for row in rows:
-            bounce = OwedBounce(**row)
-            try:
-                item = await self._item(bounce)
-            except HeaderError as error:
-                await self._give_up(bounce, error)
-                continue
-            if await self._accept(bounce, item):
-                written += 1
-                log.info("bounced", queue_id=str(bounce.id), account_id=str(bounce.sender_account_id))
-                for subject in bells([item]):
-                    await self._ring(subject)
-        return written
+        written, after = 0, UUID(int=0)
+        while True:
+            async with self._database.connection() as connection:
+                rows = await connection.fetch(_OWED, after, _AT_ONCE)
+            if not rows:
+                return written
+            for bounce in (OwedBounce(**row) for row in rows):
+                with bind_trace(bounce.traceparent or None):
+                    written += await self._write(bounce)
+                after = bounce.id
+
+    async def _write(self, bounce: OwedBounce) -> bool:
+        """Write one DSN; whether it was ours to write and could be written."""
+        try:
+            item = self._item(bounce, await self._original(bounce))
+        except HeaderError as error:
+            await self._give_up(bounce, error)
+            return False
+        except UnavailableError as error:  # of the object store: others may lie elsewhere
+            log.warning("bounce_put_off", queue_id=queue_id_text(bounce.id), error=str(error))
+            return False
+        if not await self._accept(bounce, item):
+            return False
+        log.info("bounced", queue_id=queue_id_text(bounce.id), account_id=str(bounce.sender_account_id))
+        for subject in bells([item]):
+            await self._ring(subject)
+        return True
 
     async def _accept(self, bounce: OwedBounce, item: IntakeItem) -> bool:
         """Exchange the bounce for accepted mail; whether nobody was quicker."""
@@ -121,12 +134,19 @@ class Bouncer:
 
     async def _give_up(self, bounce: OwedBounce, error: HeaderError) -> None:
         """A DSN that nobody can write must not stand in the way of the others."""
-        log.error("bounce_not_writable", queue_id=str(bounce.id), error=str(error))
+        log.error("bounce_not_writable", queue_id=queue_id_text(bounce.id), error=str(error))
         async with self._database.connection() as connection:
             await connection.execute(_SETTLE, bounce.id)
 
-    async def _item(self, bounce: OwedBounce) -> IntakeItem:
-        original = b"".join([chunk async for chunk in self._reader.read(bounce.blob_id, 0, _ORIGINAL_OCTETS)])
+    async def _original(self, bounce: OwedBounce) -> bytes:
+        """The beginning of the message that failed; nothing when its octets are lost or broken."""
+        try:
+            return b"".join([chunk async for chunk in self._reader.read(bounce.blob_id, 0, _ORIGINAL_OCTETS)])
+        except (MessageNotFoundError, zstandard.ZstdError) as error:
+            log.warning("bounce_without_original", queue_id=queue_id_text(bounce.id), error=str(error))
+            return b""
+
+    def _item(self, bounce: OwedBounce, original: bytes) -> IntakeItem:
         octets = compose_delivery_report(
             DeliveryReport(
                 reporting_mta=self._hostname,
@@ -151,7 +171,7 @@ class Bouncer:
             eight_bit=False,
             smtp_utf8=False,
             received_at=bounce.created_at,
-            traceparent="",
+            traceparent=bounce.traceparent,
             sender_account_id=None,
         )
 

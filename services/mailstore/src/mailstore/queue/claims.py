@@ -18,7 +18,7 @@ from postroom_contracts.ids import new_id
 from postroom_runtime.steps import reached
 from postroom_storage.database import Connection, Database
 
-# Free: never claimed, or by a claim that is over. Expiry ends a delivery in expiry.py, not here.
+# Free: never claimed, or by a claim that is over. What has expired is tried once more; the report ends it.
 _FREE: Final = """
     NOT d.parked AND d.due_at <= now()
     AND (d.claim_id IS NULL OR NOT EXISTS (SELECT FROM mailstore.claim AS c
@@ -36,6 +36,12 @@ WHERE ($1 = '' OR lane.site = $1) AND NOT lane.site = ANY($3::text[])
                 AND {_FREE})
 ORDER BY lane.priority DESC, lane.virtual_time LIMIT 1
 FOR UPDATE OF lane SKIP LOCKED
+"""
+# Claims of two tenants' lanes of one site would else count each other's slots before they are taken.
+_LOCK_SITE: Final = "SELECT pg_advisory_xact_lock(hashtextextended('mailstore.site.' || $1, 0))"
+_SLOT_FREE: Final = """
+SELECT count(*) < coalesce((SELECT s.max_claims FROM mailstore.site AS s WHERE s.name = $1), $2)
+FROM mailstore.claim AS c WHERE c.site = $1 AND c.expires_at > now()
 """
 _TAKE: Final = f"""
 WITH due AS MATERIALIZED (
@@ -73,12 +79,20 @@ WHERE id = $1 AND token = $2 AND expires_at > now() RETURNING expires_at
 _LIVE: Final = """
 SELECT expires_at > now() FROM mailstore.claim WHERE id = $1 AND token = $2 FOR UPDATE
 """
+SITE_NOW: Final = """
+    coalesce((SELECT s.site FROM mailstore.domain_site AS s WHERE s.domain = d.domain), d.site)
+"""
+ADD_LANES: Final = """
+INSERT INTO mailstore.remote_lane (site, tenant_id, priority) SELECT DISTINCT site, tenant_id, priority FROM
+"""
 _CLOSE: Final = "DELETE FROM mailstore.claim WHERE id = $1 AND token = $2 RETURNING true"
 # To the lane of the site that its domain is known to have by now: ReportSite moved what was free then.
-_FREE_CLAIMED: Final = """
-UPDATE mailstore.delivery AS d SET claim_id = NULL, starts = attempts,
-    site = coalesce((SELECT s.site FROM mailstore.domain_site AS s WHERE s.domain = d.domain), d.site)
-WHERE claim_id = $1
+_FREE_CLAIMED: Final = f"""
+WITH freed AS (
+    UPDATE mailstore.delivery AS d SET claim_id = NULL, starts = attempts, site = {SITE_NOW}
+    WHERE claim_id = $1 RETURNING d.site, d.tenant_id, d.priority
+)
+{ADD_LANES} freed ON CONFLICT DO NOTHING
 """
 _CONTENT: Final = """
 SELECT a.blob_id FROM mailstore.accepted AS a
@@ -150,6 +164,9 @@ async def open_claim(database: Database, wish: ClaimWish, limits: ClaimLimits) -
     async def transact(connection: Connection) -> Claim | None:
         lane = await connection.fetchrow(_LANE, wish.site, limits.claims_of_site, wish.except_sites)
         if lane is None:
+            return None
+        await connection.execute(_LOCK_SITE, lane["site"])
+        if not await connection.fetchval(_SLOT_FREE, lane["site"], limits.claims_of_site):
             return None
         claim_id, token = new_id(), uuid4()
         found = (lane["site"], lane["tenant_id"], lane["priority"])

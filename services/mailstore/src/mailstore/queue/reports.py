@@ -14,7 +14,7 @@ from uuid import UUID
 
 from asyncpg import Record
 
-from mailstore.queue.claims import is_live
+from mailstore.queue.claims import ADD_LANES, SITE_NOW, is_live
 from mailstore.queue.schedule import RetrySchedule
 from postroom_contracts.ids import new_id
 from postroom_runtime.steps import reached
@@ -54,15 +54,19 @@ SELECT d.id, d.attempts, a.expires_at <= now() AS expired
 FROM mailstore.delivery AS d JOIN mailstore.accepted AS a ON a.id = d.accepted_id
 WHERE d.id = ANY($1::uuid[]) AND d.claim_id = $2 ORDER BY d.id FOR UPDATE OF d
 """
-_DEFER: Final = """
+_DEFER: Final = f"""
+WITH deferred AS (
 UPDATE mailstore.delivery AS d
 SET claim_id = NULL, attempts = d.attempts + 1, starts = d.attempts + 1,
     due_at = now() + make_interval(secs => t.delay),
     last_status = t.status, last_diagnostic = t.diagnostic, last_host = t.host,
-    site = coalesce((SELECT s.site FROM mailstore.domain_site AS s WHERE s.domain = d.domain), d.site)
+    site = {SITE_NOW}
 FROM unnest($1::uuid[], $2::float8[], $3::text[], $4::text[], $5::text[])
     AS t(id, delay, status, diagnostic, host)
 WHERE d.id = t.id
+RETURNING d.site, d.tenant_id, d.priority
+)
+{ADD_LANES} deferred ON CONFLICT DO NOTHING
 """
 _END: Final = """
 WITH ended AS (DELETE FROM mailstore.delivery WHERE id = ANY($1::uuid[]) RETURNING *)

@@ -41,7 +41,7 @@ CREATE TABLE blob (
     stored_length bigint NOT NULL,
     CONSTRAINT blob_one_location CHECK (num_nonnulls(segment, pack_id, object_id) = 1)
 ) WITH (fillfactor = 70);
-CREATE INDEX blob_by_segment ON blob (segment) WHERE segment IS NOT NULL;
+CREATE INDEX blob_by_segment ON blob (segment, id) WHERE segment IS NOT NULL;
 CREATE INDEX blob_by_pack ON blob (pack_id) WHERE pack_id IS NOT NULL;
 
 -- What an expunge may have left without a reference; the janitor looks.
