@@ -371,9 +371,13 @@ class BeginUploadRequest(_message.Message):
     """UUIDv7 minted by the edge."""
     path: _builtins.str
     keep: _builtins.int
-    """Keep this many octets of the file that is there now and write after them: APPE, REST with STOR (RFC 3659 s5)."""
+    """Keep this many octets of the file that is there now and write after them: REST with STOR (RFC 3659 s5).
+    Publishing then needs that version to be there still: FAILED_PRECONDITION.
+    """
     size_hint: _builtins.int
-    """0 when unknown. Up to 5 MiB one PUT is offered, else parts."""
+    """0 when unknown. Beyond 5 MiB parts are offered, else one PUT; who was offered one PUT and has more asks
+    for parts by PresignParts.
+    """
     append: _builtins.bool
     """With APPE: keep the whole file, whatever its size is."""
     def __init__(
@@ -525,7 +529,9 @@ class PublishUploadRequest(_message.Message):
     exclusive: _builtins.bool
     """Refuse when a file is there already."""
     @_builtins.property
-    def parts(self) -> _containers.RepeatedCompositeFieldContainer[Global___UploadedPart]: ...
+    def parts(self) -> _containers.RepeatedCompositeFieldContainer[Global___UploadedPart]:
+        """None, or number 0, for the single PUT."""
+
     def __init__(
         self,
         *,
