@@ -192,7 +192,7 @@ class MailboxServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ClaimRecent(self, request, context):
-        """Gives out the \Recent range of a mailbox once (RFC 3501 s2.3.2).
+        """Gives out the range of recent messages of a mailbox once (RFC 3501 s2.3.2).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

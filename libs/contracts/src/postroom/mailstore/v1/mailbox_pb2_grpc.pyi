@@ -32,7 +32,7 @@ class MailboxServiceStub:
     GetModseqs: _aio.UnaryUnaryMultiCallable[_mailbox_pb2.GetModseqsRequest, _mailbox_pb2.GetModseqsResponse]
     """The present MODSEQ of many accounts, each named by a capability; for the periodic check of all open mailboxes."""
     ClaimRecent: _aio.UnaryUnaryMultiCallable[_mailbox_pb2.ClaimRecentRequest, _mailbox_pb2.ClaimRecentResponse]
-    """Gives out the \\Recent range of a mailbox once (RFC 3501 s2.3.2)."""
+    """Gives out the range of recent messages of a mailbox once (RFC 3501 s2.3.2)."""
     FetchFacts: _aio.UnaryStreamMultiCallable[_mailbox_pb2.FetchFactsRequest, _mailbox_pb2.FetchFactsResponse]
     """Facts about messages, by ascending UID; those that are gone are left out."""
     ReadMessages: _aio.UnaryStreamMultiCallable[_mailbox_pb2.ReadMessagesRequest, _mailbox_pb2.ReadMessagesResponse]
@@ -120,7 +120,7 @@ class MailboxServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _mailbox_pb2.ClaimRecentRequest,
         context: _aio.ServicerContext[_mailbox_pb2.ClaimRecentRequest, _abc.Awaitable[_mailbox_pb2.ClaimRecentResponse]],
     ) -> _abc.Awaitable[_mailbox_pb2.ClaimRecentResponse]:
-        """Gives out the \\Recent range of a mailbox once (RFC 3501 s2.3.2)."""
+        """Gives out the range of recent messages of a mailbox once (RFC 3501 s2.3.2)."""
 
     @_abc_1.abstractmethod
     def FetchFacts(
