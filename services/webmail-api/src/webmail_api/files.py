@@ -144,10 +144,11 @@ class _Upload:
         self._urls = {part.number: part.url for part in begun.parts}
         self._part_size, self._more = begun.part_size, more
         self._octets, self._ended = 0, False
+        self.single = False
+        """Whether it was one PUT."""
 
-    @property
-    def single(self) -> bool:
-        """Whether it is one PUT."""
+    def _is_all(self) -> bool:
+        """Whether the first part is all there is, as far as is known when it is sent."""
         return _SINGLE_PUT in self._urls and self._ended and self._octets <= self._part_size
 
     async def counted(self, source: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
@@ -159,7 +160,8 @@ class _Upload:
 
     async def url(self, number: int) -> str:
         """The URL of a part."""
-        if number == 1 and self.single:
+        if number == 1 and self._is_all():
+            self.single = True
             return self._urls[_SINGLE_PUT]
         if number not in self._urls:
             self._urls.update({part.number: part.url for part in await self._more(number)})
