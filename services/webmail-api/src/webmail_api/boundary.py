@@ -187,6 +187,7 @@ class _Exchange:
         """Answer with a problem, unless an answer has begun: then the client sees that it is cut off."""
         if self.status:
             raise ConnectionAbortedError(kind.name)
+        self._hurried = False
         headers = {"Connection": "close"} if kind in {CONTENT_TOO_LARGE, REQUEST_TIMEOUT} else None
         await respond(kind, incident=incident, headers=headers)(scope, self.receive, self.write)
 

@@ -11,7 +11,7 @@ from typing import Final
 
 import uvicorn
 from starlette.types import ASGIApp
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 from postroom_runtime.errors import ConfigurationError
 from postroom_runtime.tls import CertificateReloader
@@ -59,7 +59,9 @@ class BoundedProtocol(H11Protocol):
         super().connection_lost(exc)
 
     def _under_way(self) -> bool:
-        return self.cycle is not None and not self.cycle.response_complete
+        # The annotation does not tell that there is none before the first request.
+        cycle: RequestResponseCycle | None = self.cycle
+        return cycle is not None and not cycle.response_complete
 
     def _expect(self) -> None:
         self._stop_waiting()

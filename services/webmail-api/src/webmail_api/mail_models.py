@@ -1,9 +1,10 @@
 """Documents of mailboxes and messages."""
 
+import base64
 from datetime import datetime
 from typing import Annotated
 
-from pydantic import Base64Bytes, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
 from webmail_api.flags import Flags
 
@@ -14,6 +15,17 @@ class Input(BaseModel):
     """What clients send: fields that nobody knows are refused."""
 
     model_config = ConfigDict(extra="forbid")
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _is_text(cls, value: object) -> object:
+        """JSON can spell lone surrogates, which no other service takes."""
+        if isinstance(value, str):
+            try:
+                value.encode()
+            except UnicodeEncodeError:
+                raise ValueError("not text") from None
+        return value
 
 
 class Mailbox(BaseModel):
@@ -150,12 +162,20 @@ class Recipient(Input):
     name: Annotated[str, Field(max_length=500)] = ""
 
 
+def _decoded(value: object) -> object:
+    """Strictly: octets that are not meant would be sent."""
+    return base64.b64decode(value, validate=True) if isinstance(value, str) else value
+
+
+Base64 = Annotated[bytes, BeforeValidator(_decoded, json_schema_input_type=str)]
+
+
 class NewAttachment(Input):
     """A file to send along; with a `content_id` ("<...>") the HTML can show it."""
 
     name: Annotated[str, Field(max_length=500, examples=["report.pdf"])]
     media_type: Annotated[str, Field(max_length=255, examples=["application/pdf"])]
-    content: Base64Bytes = Field(description="Base64.", examples=["SGVsbG8="])
+    content: Base64 = Field(description="Base64.", examples=["SGVsbG8="])
     content_id: Annotated[str, Field(max_length=255)] | None = None
 
 

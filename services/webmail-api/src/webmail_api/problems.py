@@ -166,7 +166,7 @@ def respond(
     problem = Problem(
         type=TYPE_PREFIX + kind.name,
         title=kind.title,
-        status=kind.status,
+        status=kind.status.value,
         incident=incident,
         addresses=None if addresses is None else list(addresses),
         errors=None if errors is None else list(errors),
@@ -177,4 +177,4 @@ def respond(
     if kind.status is HTTPStatus.UNAUTHORIZED:
         given["WWW-Authenticate"] = 'Bearer realm="postroom"'
     document = problem.model_dump(mode="json", exclude_none=True)
-    return JSONResponse(document, kind.status, given, media_type=MEDIA_TYPE)
+    return JSONResponse(document, kind.status.value, given, media_type=MEDIA_TYPE)
