@@ -42,13 +42,19 @@ class LightLoad(threading.Thread):
                 client.sendmail("you@example.com", ["alice@postroom.test"], content)
                 self.acknowledged.add(name)
             except (OSError, smtplib.SMTPException):
-                client = None
+                client = _closed(client)
                 time.sleep(0.1)
+        _closed(client)
 
     def end(self) -> None:
         """Send no more."""
         self._ending.set()
         self.join()
+
+
+def _closed(client: smtplib.SMTP | None) -> None:
+    if client is not None:
+        client.close()
 
 
 def _children(pid: int) -> list[int]:

@@ -1,0 +1,121 @@
+"""The command: `python -m bench`, from `make bench`."""
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import sys
+import tempfile
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from bench.comparisons import FULL, QUICK, Comparison, Volume, accepting, transferring, visible
+from bench.figures import HEADER
+from bench.idle_memory import Memory, idle_memory
+from bench.peers import measured_peers
+from bench.postroom import measured_postroom
+from bench.sides import Subject
+
+PARTS: Final = ("memory", "accept", "visible", "ftp")
+
+
+@dataclass(frozen=True, slots=True)
+class Arguments:
+    """What the command line says."""
+
+    volume: Volume
+    rounds: int
+    parts: frozenset[str]
+    peers: bool
+    json: Path | None
+
+
+def main() -> int:
+    """Start both sides, compare them, print."""
+    arguments = _parse(sys.argv[1:])
+    print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, {platform.platform()}", flush=True)
+    document: dict[str, object] = {"cores": os.cpu_count(), "load_before": os.getloadavg()}
+    with _place() as place, ExitStack() as stack:
+        peers = Subject(None, None, None)
+        if arguments.peers:
+            peers = stack.enter_context(measured_peers(place / "peers"))
+        ours = stack.enter_context(measured_postroom(place / "data"))
+        document |= _measure(arguments, ours, peers)
+    document["load_after"] = os.getloadavg()
+    if arguments.json is not None:
+        arguments.json.write_text(json.dumps(document, indent=1) + "\n")
+    return 0
+
+
+def _measure(arguments: Arguments, ours: Subject, peers: Subject) -> dict[str, object]:
+    memories: list[Memory] = []
+    if "memory" in arguments.parts:
+        for side in (ours.mail, peers.mail):
+            if side is not None:
+                memories.append(idle_memory(side, arguments.volume.idle_sessions))
+                print("\n" + "\n".join(memories[-1].lines()), flush=True)
+    print(f"\nmedian (minimum to maximum) of {arguments.rounds} rounds, both sides in turn; ", end="")
+    print(f"a ratio above 1 is in favour of Postroom\n{HEADER}")
+    comparisons: list[Comparison] = []
+    for comparison in _comparisons(arguments, ours, peers):
+        beside = f" beside {comparison.peer}" if comparison.peer else ""
+        print(f"{comparison.title}{beside} (others used {comparison.others:.1f} cores)")
+        print("\n".join(figure.line() for figure in comparison.figures), flush=True)
+        comparisons.append(comparison)
+    return {
+        "memory": [memory.document() for memory in memories],
+        "figures": [
+            figure.document() | {"peer_name": comparison.peer, "others_cores": comparison.others}
+            for comparison in comparisons
+            for figure in comparison.figures
+        ],
+    }
+
+
+def _comparisons(arguments: Arguments, ours: Subject, peers: Subject) -> Iterator[Comparison]:
+    volume, rounds = arguments.volume, arguments.rounds
+    if "accept" in arguments.parts:
+        for load in volume.accepts:
+            yield accepting(ours, peers, load, rounds)
+    if "visible" in arguments.parts:
+        yield visible(ours, peers, volume.paced, rounds)
+        yield visible(ours, peers, volume.saturated, rounds)
+    if "ftp" in arguments.parts:
+        yield transferring(ours, peers, volume.file_size, rounds)
+
+
+@contextmanager
+def _place() -> Generator[Path]:
+    """A directory for everything, which the users that servers become may enter."""
+    place = Path(tempfile.mkdtemp(prefix="postroom-bench-"))
+    place.chmod(0o755)
+    try:
+        yield place
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def _parse(words: list[str]) -> Arguments:
+    parser = argparse.ArgumentParser(prog="make bench ARGS=...", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="a small version, in less than a minute")
+    parser.add_argument("--rounds", type=int, help="of each side")
+    parser.add_argument("--only", choices=PARTS, action="append", help="leave out the other parts")
+    parser.add_argument("--without-peers", action="store_true", help="measure Postroom alone")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there as well")
+    found = parser.parse_args(words)
+    volume = QUICK if found.quick else FULL
+    return Arguments(
+        volume,
+        max(1, found.rounds or volume.rounds),
+        frozenset(found.only or PARTS),
+        not found.without_peers,
+        found.json,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,86 @@
+"""Memory of what serves: with nothing to do, and with many IMAP sessions that wait."""
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Final
+
+import uvloop
+
+from bench.imap_sessions import ImapSession
+from bench.processes import memory_by_name
+from bench.sides import MailSide
+
+_AT_ONCE: Final = 20
+_SETTLE_SECONDS: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Proportional memory in MiB by process name, before and with the sessions.
+
+    `kib_per_session` is what one more costs when the first at each mailbox are open.
+    """
+
+    side: str
+    sessions: int
+    idle: Mapping[str, float]
+    waited_on: Mapping[str, float]
+    kib_per_session: float
+
+    def lines(self) -> list[str]:
+        """As printed."""
+        rows = [
+            (name, self.idle.get(name, 0.0), self.waited_on.get(name, 0.0))
+            for name in sorted({*self.idle, *self.waited_on})
+        ]
+        rows.append(("all", sum(self.idle.values()), sum(self.waited_on.values())))
+        return [
+            f"{self.side + ', MiB':46} {'idle':>14} {f'with {self.sessions} IMAP':>14}",
+            *(f"{'  ' + name:46} {idle:14.1f} {waited_on:14.1f}" for name, idle, waited_on in rows),
+            f"{'  one more session, KiB':46} {'':14} {self.kib_per_session:14.1f}",
+        ]
+
+    def document(self) -> dict[str, object]:
+        """For the JSON file."""
+        return {
+            "side": self.side,
+            "sessions": self.sessions,
+            "idle_mib": dict(self.idle),
+            "with_sessions_mib": dict(self.waited_on),
+            "kib_per_session": self.kib_per_session,
+        }
+
+
+def idle_memory(side: MailSide, sessions: int) -> Memory:
+    """Measure one side before and while these sessions IDLE (RFC 2177)."""
+    return uvloop.run(_measure(side, sessions))
+
+
+async def _measure(side: MailSide, sessions: int) -> Memory:
+    idle = memory_by_name(side.roots)
+    few = len(side.boxes)
+    with ExitStack() as stack:
+        await _open(stack, side, few)
+        first = memory_by_name(side.roots)
+        await _open(stack, side, sessions - few)
+        all_open = memory_by_name(side.roots)
+    each = 1024 * (sum(all_open.values()) - sum(first.values())) / (sessions - few)
+    return Memory(side.name, sessions, idle, all_open, each)
+
+
+async def _open(stack: ExitStack, side: MailSide, count: int) -> None:
+    gate = asyncio.Semaphore(_AT_ONCE)
+
+    async def open_one(number: int) -> None:
+        box = side.boxes[number % len(side.boxes)]
+        async with gate:
+            session = await ImapSession.open(side.imap_port, box.user, box.password)
+            stack.callback(session.close)
+            await session.begin_idle()
+
+    async with asyncio.TaskGroup() as group:
+        for number in range(count):
+            group.create_task(open_one(number))
+    await asyncio.sleep(_SETTLE_SECONDS)
