@@ -34,7 +34,7 @@ class NatsServer:
     async def start(self) -> None:
         await asyncio.to_thread(self._launch)
         async with asyncio.timeout(10):
-            while not self._answers():  # noqa: ASYNC110  # another process
+            while not self._answers():  # another process
                 await asyncio.sleep(0.02)
 
     def _launch(self) -> None:

@@ -122,7 +122,7 @@ class Gateway:
 
     def plain(self, user: str | None = None, password: str = "secret") -> ftplib.FTP:  # noqa: S107
         """A client without TLS, logged in if a user is named."""
-        client = ftplib.FTP(timeout=20)  # noqa: S321
+        client = ftplib.FTP(timeout=20)
         try:
             client.connect("127.0.0.1", self.port)
             if user is not None:
@@ -134,7 +134,7 @@ class Gateway:
 
     def secure(self, user: str) -> ftplib.FTP_TLS:
         """A client under TLS, its data connections too."""
-        client = ftplib.FTP_TLS(timeout=20, context=self.client_context())  # noqa: S321
+        client = ftplib.FTP_TLS(timeout=20, context=self.client_context())
         client.connect("localhost", self.port)
         client.login(user, "secret")
         client.prot_p()

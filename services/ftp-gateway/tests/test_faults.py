@@ -63,7 +63,7 @@ def patient(port: int, user: str) -> ftplib.FTP:
     """A client of a process that is just starting."""
     deadline = time.monotonic() + 20
     while True:
-        client = ftplib.FTP(timeout=20)  # noqa: S321
+        client = ftplib.FTP(timeout=20)
         try:
             client.connect("127.0.0.1", port)
             client.login(user, "secret")

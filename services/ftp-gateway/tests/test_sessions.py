@@ -34,14 +34,14 @@ async def test_a_password_in_the_clear_is_taken_from_this_machine_only(
     user, outside = behind.account(), _outside_address()
 
     def run() -> None:
-        session = ftplib.FTP(timeout=20)  # noqa: S321
+        session = ftplib.FTP(timeout=20)
         session.connect(outside, gateway.port)
         with pytest.raises(ftplib.error_perm, match="530 Send AUTH TLS first"):
             session.login(user, "secret")
         session.close()
         context = gateway.client_context()
         context.check_hostname = False
-        with ftplib.FTP_TLS(timeout=20, context=context) as secured:  # noqa: S321
+        with ftplib.FTP_TLS(timeout=20, context=context) as secured:
             secured.connect(outside, gateway.port)
             secured.login(user, "secret")
             with pytest.raises(ftplib.error_perm, match="521"):
@@ -83,7 +83,7 @@ async def test_data_connections_resume_the_session_where_they_must(
 
     class Resuming(ftplib.FTP_TLS):
         def ntransfercmd(self, cmd: str, rest: Any = None) -> Any:
-            plain, size = ftplib.FTP.ntransfercmd(self, cmd, rest)  # noqa: S321
+            plain, size = ftplib.FTP.ntransfercmd(self, cmd, rest)
             control: Any = self.sock
             return self.context.wrap_socket(plain, server_hostname="localhost", session=control.session), size
 

@@ -119,7 +119,7 @@ async def test_data_connections_go_both_ways(connect: Any, client: Any, ftp: Any
 
 async def test_data_connections_work_over_ipv6(gateway: Any, behind: Any, client: Any, ftp: Any) -> None:
     def run() -> None:
-        with ftplib.FTP(timeout=20) as session:  # noqa: S321
+        with ftplib.FTP(timeout=20) as session:
             session.connect("::1", gateway.port)
             session.login(behind.account(), "secret")
             for passive in (True, False):
