@@ -49,6 +49,8 @@ class Handover:
         self._waiting: dict[bytes, _Handed] = {}
         self._sent: dict[bytes, _Handed] = {}
         self._arrived = asyncio.Event()
+        self._turn = 0
+        """Counts streams: the requests of one that has ended are still asked for, and get nothing."""
 
     async def accept(self, item: delivery_pb2.AcceptItem) -> None:
         """Return when the message is durable.
@@ -89,17 +91,23 @@ class Handover:
                 await asyncio.sleep(self._limits.reconnect_seconds)
 
     async def _run_stream(self) -> None:
-        async with asyncio.timeout(None) as patience:
-            async for response in self._open_stream(self._batches(patience)):
-                for result in response.results:
-                    self._settle(result)
-                patience.reschedule(self._until_stalled() if self._sent else None)
+        try:
+            async with asyncio.timeout(None) as patience:
+                async for response in self._open_stream(self._batches(self._turn, patience)):
+                    for result in response.results:
+                        self._settle(result)
+                    patience.reschedule(self._until_stalled() if self._sent else None)
+        finally:
+            self._turn += 1
+            self._arrived.set()
 
     def _until_stalled(self) -> float:
         return asyncio.get_running_loop().time() + self._limits.stalled_seconds
 
-    async def _batches(self, patience: asyncio.Timeout) -> AsyncIterator[delivery_pb2.AcceptRequest]:
-        while True:
+    async def _batches(
+        self, turn: int, patience: asyncio.Timeout
+    ) -> AsyncIterator[delivery_pb2.AcceptRequest]:
+        while turn == self._turn:
             if not self._waiting:
                 self._arrived.clear()
                 await self._arrived.wait()
