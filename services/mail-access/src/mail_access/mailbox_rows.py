@@ -3,15 +3,15 @@
 from array import array
 from collections.abc import Iterable, Sequence
 from itertools import islice
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from postroom.mailstore.v1 import mailbox_pb2
 from postroom_wire.imap.flags import KEYWORD_SHIFT
 from postroom_wire.imap.sequence import NumberRanges
 from postroom_wire.imap.view import MailboxUids, SessionView, without
 
-SEEN = 1
-DELETED = 8
+SEEN: Final = 1
+_UNSEEN: Final = bytes(0 if flags & SEEN else 1 for flags in range(256))
 
 
 class Row(NamedTuple):
@@ -90,7 +90,7 @@ class MailboxRows:
 
     def first_unseen(self) -> int | None:
         """The sequence number, in a view that knows all, of the first message without \\Seen."""
-        return next((at for at, flags in enumerate(self._flags, 1) if not flags & SEEN), None)
+        return self._flags.tobytes().translate(_UNSEEN).find(1) + 1 or None
 
     def _update(self, rows: mailbox_pb2.Rows, at: int, uid: int) -> bool:
         """Whether the flags are others now."""

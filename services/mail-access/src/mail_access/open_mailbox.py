@@ -6,7 +6,8 @@ after the same news from the journal.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from contextlib import aclosing
 from typing import Final
 from uuid import UUID
 
@@ -133,7 +134,7 @@ class OpenMailbox:
         _REFRESHES.labels("load").inc()
         before = set(self.rows.uids.array)
         modseq = 0
-        async for page in self._store.load_mailbox(login, self.id):
+        async for page in self._pages(login):
             if page.HasField("mailbox"):
                 modseq = page.modseq
                 self.uid_validity, self.uid_next = page.mailbox.uid_validity, page.mailbox.uid_next
@@ -144,6 +145,15 @@ class OpenMailbox:
             raise UnavailableError("the mailbox came without its MODSEQ")
         self.rows.remove((uid, uid) for uid in before)
         self._complete(modseq)
+
+    async def _pages(self, login: Login) -> AsyncGenerator[mailbox_pb2.LoadMailboxResponse]:
+        try:
+            async with aclosing(self._store.load_mailbox(login, self.id)) as pages:
+                async for page in pages:
+                    yield page
+        except MailboxNotFoundError:
+            self.deleted()
+            raise
 
     async def _follow(self, login: Login, modseq: int) -> None:
         """Take over what changed."""

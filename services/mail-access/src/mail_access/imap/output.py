@@ -1,5 +1,6 @@
 """What a session says: gathered so that an answer leaves in one write, no faster than the client reads."""
 
+import asyncio
 from typing import Final
 
 from postroom_runtime.tcp import Connection
@@ -40,6 +41,7 @@ class Output:
         """
         if len(self._gathered) >= _PIECE:
             await self.flush()
+            await asyncio.sleep(0)  # a client that reads at once must not have the loop for itself
 
     async def stream(self, octets: bytes) -> None:
         """Say many octets at the speed of the client. Raises as `flow`."""

@@ -16,7 +16,7 @@ from postroom_wire.imap.search import Column, SearchProgram, SearchRow
 from postroom_wire.imap.search_keys import HeaderContains, LeafKey, Sent, TextContains, TextField, When
 from postroom_wire.imap.sequence import NumberRanges
 
-_ROWS_AT_ONCE: Final = 5_000
+_ROWS_AT_ONCE: Final = 2_000
 _ASKED_AT_ONCE: Final = 500
 _TERMS_AT_ONCE: Final = 64
 _MAX_TERM: Final = 4_096

@@ -11,8 +11,17 @@ from postroom_wire.imap.mailbox_name import MailboxName
 
 
 async def select(context: Context, name: MailboxName, *, read_only: bool) -> Done:
-    """SELECT or EXAMINE: what was selected before is left first, whether or not this succeeds."""
-    await context.leave()
+    """SELECT or EXAMINE: what was selected before is left, whether or not this succeeds."""
+    # Left at the end, so that the account's subscription and a mailbox that is selected again stay.
+    before, context.selected = context.selected, None
+    try:
+        return await _select(context, name, read_only=read_only)
+    finally:
+        if before is not None:
+            await before.place.aclose()
+
+
+async def _select(context: Context, name: MailboxName, *, read_only: bool) -> Done:
     mailbox, modseq = await context.find(name)
     async with AsyncExitStack() as stack:
         opened, reader = await stack.enter_async_context(
