@@ -96,6 +96,7 @@ class Core:
             "POSTROOM_S3_SECRET_KEY": "none",
             "POSTROOM_MAILSTORE_REQUIRE_DURABLE_DATABASE": "false",
             "POSTROOM_MAILSTORE_GRPC_LISTEN": self.mailstore,
+            "POSTROOM_MAILSTORE_LANE_LEASE_SECONDS": "1.0",
         }
 
     async def fetch(self, statement: str, *arguments: object) -> list[asyncpg.Record]:

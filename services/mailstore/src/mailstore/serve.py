@@ -14,7 +14,7 @@ from mailstore.delivery_service import DeliveryService
 from mailstore.intake.committer import CommitLimits, Committer
 from mailstore.intake.uploads import UploadLimits, Uploads
 from mailstore.lanes import LOCAL_BELLS, lane_of_bell
-from mailstore.local_delivery.worker import LocalDeliveryWorker
+from mailstore.local_delivery.worker import FilingLimits, LocalDeliveryWorker
 from mailstore.mailbox_service import MailboxService
 from mailstore.policy import POLICY
 from mailstore.queue.bounces import Bouncer

@@ -37,6 +37,9 @@ class Settings(CoreSettings):
     queue_lifetime_seconds: float = Field(default=5 * 86_400.0, gt=0, description="Then mail out is bounced.")
     retry_seconds: float = Field(default=300.0, gt=0, description="Before the second attempt; it doubles.")
     retry_max_seconds: float = Field(default=4 * 3_600.0, gt=0)
+    lane_lease_seconds: float = Field(
+        default=15.0, ge=0.5, description="Mail of a worker that died waits so long for the next one."
+    )
     require_durable_database: bool = Field(
         default=True, description="Refuse a Postgres that confirms what it may lose; off in tests only."
     )
