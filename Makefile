@@ -7,7 +7,7 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
-.PHONY: help run setup setup-dev test test-tools check fmt proto lock bench clean
+.PHONY: help run setup setup-dev test test-tools check fmt proto lock bench bench-peers clean
 
 help: ## print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ lock: setup-dev ## rewrite the locks from the pyproject.toml files (ARGS=--upgra
 
 bench: setup-dev ## measure, beside the peers where they are installed (ARGS=--help says what there is)
 	@cd tests/bench && exec $(CURDIR)/$(BIN)/python -m bench $(ARGS)
+
+bench-peers: ## install what `make bench` measures beside: Postfix, Dovecot, vsftpd (root, Debian)
+	@tests/bench/install-peers
 
 clean: ## remove environments and whatever else was built (never mail or files)
 	rm -rf .venv .venv-* build .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -129,14 +129,9 @@ def _make_visible(load: VisibleLoad, side: MailSide) -> Round:
 
 
 def _transfer(size: int, side: FtpSide) -> Round:
-    before = cpu_seconds(side.roots)
-    up, down = transfer(side.port, side.user, side.password, side.folder, size)
+    found = transfer(side, size)
     wait_until_quiet(side.roots)
-    return {
-        MEGABYTES_UP: up / 1e6,
-        MEGABYTES_DOWN: down / 1e6,
-        FTP_CPU: cpu_seconds(side.roots) - before,
-    }
+    return {MEGABYTES_UP: found.up / 1e6, MEGABYTES_DOWN: found.down / 1e6, FTP_CPU: found.cpu}
 
 
 def _cpu_of_others(roots: Sequence[int]) -> float:

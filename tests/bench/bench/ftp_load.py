@@ -3,10 +3,23 @@
 import ftplib
 import os
 import time
+from dataclasses import dataclass
 from typing import Final
+
+from bench.processes import cpu_seconds
+from bench.sides import FtpSide
 
 _BLOCK: Final = 1 << 20
 _PATIENCE_SECONDS: Final = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Transferred:
+    """Octets per second up and down, and seconds of CPU of all server processes."""
+
+    up: float
+    down: float
+    cpu: float
 
 
 class _Source:
@@ -15,20 +28,21 @@ class _Source:
     def __init__(self, size: int) -> None:
         self._left, self._block = size, os.urandom(_BLOCK)
 
-    def read(self, most: int) -> bytes:
+    def read(self, length: int = _BLOCK, /) -> bytes:
         """The next octets."""
-        octets = self._block[: min(most, self._left)]
+        octets = self._block[: min(length, self._left)]
         self._left -= len(octets)
         return octets
 
 
-def transfer(port: int, user: str, password: str, folder: str, size: int) -> tuple[float, float]:
-    """Octets per second up and down, each until the server says that it is done."""
+def transfer(side: FtpSide, size: int) -> Transferred:
+    """Store and retrieve a file of this many octets, each until the server says that it is done."""
+    before = cpu_seconds(side.roots)
     with ftplib.FTP(timeout=_PATIENCE_SECONDS) as client:
-        client.connect("127.0.0.1", port)
-        client.login(user, password)
-        if folder:
-            client.cwd(folder)
+        client.connect("127.0.0.1", side.port)
+        client.login(side.user, side.password)
+        if side.folder:
+            client.cwd(side.folder)
         begun = time.perf_counter()
         client.storbinary("STOR large.bin", _Source(size), blocksize=_BLOCK)
         stored = time.perf_counter()
@@ -42,5 +56,6 @@ def transfer(port: int, user: str, password: str, folder: str, size: int) -> tup
         read = time.perf_counter()
         if received != size:
             raise OSError(f"{received} octets came back of {size}")
+        spent = cpu_seconds(side.roots) - before  # a session's process may take its account with it
         client.delete("large.bin")
-    return size / (stored - begun), size / (read - stored)
+    return Transferred(size / (stored - begun), size / (read - stored), spent)
