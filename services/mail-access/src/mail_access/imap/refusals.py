@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from postroom_contracts.errors import (
+    CapabilityExpiredError,
     ContentMismatchError,
     InvalidCredentialsError,
     InvalidNameError,
@@ -59,6 +60,7 @@ _TABLE: Final[Mapping[type[PostroomError], Refusal]] = {
     UploadIncompleteError: UNAVAILABLE,
     UploadNotFoundError: UNAVAILABLE,
     ContentMismatchError: UNAVAILABLE,
+    CapabilityExpiredError: UNAVAILABLE,  # by the clock of the store; ours renews it soon
     InvalidCredentialsError: WRONG_CREDENTIALS,
     TooManyAttemptsError: _no(b"Too many failed logins, try again later", codes.LIMIT),
     NotPermittedError: _no(b"Not permitted", codes.NOPERM),
