@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import Final
 
-from postroom_cli.api import Api
+from postroom_cli.api import Api, segment
 from postroom_cli.errors import CommandError
 from postroom_cli.places import DEMO, write_private
 
@@ -17,7 +17,8 @@ _PATIENCE_SECONDS: Final = 10.0
 
 def ensure_demo(api: Api, data: Path) -> dict[str, str]:
     """Make sure that domain and accounts are there; returns the password of each address."""
-    passwords = _passwords(data / DEMO)
+    known = _known_passwords(data / DEMO)
+    passwords = known or {f"{name}@{DOMAIN}": secrets.token_urlsafe(12) for name in NAMES}
     there = {item["name"] for item in _patiently(api, "admin/domains")}
     if DOMAIN not in there:
         api.ask("POST", "admin/domains", {"name": DOMAIN})
@@ -27,6 +28,10 @@ def ensure_demo(api: Api, data: Path) -> dict[str, str]:
             name = NAMES[address.partition("@")[0]]
             document = {"address": address, "password": password, "display_name": name}
             api.ask("POST", "admin/accounts", document)
+        elif not known:
+            api.ask("PUT", f"admin/accounts/{segment(address)}/password", {"password": password})
+    if not known:  # last: what is written down is true
+        write_private(data / DEMO, json.dumps(passwords, indent=2) + "\n")
     return passwords
 
 
@@ -42,12 +47,10 @@ def _patiently(api: Api, path: str) -> list[dict[str, object]]:
             time.sleep(0.2)
 
 
-def _passwords(file: Path) -> dict[str, str]:
+def _known_passwords(file: Path) -> dict[str, str]:
+    """Those of the last start; none at the first one, or when somebody has spoilt the file."""
     try:
         found: dict[str, str] = json.loads(file.read_text(encoding="utf-8"))
         return {f"{name}@{DOMAIN}": str(found[f"{name}@{DOMAIN}"]) for name in NAMES}
     except (OSError, ValueError, KeyError, TypeError):
-        pass  # the first start, or a file that somebody has spoilt
-    made = {f"{name}@{DOMAIN}": secrets.token_urlsafe(12) for name in NAMES}
-    write_private(file, json.dumps(made, indent=2) + "\n")
-    return made
+        return {}
