@@ -131,7 +131,12 @@ class _Parts:
         """What runs beside the services, each until it is cancelled."""
         settings, database, bus = self._settings, self._database, self._bus
         worker = LocalDeliveryWorker(
-            database, self._reader, bus.publish_changed, name=settings.worker_name, lifecycle=lifecycle
+            database,
+            self._reader,
+            bus.publish_changed,
+            name=settings.worker_name,
+            lifecycle=lifecycle,
+            limits=FilingLimits(lease_seconds=settings.lane_lease_seconds),
         )
         bouncer = Bouncer(database, self._reader, self._segment, bus.ring, hostname=settings.hostname)
         upkeep = Upkeep(database, self._objects)
