@@ -14,6 +14,7 @@ from typing import Final, Self, TypeAlias
 from ftp_gateway.errors import TransferError
 from postroom_runtime import metrics
 from postroom_runtime.errors import ConfigurationError
+from postroom_runtime.logs import log
 from postroom_runtime.peer import address_of
 from postroom_wire.ftp import Address, plain_address
 from postroom_wire.ftp.standard_replies import NO_PASSIVE_PORT
@@ -22,6 +23,7 @@ _ACCEPTED: Final = metrics.counter(
     "ftp_passive_connections_total", "Connections to passive ports, by whether somebody waited.", ["outcome"]
 )
 _BACKLOG: Final = 128
+_PAUSE_SECONDS: Final = 1.0
 
 
 Arrived: TypeAlias = Callable[[socket.socket], None]
@@ -79,7 +81,13 @@ class PassivePorts:
     def _accept(self, port: int, listening: socket.socket) -> None:
         try:
             sock, name = listening.accept()
-        except OSError:  # gone already, or out of descriptors: the next one is told by the loop
+        except (BlockingIOError, InterruptedError, ConnectionAbortedError):  # gone already
+            return
+        except OSError as error:
+            # Out of descriptors: who waits stays in the backlog for a moment, instead of a loop that spins.
+            log.error("passive_accept_paused", port=port, error=error.strerror)
+            self._loop.remove_reader(listening)
+            self._loop.call_later(_PAUSE_SECONDS, self._accept_again, port, listening)
             return
         sock.setblocking(False)
         arrived = self._waiting.pop((port, plain_address(address_of(name).host)), None)
@@ -88,6 +96,10 @@ class PassivePorts:
             sock.close()
         else:
             arrived(sock)
+
+    def _accept_again(self, port: int, listening: socket.socket) -> None:
+        if listening.fileno() >= 0:
+            self._loop.add_reader(listening, self._accept, port, listening)
 
 
 def _listen(host: str, port: int) -> socket.socket:
