@@ -1,9 +1,12 @@
 """Ranges of messages as their readers see them: the copy's prefix first, then the shared octets."""
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
+
+from asyncpg import Record
 
 from mailstore.blobs.reader import BlobReader
 from postroom_storage.database import Database
@@ -13,6 +16,10 @@ SELECT mm.uid, mm.prefix, mm.size, m.blob_id
 FROM mailstore.mailbox_message AS mm JOIN mailstore.message AS m ON m.id = mm.message_id
 WHERE mm.account_id = $1 AND mm.mailbox_id = $2 AND mm.uid = ANY($3::bigint[])
 """
+
+_SMALL: Final = 256 * 1024
+_BATCH_OCTETS: Final = 1024 * 1024
+"""Octets of small messages that are read together, in two statements for all of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,15 +49,47 @@ async def read_messages(
     """
     async with database.connection() as connection:
         rows = await connection.fetch(_FIND, account_id, mailbox_id, [each.uid for each in wanted])
-    found = {row["uid"]: row for row in rows}
+    found: dict[int, Record] = {row["uid"]: row for row in rows}
+    for numbers in _batches(wanted, found):
+        blob_ids = {found[wanted[number].uid]["blob_id"] for number in numbers if wanted[number].uid in found}
+        loaded = await reader.load(list(blob_ids)) if len(numbers) > 1 else {}
+        for number in numbers:
+            if (row := found.get(wanted[number].uid)) is not None:
+                async with aclosing(_message(reader, loaded, row, wanted[number])) as pieces:
+                    async for octets in pieces:
+                        yield Chunk(number, octets, last=False)
+            yield Chunk(number, b"", last=True)
+
+
+def _batches(wanted: Sequence[RangeWanted], found: Mapping[int, Record]) -> Iterator[list[int]]:
+    """The numbers of the reads in their order: several small messages at once, each large one alone."""
+    batch: list[int] = []
+    room = _BATCH_OCTETS
     for number, each in enumerate(wanted):
-        if (row := found.get(each.uid)) is not None:
-            prefix: bytes = row["prefix"]
-            end = min(each.offset + each.length, row["size"])
-            if each.offset < len(prefix):
-                yield Chunk(number, prefix[each.offset : end], last=False)
-            start = max(each.offset, len(prefix))
-            if start < end:
-                async for octets in reader.read(row["blob_id"], start - len(prefix), end - start):
-                    yield Chunk(number, octets, last=False)
-        yield Chunk(number, b"", last=True)
+        size: int = found[each.uid]["size"] if each.uid in found else 0
+        if batch and (size > room or size > _SMALL):
+            yield batch
+            batch, room = [], _BATCH_OCTETS
+        batch.append(number)
+        room = room - size if size <= _SMALL else -1
+    if batch:
+        yield batch
+
+
+async def _message(
+    reader: BlobReader, loaded: Mapping[UUID, bytes], row: Record, wanted: RangeWanted
+) -> AsyncGenerator[bytes]:
+    """A range of one message, from what was loaded or from where it lies."""
+    prefix: bytes = row["prefix"]
+    end = min(wanted.offset + wanted.length, row["size"])
+    if wanted.offset < min(len(prefix), end):
+        yield prefix[wanted.offset : end]
+    start = max(wanted.offset, len(prefix))
+    if start >= end:
+        return
+    if (octets := loaded.get(row["blob_id"])) is not None:
+        yield octets[start - len(prefix) : end - len(prefix)]
+        return
+    async with aclosing(reader.read(row["blob_id"], start - len(prefix), end - start)) as pieces:
+        async for octets in pieces:
+            yield octets
