@@ -89,7 +89,7 @@ class LocalDeliveryWorker:
             lane = self._rung.pop()
             try:
                 with self._lifecycle.activity(f"local lane {lane}"):
-                    await self._empty(lane)
+                    await self.empty(lane)
             except LaneLostError:
                 log.warning("lane_lost", lane=lane)
             except PostroomError as error:
@@ -108,7 +108,7 @@ class LocalDeliveryWorker:
                 log.exception("lanes_not_looked_at")
             await asyncio.sleep(self._limits.timer_seconds * random.uniform(0.7, 1.3))
 
-    async def _empty(self, lane: int) -> None:
+    async def empty(self, lane: int) -> None:
         """File what is due in a lane, if it is ours to take."""
         lease = await self._lease(lane)
         if lease is None:
