@@ -1,5 +1,6 @@
 """The view that sessions share, when news come late, twice, out of order or not at all."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from types import SimpleNamespace
 from typing import Any, cast
@@ -263,3 +264,31 @@ class Named:
 
     async def token(self) -> str:
         return "capability"
+
+
+async def test_a_mailbox_that_is_broken_harms_no_other(store: FakeStore) -> None:
+    class BrokenStore(FakeStore):
+        async def get_changes(
+            self, login: Login, mailbox_id: UUID, since_modseq: int
+        ) -> mailbox_pb2.GetChangesResponse:
+            if mailbox_id == MAILBOX:
+                raise ZeroDivisionError
+            return await super().get_changes(login, mailbox_id, since_modseq)
+
+    broken = BrokenStore()
+    mailboxes = OpenMailboxes(broken, cast(Bus, SilentBus()))
+    login = cast(Login, Named())
+    told = asyncio.Event()
+    async with (
+        mailboxes.open(login, MAILBOX, 1, lambda: None) as (first, _),
+        mailboxes.open(login, new_id(), 1, told.set) as (second, _),
+    ):
+        running = asyncio.create_task(mailboxes.run())
+        broken.deliver()
+        await mailboxes.check()
+        async with asyncio.timeout(5):
+            await told.wait()
+        assert first.stale
+        assert not second.stale
+        assert not running.done()
+        running.cancel()

@@ -130,6 +130,8 @@ class OpenMailboxes:
                 await mailbox.refresh_for_all()
             except PostroomError as error:
                 log.warning("refresh_failed", error=error.name)
+            except Exception:  # noqa: BLE001  # the boundary of a mailbox: one that is broken harms no other
+                log.exception("refresh_broken")
             if mailbox.stale and mailbox.logins:
                 delay = self._limits.refresh_again_seconds * uniform(0.5, 1.5)
                 asyncio.get_running_loop().call_later(delay, self._enqueue, mailbox)
@@ -141,6 +143,8 @@ class OpenMailboxes:
                 await self.check()
             except PostroomError as error:
                 log.warning("check_failed", error=error.name)
+            except Exception:  # noqa: BLE001  # the next check is another one
+                log.exception("check_broken")
 
 
 def _any_login(account: _Account) -> Login | None:
