@@ -1,0 +1,82 @@
+"""The passive ports by themselves."""
+
+import asyncio
+import errno
+import socket
+from ipaddress import ip_address
+
+import pytest
+
+from ftp_gateway.errors import TransferError
+from ftp_gateway.passive import PassivePorts
+from ftp_gateway.seats import NoSeatError, SeatLimits, Seats
+from postroom_contracts.ids import new_id
+from postroom_runtime.errors import ConfigurationError
+
+ANN, BOB = ip_address("127.0.0.1"), ip_address("127.0.0.2")
+
+
+def nobody(sock: socket.socket) -> None:
+    sock.close()
+    pytest.fail("nobody is expected here")
+
+
+async def test_a_late_release_leaves_the_next_reservation_alone() -> None:
+    with PassivePorts("127.0.0.1", (0,)) as ports:
+        arrived: asyncio.Queue[socket.socket] = asyncio.Queue()
+        port = ports.reserve(ANN, nobody)
+        ports.release(port, ANN, nobody)
+        ports.reserve(ANN, arrived.put_nowait)
+        ports.release(port, ANN, nobody)
+        with socket.create_connection(("127.0.0.1", port)) as data:
+            sock = await arrived.get()
+            assert sock.getpeername() == data.getsockname()
+            sock.close()
+
+
+async def test_a_port_waits_for_each_client_once() -> None:
+    with PassivePorts("127.0.0.1", (0,)) as ports:
+        port = ports.reserve(ANN, nobody)
+        assert ports.reserve(BOB, nobody) == port
+        for peer in (ANN, BOB):
+            with pytest.raises(TransferError, match="425"):
+                ports.reserve(peer, nobody)
+
+
+async def test_whom_nobody_waits_for_is_sent_away() -> None:
+    with PassivePorts("127.0.0.1", (0,)) as ports:
+        port = ports.reserve(BOB, nobody)
+        with socket.create_connection(("127.0.0.1", port)) as data:
+            assert await asyncio.to_thread(data.recv, 1) == b""
+
+
+async def test_a_port_in_use_is_a_wrong_configuration_and_leaves_none_open() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken, socket.create_server(("127.0.0.1", 0)) as free:
+        wanted, blocked = free.getsockname()[1], taken.getsockname()[1]
+        free.close()
+        with pytest.raises(ConfigurationError, match=str(blocked)):
+            PassivePorts("127.0.0.1", (wanted, blocked))
+        with socket.socket() as probe:
+            assert probe.connect_ex(("127.0.0.1", wanted)) == errno.ECONNREFUSED
+
+
+def test_ipv6_clients_are_counted_by_their_network() -> None:
+    seats = Seats(SeatLimits(total=3, address=1, account=1))
+    with seats.seat(ip_address("2001:db8::1")):
+        with pytest.raises(NoSeatError), seats.seat(ip_address("2001:db8::2")):
+            pass
+        with (
+            seats.seat(ip_address("2001:db8:0:1::1")),
+            seats.seat(ANN),
+            pytest.raises(NoSeatError),
+            seats.seat(BOB),
+        ):
+            pass
+        account = new_id()
+        seats.take_account(account)
+        with pytest.raises(NoSeatError):
+            seats.take_account(account)
+        seats.give_account(account)
+        seats.take_account(account)
+    with seats.seat(ip_address("2001:db8::2")):
+        pass
