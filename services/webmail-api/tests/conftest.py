@@ -1,27 +1,34 @@
-"""REST over a real core: directory, mail store, file store and object store, with a client for each account."""
+"""REST over a real core with file store and object store, and a client for each account."""
 
-import asyncio
 import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from hashlib import sha256
+from typing import Any
 
 import httpx
 import pytest
+import zstandard
 from pydantic import SecretStr
 
 import filestore.serve
 from filestore.settings import Settings as FilestoreSettings
+from postroom.directory.v1 import directory_pb2
+from postroom.directory.v1.directory_pb2_grpc import DirectoryServiceStub
+from postroom.mailstore.v1 import content_pb2, mailbox_pb2
+from postroom.mailstore.v1.mailbox_pb2_grpc import MailboxServiceStub
+from postroom_contracts.ids import new_id
 from postroom_embedded.postgres import PostgresAddress
 from postroom_embedded.seaweedfs import S3Address
+from postroom_runtime.grpc_client import channel, on_behalf_of
 from postroom_runtime.lifecycle import Lifecycle
 from postroom_testing.core import ADMIN_TOKEN, PASSWORD, Core, running_core, served
+from postroom_testing.rest_client import API, Append, Connect, RestClient, Serve
 from postroom_testing.stack import drop_database, in_thread, new_database, run_in_thread
+from webmail_api.identifiers import MessageKey
 from webmail_api.serve import serving
 from webmail_api.settings import Settings
-
-API = "/api/v1"
 
 
 @dataclass(frozen=True)
@@ -95,99 +102,103 @@ def house(
     run_in_thread(lambda: drop_database(address))
 
 
-@dataclass
-class Client:
-    """An account that is logged in; paths are below the API's base."""
-
-    http: httpx.AsyncClient
-    address: str = ""
-
-    async def ask(self, method: str, path: str, status: int = 200, **options: Any) -> Any:
-        """The document of an answer with this status."""
-        response = await self.http.request(method, API + path, **options)
-        assert response.status_code == status, f"{response.status_code} {response.text}"
-        return response.json() if response.content else None
-
-    async def octets(self, path: str, status: int = 200, **options: Any) -> httpx.Response:
-        """An answer that is no document."""
-        response = await self.http.get(API + path, **options)
-        assert response.status_code == status, f"{response.status_code} {response.text}"
-        return response
-
-    async def problem(self, method: str, path: str, status: int, **options: Any) -> str:
-        """The name of the problem that is answered with this status."""
-        response = await self.http.request(method, API + path, **options)
-        assert response.status_code == status, f"{response.status_code} {response.text}"
-        assert response.headers["content-type"] == "application/problem+json"
-        document = response.json()
-        assert document["status"] == status
-        assert document["title"]
-        return document["type"].removeprefix("urn:postroom:problem:")
-
-    async def mailbox(self, special_use: str) -> str:
-        """The id of the mailbox for this use."""
-        found = await self.ask("GET", "/mailboxes")
-        return next(each["id"] for each in found["items"] if each["special_use"] == special_use)
-
-    async def messages(self, special_use: str = "inbox", count: int = 1) -> list[Any]:
-        """What is in a mailbox once there are so many."""
-        mailbox_id = await self.mailbox(special_use)
-        async with asyncio.timeout(10):
-            while True:
-                found = (await self.ask("GET", f"/mailboxes/{mailbox_id}/messages"))["items"]
-                if len(found) >= count:
-                    return found
-                await asyncio.sleep(0.02)
-
-    async def send(self, *recipients: str, **fields: Any) -> Any:
-        """Send a message."""
-        message = {"to": [{"address": each} for each in recipients], "subject": "Hello", "text": "Hi\n"}
-        return await self.ask("POST", "/messages", 201, json=message | fields)
-
-
-class Connect(Protocol):
-    """Makes a client for a fresh account."""
-
-    async def __call__(self, name: str = "carol") -> Client:
-        """`name` is how its address begins."""
-        ...
-
-
 @pytest.fixture
-async def anonymous(house: House) -> AsyncIterator[Client]:
+async def anonymous(house: House) -> AsyncIterator[RestClient]:
     """Somebody who is not logged in."""
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{house.port}", trust_env=False) as http:
-        yield Client(http)
+        yield RestClient(http)
 
 
 @pytest.fixture
-async def connect(house: House, anonymous: Client) -> AsyncIterator[Connect]:
+async def connect(house: House, anonymous: RestClient) -> AsyncIterator[Connect]:
     """Makes accounts and logs them in."""
     async with AsyncExitStack() as stack:
 
-        async def make(name: str = "carol") -> Client:
+        async def make(name: str = "carol") -> RestClient:
             [address] = await house.core.add_accounts(f"{name}-{secrets.token_hex(4)}")
             http = await stack.enter_async_context(
                 httpx.AsyncClient(base_url=str(anonymous.http.base_url), trust_env=False, timeout=20)
             )
-            client = Client(http, address)
-            session = await client.ask(
-                "POST", "/session", 201, json={"address": address, "password": PASSWORD}
-            )
-            http.headers["Authorization"] = f"Bearer {session['token']}"
+            client = RestClient(http)
+            await client.log_in(address, PASSWORD)
             return client
 
         yield make
 
 
 @pytest.fixture
-async def carol(connect: Connect) -> Client:
+async def append(house: House) -> AsyncIterator[Append]:
+    """Files any octets in somebody's inbox; gives the message's id."""
+    core = house.core
+    async with (
+        channel(core.directory, "webmail-api") as directory,
+        channel(core.mailstore, "webmail-api") as mailstore,
+    ):
+        logins, mailboxes = DirectoryServiceStub(directory), MailboxServiceStub(mailstore)
+
+        async def file(client: RestClient, octets: bytes) -> str:
+            request = directory_pb2.AuthenticateRequest(
+                address=client.address, password=PASSWORD, scope=directory_pb2.SCOPE_API
+            )
+            metadata = on_behalf_of((await logins.Authenticate(request)).capability)
+            listed = await mailboxes.ListMailboxes(mailbox_pb2.ListMailboxesRequest(), metadata=metadata)
+            inbox = next(mailbox for mailbox in listed.mailboxes if mailbox.name == "INBOX")
+            content = content_pb2.Content(
+                digest=sha256(octets).digest(), size=len(octets), zstd=zstandard.compress(octets)
+            )
+            wanted = mailbox_pb2.AppendMessageRequest(id=new_id().bytes, mailbox_id=inbox.id, content=content)
+            wanted.internal_date.GetCurrentTime()
+            answer = await mailboxes.AppendMessage(wanted, metadata=metadata)
+            return str(MessageKey(inbox.id, answer.uid))
+
+        yield file
+
+
+@pytest.fixture
+async def carol(connect: Connect) -> RestClient:
     """An account of this test's own."""
     return await connect()
 
 
 @pytest.fixture
-async def admin(anonymous: Client) -> AsyncIterator[Client]:
+async def serve(house: House) -> AsyncIterator[Serve]:
+    """Starts REST services in front of the house's core, or of what the settings name instead."""
+    async with AsyncExitStack() as stack:
+
+        async def start(**changed: object) -> dict[str, int]:
+            return await stack.enter_async_context(serving(settings_of(house.core, **changed), Lifecycle()))
+
+        yield start
+
+
+@pytest.fixture
+def house_environment(house: House) -> dict[str, str]:
+    """For a REST service that is a process of its own."""
+    filestore_address = f"unix:{house.core.sockets / 'filestore'}"
+    return house.core.environment | {"POSTROOM_FILESTORE_ADDRESS": filestore_address}
+
+
+@pytest.fixture(scope="session")
+def guest_token(house: House) -> str:
+    """A session of an account that all tests share, for what changes nothing."""
+    credentials = {"address": "ann@postroom.test", "password": PASSWORD}
+    response = httpx.post(
+        f"http://127.0.0.1:{house.port}{API}/session", json=credentials, trust_env=False, timeout=20
+    )
+    return response.json()["token"]
+
+
+@pytest.fixture
+async def guest(anonymous: RestClient, guest_token: str) -> AsyncIterator[RestClient]:
+    """Somebody who is logged in."""
+    anonymous.address = "ann@postroom.test"
+    anonymous.http.headers["Authorization"] = f"Bearer {guest_token}"
+    yield anonymous
+    del anonymous.http.headers["Authorization"]
+
+
+@pytest.fixture
+async def admin(anonymous: RestClient) -> AsyncIterator[RestClient]:
     """The administrator."""
     anonymous.http.headers["Authorization"] = f"Bearer {ADMIN_TOKEN}"
     yield anonymous

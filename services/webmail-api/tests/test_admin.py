@@ -1,20 +1,21 @@
 """Administration over REST."""
 
 import secrets
-from typing import Any
 
 import pytest
 
+from postroom_testing.rest_client import RestClient
+
 
 @pytest.fixture
-async def domain(admin: Any) -> str:
+async def domain(admin: RestClient) -> str:
     name = f"d{secrets.token_hex(4)}.example"
     created = await admin.ask("POST", "/admin/domains", 201, json={"name": name})
     assert created["name"] == name
     return name
 
 
-async def test_domains_come_and_go(admin: Any, domain: str) -> None:
+async def test_domains_come_and_go(admin: RestClient, domain: str) -> None:
     names = [each["name"] for each in (await admin.ask("GET", "/admin/domains"))["items"]]
     assert domain in names
     assert await admin.problem("POST", "/admin/domains", 409, json={"name": domain}) == "domain-exists"
@@ -23,7 +24,9 @@ async def test_domains_come_and_go(admin: Any, domain: str) -> None:
     assert await admin.problem("POST", "/admin/domains", 422, json={"name": "no domain"}) == "invalid-address"
 
 
-async def test_accounts_come_change_their_password_and_go(admin: Any, domain: str, house: Any) -> None:
+async def test_accounts_come_change_their_password_and_go(
+    admin: RestClient, domain: str, house: object
+) -> None:
     address = f"dora@{domain}"
     wanted = {"address": address, "password": "first password", "display_name": "Dora"}
     created = await admin.ask("POST", "/admin/accounts", 201, json=wanted)
@@ -40,7 +43,7 @@ async def test_accounts_come_change_their_password_and_go(admin: Any, domain: st
     assert await admin.problem("GET", f"/admin/accounts/{address}", 404) == "account-not-found"
 
 
-async def test_aliases_come_and_go(admin: Any, domain: str) -> None:
+async def test_aliases_come_and_go(admin: RestClient, domain: str) -> None:
     wanted = {"address": f"team@{domain}", "targets": ["ann@postroom.test", "friend@elsewhere.example"]}
     created = await admin.ask("POST", "/admin/aliases", 201, json=wanted)
     assert created["targets"] == wanted["targets"]
@@ -50,14 +53,14 @@ async def test_aliases_come_and_go(admin: Any, domain: str) -> None:
     assert await admin.problem("DELETE", path, 404) == "alias-not-found"
 
 
-async def test_an_address_with_a_slash_is_found(admin: Any, domain: str) -> None:
+async def test_an_address_with_a_slash_is_found(admin: RestClient, domain: str) -> None:
     wanted = {"address": f"a/b@{domain}", "password": "some password"}
     await admin.ask("POST", "/admin/accounts", 201, json=wanted)
     await admin.ask("PUT", f"/admin/accounts/a%2Fb@{domain}/password", 204, json={"password": "another one"})
     await admin.ask("DELETE", f"/admin/accounts/a%2Fb@{domain}", 204)
 
 
-async def test_lists_come_in_pages(admin: Any, domain: str) -> None:
+async def test_lists_come_in_pages(admin: RestClient, domain: str) -> None:
     for name in ("a", "b", "c"):
         wanted = {"address": f"{name}@{domain}", "targets": ["ann@postroom.test"]}
         await admin.ask("POST", "/admin/aliases", 201, json=wanted)
@@ -72,7 +75,7 @@ async def test_lists_come_in_pages(admin: Any, domain: str) -> None:
     assert len(seen) == len(set(seen)) >= 3
 
 
-async def test_there_is_one_tenant(admin: Any) -> None:
+async def test_there_is_one_tenant(admin: RestClient) -> None:
     assert len((await admin.ask("GET", "/admin/tenants"))["items"]) == 1
 
 
@@ -88,7 +91,7 @@ async def test_there_is_one_tenant(admin: Any) -> None:
         ("POST", "/admin/queue/agnhyqtnoj3uxb4thpxsphpunm/retry"),
     ],
 )
-async def test_nobody_else_administers(anonymous: Any, method: str, path: str) -> None:
+async def test_nobody_else_administers(anonymous: RestClient, method: str, path: str) -> None:
     assert await anonymous.problem(method, path, 401) == "invalid-credentials"
     wrong = {"Authorization": "Bearer wrong"}
     assert await anonymous.problem(method, path, 401, headers=wrong) == "invalid-credentials"

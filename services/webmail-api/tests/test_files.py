@@ -8,28 +8,29 @@ from typing import Any
 import pytest
 
 from postroom_contracts.errors import ERRORS
+from postroom_testing.rest_client import Connect, RestClient
 from webmail_api.file_routes import parse_range
 from webmail_api.problems import KINDS, ProblemError
 
 MEBIBYTE = 1 << 20
 
 
-async def put(client: Any, path: str, octets: bytes) -> Any:
+async def put(client: RestClient, path: str, octets: bytes) -> Any:
     return await client.ask("PUT", "/files/content", 201, params={"path": path}, content=octets)
 
 
 @pytest.mark.parametrize("size", [0, 1, 300_000, 5 * MEBIBYTE, 11 * MEBIBYTE + 7])
-async def test_a_file_comes_back_as_it_went(carol: Any, size: int) -> None:
+async def test_a_file_comes_back_as_it_went(guest: RestClient, size: int) -> None:
     octets = secrets.token_bytes(size)
-    node = await put(carol, "/it.bin", octets)
-    assert (node["path"], node["size"], node["kind"]) == ("/it.bin", size, "file")
-    answer = await carol.octets(f"/files/{node['id']}/content")
+    node = await put(guest, f"/it-{size}.bin", octets)
+    assert (node["path"], node["size"], node["kind"]) == (f"/it-{size}.bin", size, "file")
+    answer = await guest.octets(f"/files/{node['id']}/content")
     assert hashlib.sha256(answer.content).digest() == hashlib.sha256(octets).digest()
-    assert answer.headers["content-disposition"] == 'attachment; filename="it.bin"'
+    assert answer.headers["content-disposition"] == f'attachment; filename="it-{size}.bin"'
     assert answer.headers["x-content-type-options"] == "nosniff"
 
 
-async def test_a_file_of_unknown_length_comes_back_as_it_went(carol: Any) -> None:
+async def test_a_file_of_unknown_length_comes_back_as_it_went(carol: RestClient) -> None:
     octets = secrets.token_bytes(6 * MEBIBYTE)
 
     async def pieces() -> AsyncIterator[bytes]:
@@ -41,7 +42,7 @@ async def test_a_file_of_unknown_length_comes_back_as_it_went(carol: Any) -> Non
     assert (await carol.octets(f"/files/{node['id']}/content")).content == octets
 
 
-async def test_one_range_of_a_file_is_enough(carol: Any) -> None:
+async def test_one_range_of_a_file_is_enough(carol: RestClient) -> None:
     node = await put(carol, "/digits", b"0123456789")
     path = f"/files/{node['id']}/content"
     answer = await carol.octets(path, 206, headers={"Range": "bytes=2-4"})
@@ -78,7 +79,7 @@ def test_ranges_without_octets_are_refused(header: str) -> None:
         parse_range(header, 10)
 
 
-async def test_the_tree_is_walked_changed_and_pruned(carol: Any) -> None:
+async def test_the_tree_is_walked_changed_and_pruned(carol: RestClient) -> None:
     directory = await carol.ask("POST", "/files", 201, json={"path": "/photos"})
     assert directory["kind"] == "directory"
     node = await put(carol, "/photos/cat.jpg", b"cat")
@@ -94,7 +95,7 @@ async def test_the_tree_is_walked_changed_and_pruned(carol: Any) -> None:
     assert (await carol.ask("GET", "/files"))["items"] == []
 
 
-async def test_directories_are_listed_in_pages(carol: Any) -> None:
+async def test_directories_are_listed_in_pages(carol: RestClient) -> None:
     for name in ("b", "a", "ç"):
         await carol.ask("POST", "/files", 201, json={"path": f"/{name}"})
     first = await carol.ask("GET", "/files?limit=2")
@@ -104,7 +105,7 @@ async def test_directories_are_listed_in_pages(carol: Any) -> None:
     assert second["next_cursor"] is None
 
 
-async def test_a_file_is_replaced_whole_or_not_at_all(carol: Any) -> None:
+async def test_a_file_is_replaced_whole_or_not_at_all(carol: RestClient) -> None:
     node = await put(carol, "/letter", b"first")
     await carol.ask("PUT", f"/files/{node['id']}/content", 201, content=b"second")
     listed = await carol.ask("GET", "/files")
@@ -124,12 +125,12 @@ async def test_a_file_is_replaced_whole_or_not_at_all(carol: Any) -> None:
 
 
 @pytest.mark.parametrize("path", ["/../x", "relative", "/a\0b", "/a//b", "/./a"])
-async def test_paths_lead_nowhere_else(carol: Any, path: str) -> None:
-    wrong = await carol.problem("PUT", "/files/content", 422, params={"path": path}, content=b"x")
+async def test_paths_lead_nowhere_else(guest: RestClient, path: str) -> None:
+    wrong = await guest.problem("PUT", "/files/content", 422, params={"path": path}, content=b"x")
     assert wrong == "invalid-name"
 
 
-async def test_nobody_reads_the_files_of_another(connect: Any) -> None:
+async def test_nobody_reads_the_files_of_another(connect: Connect) -> None:
     ann, eve = await connect("ann"), await connect("eve")
     node = await put(ann, "/diary", b"secret")
     for method, path in (("GET", ""), ("GET", "/content"), ("DELETE", "")):

@@ -1,56 +1,53 @@
 """Logging in and out, and who may not."""
 
-from typing import Any
-
 import httpx
 import pytest
 
 from postroom_testing.core import PASSWORD
+from postroom_testing.rest_client import Connect, RestClient
 
 
-async def test_a_session_says_whose_it_is(carol: Any) -> None:
-    who = await carol.ask("GET", "/session")
-    assert who["address"] == carol.address
+async def test_a_session_says_whose_it_is(guest: RestClient) -> None:
+    who = await guest.ask("GET", "/session")
+    assert who["address"] == guest.address
 
 
-async def test_a_session_tells_when_it_ends(carol: Any, anonymous: Any) -> None:
-    session = await anonymous.ask(
-        "POST", "/session", 201, json={"address": carol.address, "password": PASSWORD}
-    )
+async def test_a_session_tells_when_it_ends(guest: RestClient) -> None:
+    session = await guest.ask("POST", "/session", 201, json={"address": guest.address, "password": PASSWORD})
     assert session["token"]
     assert session["expires_at"].endswith("Z")
 
 
 @pytest.mark.parametrize("address", ["ann@postroom.test", "nobody@postroom.test", "no address"])
 async def test_a_wrong_password_and_an_unknown_address_are_refused_alike(
-    anonymous: Any, address: str
+    anonymous: RestClient, address: str
 ) -> None:
     credentials = {"address": address, "password": "wrong"}
     assert await anonymous.problem("POST", "/session", 401, json=credentials) == "invalid-credentials"
 
 
 @pytest.mark.parametrize("header", ["", "Bearer", "Bearer nonsense", "Basic YTpi", "Bearer " + "x" * 5000])
-async def test_nothing_is_told_without_a_token(anonymous: Any, header: str) -> None:
+async def test_nothing_is_told_without_a_token(anonymous: RestClient, header: str) -> None:
     headers = {"Authorization": header}
     assert await anonymous.problem("GET", "/mailboxes", 401, headers=headers) == "invalid-credentials"
     response = await anonymous.http.get("/api/v1/mailboxes", headers=headers)
     assert response.headers["www-authenticate"].startswith("Bearer")
 
 
-async def test_an_ended_session_is_over(carol: Any) -> None:
+async def test_an_ended_session_is_over(carol: RestClient) -> None:
     await carol.ask("DELETE", "/session", 204)
     assert await carol.problem("GET", "/session", 401) == "capability-expired"
 
 
-async def test_a_user_is_no_administrator(carol: Any) -> None:
-    assert await carol.problem("GET", "/admin/accounts", 401) == "invalid-credentials"
+async def test_a_user_is_no_administrator(guest: RestClient) -> None:
+    assert await guest.problem("GET", "/admin/accounts", 401) == "invalid-credentials"
 
 
-async def test_the_administrator_is_no_user(admin: Any) -> None:
+async def test_the_administrator_is_no_user(admin: RestClient) -> None:
     assert await admin.problem("GET", "/mailboxes", 401) == "invalid-credentials"
 
 
-async def test_passwords_with_nul_and_lone_surrogates_are_refused(anonymous: Any) -> None:
+async def test_passwords_with_nul_and_lone_surrogates_are_refused(anonymous: RestClient) -> None:
     for password in (r"\u0000", r"\ud800"):
         body = f'{{"address": "ann@postroom.test", "password": "{password}"}}'
         headers = {"Content-Type": "application/json"}
@@ -58,7 +55,7 @@ async def test_passwords_with_nul_and_lone_surrogates_are_refused(anonymous: Any
         assert response.status_code == 422, response.text
 
 
-async def test_too_many_wrong_passwords_are_answered_with_patience(anonymous: Any, connect: Any) -> None:
+async def test_too_many_wrong_passwords_end_the_patience(anonymous: RestClient, connect: Connect) -> None:
     victim = await connect("victim")
     credentials = {"address": victim.address, "password": "wrong"}
     answers: list[httpx.Response] = []

@@ -21,9 +21,11 @@ from webmail_api.house import House
 from webmail_api.mail_models import NewMessage
 from webmail_api.message_view import BASE
 from webmail_api.problems import (
+    CONTENT_TOO_LARGE,
     INVALID_REQUEST,
     METHOD_NOT_ALLOWED,
     NOT_FOUND,
+    REQUEST_TIMEOUT,
     Fault,
     ProblemError,
     kind_of,
@@ -32,7 +34,9 @@ from webmail_api.problems import (
 from webmail_api.start_page import start_page
 
 _MAX_FAULTS: Final = 20
-_KINDS: Final = {HTTPStatus.NOT_FOUND: NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED: METHOD_NOT_ALLOWED}
+_KINDS: Final = {
+    kind.status: kind for kind in (NOT_FOUND, METHOD_NOT_ALLOWED, CONTENT_TOO_LARGE, REQUEST_TIMEOUT)
+}
 _SCHEMAS: Final = "#/components/schemas/{model}"
 
 

@@ -6,9 +6,11 @@ import secrets
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from http import HTTPStatus
 from typing import Any, Final
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -45,8 +47,11 @@ BodyBound = Callable[[Scope], int | None]
 """Octets that the body of this request may have; None where its handler sees to it."""
 
 
-class BodyTooLargeError(Exception):
-    """The body is larger than it may be."""
+class BodyTooLargeError(HTTPException):
+    """The body is larger than it may be. One of Starlette's, which FastAPI lets through."""
+
+    def __init__(self) -> None:
+        super().__init__(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
 
 
 class Boundary:
@@ -125,8 +130,11 @@ class Boundary:
             await exchange.refuse(scope, INTERNAL, incident)
 
 
-class _SlowClientError(Exception):
+class _SlowClientError(HTTPException):
     """The client sent or read nothing for too long."""
+
+    def __init__(self) -> None:
+        super().__init__(HTTPStatus.REQUEST_TIMEOUT, headers={"Connection": "close"})
 
 
 class _Exchange:
@@ -188,7 +196,9 @@ class _Exchange:
         if self.status:
             raise ConnectionAbortedError(kind.name)
         self._hurried = False
-        headers = {"Connection": "close"} if kind in {CONTENT_TOO_LARGE, REQUEST_TIMEOUT} else None
+        # After any other one uvicorn drops the rest of the body, so that a client that still sends gets to
+        # read the answer; `BoundedProtocol` ends that.
+        headers = {"Connection": "close"} if kind is REQUEST_TIMEOUT else None
         await respond(kind, incident=incident, headers=headers)(scope, self.receive, self.write)
 
     def _pause(self) -> float | None:
