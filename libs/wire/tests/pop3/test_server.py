@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import pairwise
+from time import perf_counter
 from typing import Final
 
 import pytest
@@ -526,3 +527,22 @@ def test_what_the_table_lacks_is_refused_and_changes_nothing() -> None:
                 shell = converse([way, lines[type(command)] + b"\r\n"])
                 assert shell.said.endswith(b"-ERR Command not allowed now\r\n")
                 assert shell.session.state is state
+
+
+def test_a_command_costs_the_same_whatever_waits_to_be_sent() -> None:
+    """Ten commands while nothing, and while nearly `Limits.output`, waits: the best of many tries each."""
+    shell = Shell(ServerSession(ServerConfig(plaintext_login=True)))
+    shell.receive(b"USER mrose\r\nPASS secret word\r\n")
+
+    def ten() -> float:
+        shell.session.receive_data(b"NOOP\r\n" * 10)
+        started = perf_counter()
+        while not isinstance(shell.session.next_event(), NeedData):
+            pass
+        return perf_counter() - started
+
+    first = min(ten() for _ in range(50))
+    for _ in range(1_000):
+        ten()
+    assert min(ten() for _ in range(50)) < first * 5
+    assert len(shell.session.data_to_send()) == len(b"+OK\r\n") * 11_000

@@ -15,12 +15,11 @@ from postroom_wire.pop3.events import (
 from postroom_wire.pop3.limits import Limits
 from postroom_wire.pop3.maildrop import Maildrop, Message
 from postroom_wire.pop3.multi_line import MultiLineEncoder
-from postroom_wire.pop3.replies import IDLE_TOO_LONG, SHUTTING_DOWN, ContentRefusal, LoginRefusal
+from postroom_wire.pop3.replies import SHUTTING_DOWN, ContentRefusal, LoginRefusal
 from postroom_wire.pop3.server import ServerConfig, ServerSession
 from postroom_wire.pop3.state import State
 
 __all__ = [
-    "IDLE_TOO_LONG",
     "SHUTTING_DOWN",
     "Answered",
     "Close",

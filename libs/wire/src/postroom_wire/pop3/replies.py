@@ -23,7 +23,6 @@ NO_SUCH_MESSAGE: Final = b"-ERR No such message\r\n"
 TOO_MANY_ERRORS: Final = b"-ERR Too many errors\r\n"
 NOT_REMOVED: Final = b"-ERR [SYS/TEMP] Some deleted messages not removed\r\n"
 SHUTTING_DOWN: Final = b"-ERR [SYS/TEMP] Shutting down, try again soon\r\n"
-IDLE_TOO_LONG: Final = b"-ERR [SYS/TEMP] Idle too long\r\n"
 
 
 class LoginRefusal(Enum):
