@@ -119,6 +119,25 @@ async def test_a_store_that_stays_away_is_unavailable(store: Store) -> None:
     assert budget.held == 0
 
 
+async def test_a_store_that_stalls_is_asked_once() -> None:
+    connections = 0
+
+    async def stall(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(stall, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/part"
+    async with server, Transfers(ByteBudget(PART), Limits(stall_seconds=0.1)) as transfers:
+        with pytest.raises(UnavailableError):
+            await transfers.put(url, b"x")
+        with pytest.raises(UnavailableError):
+            _ = [chunk async for chunk in transfers.get_range(url, 0, 1)]
+    assert connections == 2
+
+
 async def test_a_url_that_is_no_longer_good_is_told_apart(store: Store, transfers: Transfers) -> None:
     store.failures.append(403)
     with pytest.raises(StaleUrlError):

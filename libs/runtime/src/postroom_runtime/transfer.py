@@ -38,7 +38,8 @@ class Limits:
     attempts: int = 3
     retry_seconds: float = 0.1
     connect_seconds: float = 2.0
-    stall_seconds: float = 5.0
+    stall_seconds: float = 4.5
+    """A store that says nothing for so long is away: asking it again would keep the client waiting."""
     put_seconds: float = 60.0
     chunk_octets: int = 262144
     connections: int = 128
@@ -95,7 +96,10 @@ class Transfers:
         for attempt in range(self._limits.attempts):
             try:
                 return await self._put_once(url, octets)
-            except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            except TimeoutError as error:
+                _FAILED.labels("put").inc()
+                raise UnavailableError("the object store stalls") from error
+            except (aiohttp.ClientError, OSError) as error:
                 last = error
                 await self._after_failure("put", attempt, error)
         raise UnavailableError("the object store did not take a part") from last
@@ -146,7 +150,7 @@ class Transfers:
                     attempt = 0
                     yield chunk
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
-                if attempt + 1 >= self._limits.attempts:
+                if isinstance(error, TimeoutError) or attempt + 1 >= self._limits.attempts:
                     raise UnavailableError("the object store broke off") from error
                 await self._after_failure("get", attempt, error)
                 attempt += 1
