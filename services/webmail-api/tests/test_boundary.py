@@ -117,10 +117,18 @@ def test_only_this_machine_is_loopback(host: str, loopback: bool) -> None:
     assert is_loopback(host) is loopback
 
 
+def _bounded(scope: Scope) -> int:
+    return 1_000
+
+
+def _unbounded(scope: Scope) -> None:
+    return None
+
+
 @contextlib.asynccontextmanager
 async def guarded(app: Any, **options: Any) -> AsyncGenerator[httpx.AsyncClient]:
     """A client of an application behind the boundary."""
-    values: dict[str, Any] = {"max_requests": 10, "body_bound": lambda scope: 1_000}
+    values: dict[str, Any] = {"max_requests": 10, "body_bound": _bounded}
     boundary = Boundary(app, lifecycle=Lifecycle(), **(values | options))
     transport = httpx.ASGITransport(boundary)
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
@@ -156,7 +164,7 @@ async def test_a_transfer_may_take_its_time() -> None:
         await PlainTextResponse("done")(scope, receive, send)
 
     limits = Limits(answer_seconds=0.02)
-    async with guarded(slow, limits=limits, body_bound=lambda scope: None) as client:
+    async with guarded(slow, limits=limits, body_bound=_unbounded) as client:
         assert (await client.get("/")).text == "done"
 
 
@@ -206,7 +214,7 @@ async def test_a_client_that_stops_sending_is_given_up() -> None:
         read,
         lifecycle=Lifecycle(),
         max_requests=1,
-        body_bound=lambda scope: 1_000,
+        body_bound=_bounded,
         limits=Limits(receive_seconds=0.05),
     )
     scope = {"type": "http", "method": "POST", "path": "/", "headers": [(b"host", b"test")]}

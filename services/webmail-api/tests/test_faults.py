@@ -94,7 +94,7 @@ class FakeDirectory:
     asked: int = 0
     account: bool = True
 
-    async def RenewCapability(  # noqa: N802  # named by the contract
+    async def RenewCapability(  # noqa: N802
         self, request: directory_pb2.RenewCapabilityRequest, timeout: float
     ) -> directory_pb2.RenewCapabilityResponse:
         self._ask()
@@ -104,7 +104,7 @@ class FakeDirectory:
             answer.account.address = "ann@postroom.test"
         return answer
 
-    async def AuthenticateAdmin(  # noqa: N802  # named by the contract
+    async def AuthenticateAdmin(  # noqa: N802
         self, request: directory_pb2.AuthenticateAdminRequest, timeout: float
     ) -> directory_pb2.AuthenticateAdminResponse:
         self._ask()
@@ -187,7 +187,7 @@ class FakeDelivery:
     accepted: list[bytes] = field(default_factory=list[bytes])
     aborted: list[bytes] = field(default_factory=list[bytes])
 
-    async def Accept(  # noqa: N802  # named by the contract
+    async def Accept(  # noqa: N802
         self, requests: AsyncIterator[delivery_pb2.AcceptRequest]
     ) -> AsyncGenerator[delivery_pb2.AcceptResponse]:
         async for request in requests:
@@ -196,7 +196,9 @@ class FakeDelivery:
                 raise UnavailableError
             yield delivery_pb2.AcceptResponse(results=[answer])
 
-    async def Abort(self, request: delivery_pb2.AbortRequest, timeout: float) -> delivery_pb2.AbortResponse:
+    async def Abort(  # noqa: N802
+        self, request: delivery_pb2.AbortRequest, timeout: float
+    ) -> delivery_pb2.AbortResponse:
         self.aborted.append(request.id)
         if self.accepted_before is None:
             raise UnavailableError

@@ -14,7 +14,7 @@ ATTACKS = {
     "a handler": '<img src="cid:x" onerror="alert(1)">',
     "a handler without quotes": "<body onload=alert(1)>",
     "a link that runs": '<a href="javascript:alert(1)">x</a>',
-    "a link that runs, disguised": '<a href=" jAvA&#x73;cript:alert(1)">x</a>',
+    "a link that runs, disguised": '<a href=" jAvAsCrIpT&colon;alert(1)">x</a>',
     "a link to data": '<a href="data:text/html,<script>alert(1)</script>">x</a>',
     "a picture that runs": "<svg><script>alert(1)</script></svg>",
     "a handler of SVG": "<svg/onload=alert(1)>",
@@ -50,9 +50,13 @@ def test_nothing_in_html_acts_or_loads(name: str) -> None:
     assert FORBIDDEN.search(safe.html) is None, safe.html
 
 
+def _no_picture(content_id: str) -> None:
+    del content_id
+
+
 def test_harmless_html_stays() -> None:
     html = '<h1>Hello</h1><p>a <b>bold</b> <a href="https://example.org/">link</a></p><ul><li>one</li></ul>'
-    safe = clean(html, {}.get)
+    safe = clean(html, _no_picture)
     assert safe is not None
     for kept in ("<h1>Hello</h1>", "<b>bold</b>", 'href="https://example.org/"', "noopener", "<li>one</li>"):
         assert kept in safe.html
@@ -60,7 +64,7 @@ def test_harmless_html_stays() -> None:
 
 def test_pictures_from_elsewhere_come_only_when_asked_for() -> None:
     html = '<img src="https://tracker.example/a.gif" alt="a">'
-    blocked, shown = clean(html, {}.get), clean(html, {}.get, remote_content=True)
+    blocked, shown = clean(html, _no_picture), clean(html, _no_picture, remote_content=True)
     assert blocked is not None
     assert shown is not None
     assert blocked.blocked_remote
@@ -85,7 +89,7 @@ def test_pictures_of_the_message_itself_are_linked() -> None:
     ],
 )
 def test_html_that_would_take_too_long_is_not_cleaned(html: str) -> None:
-    assert clean(html, {}.get, limits=Limits()) is None
+    assert clean(html, _no_picture, limits=Limits()) is None
 
 
 async def test_html_mail_is_shown_clean(carol: RestClient, append: Append) -> None:

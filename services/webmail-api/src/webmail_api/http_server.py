@@ -7,7 +7,7 @@ import socket
 import ssl
 from collections.abc import AsyncGenerator, Generator
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, cast
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -60,7 +60,7 @@ class BoundedProtocol(H11Protocol):
 
     def _under_way(self) -> bool:
         # The annotation does not tell that there is none before the first request.
-        cycle: RequestResponseCycle | None = self.cycle
+        cycle = cast(RequestResponseCycle | None, self.cycle)
         return cycle is not None and not cycle.response_complete
 
     def _expect(self) -> None:
