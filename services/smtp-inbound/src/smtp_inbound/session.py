@@ -8,7 +8,6 @@ from uuid import UUID
 from postroom.directory.v1 import directory_pb2
 from postroom.mailstore.v1 import delivery_pb2
 from postroom_contracts.errors import PostroomError, UnavailableError
-from postroom_contracts.ids import queue_id_text
 from postroom_runtime import metrics
 from postroom_runtime.lifecycle import Lifecycle
 from postroom_runtime.logs import bound_contextvars, log
@@ -215,7 +214,7 @@ class Session:
         transaction, self._transaction = self._transaction, None
         if transaction is None or transaction.gathering is None:
             return replies.BAD_SEQUENCE
-        text = queue_id_text(transaction.id)
+        text = transaction.queue_id
         working = self._house.lifecycle.activity("message")
         with working, bind_trace(transaction.traceparent), bound_contextvars(queue_id=text):
             reply = await self._hand_over(transaction, text)
@@ -287,7 +286,7 @@ class Session:
                 peer_address=self._connection.peer.host,
                 by=self._house.hostname,
                 protocol=self._engine.with_protocol,
-                id=queue_id_text(transaction.id),
+                id=transaction.queue_id,
                 when=transaction.received_at,
             )
         )

@@ -7,14 +7,14 @@ from uuid import UUID
 from postroom.directory.v1 import directory_pb2
 from postroom.mailstore.v1 import content_pb2, delivery_pb2
 from postroom_contracts.errors import UnavailableError
-from postroom_contracts.ids import new_id
+from postroom_contracts.ids import new_id, queue_id_text
 from postroom_wire.smtp import Body, ForwardPath, Mail, Postmaster
 from smtp_inbound.content import Gathering
 
 
 @dataclass(slots=True)
 class Transaction:
-    """What is known of the message under way; `id` is its queue id."""
+    """What is known of the message under way; `queue_id` is its id as people read it."""
 
     mail: Mail
     traceparent: str
@@ -24,6 +24,10 @@ class Transaction:
     received_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     recipients: list[delivery_pb2.Recipient] = field(default_factory=list[delivery_pb2.Recipient])
     gathering: Gathering | None = None
+    queue_id: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.queue_id = queue_id_text(self.id)
 
     def takes_tenant(self, tenant_id: UUID) -> bool:
         """Whether a recipient of this tenant fits: octets are never shared between tenants."""
