@@ -159,7 +159,8 @@ async def test_a_message_that_can_never_be_filed_is_parked(own_store: MailStore)
     await store.accept(item)
     await _break_octets(store, item.id, "UPDATE mailstore.segment_1 SET octets = 'x' WHERE blob_id = $1")
     worker = store.worker(attempts=2, retry_seconds=0.0)
-    await worker.empty(ann.id.int % 8)
+    for _ in range(2):
+        await worker.empty(ann.id.int % 8)
     assert await store.fetchval(_DELIVERY.format(column="parked"), UUID(bytes=item.id))
     assert await store.lanes_with_work() == []
 

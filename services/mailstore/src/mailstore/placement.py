@@ -40,25 +40,26 @@ RETURNING m.id, m.account_id, m.uid_next - t.messages AS first_uid, m.uid_validi
           t.modseq
 """
 
+# Rows, journal and counters in one round trip; none of the parts reads what another one writes.
 _PLACE: Final = """
-INSERT INTO mailstore.mailbox_message
-    (account_id, mailbox_id, uid, message_id, tenant_id, flags, keywords, modseq, internal_date, size, prefix)
-SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::uuid[], $5::uuid[], $6::smallint[],
-                     $7::bigint[], $8::bigint[], $9::timestamptz[], $10::bigint[], $11::bytea[])
-"""
-
-_JOURNAL: Final = """
-INSERT INTO mailstore.change (account_id, modseq, mailbox_id, kind, uids)
-SELECT t.account_id, t.modseq, t.mailbox_id, 1, int8multirange(int8range(t.first, t.first + t.messages))
-FROM unnest($1::uuid[], $2::bigint[], $3::uuid[], $4::bigint[], $5::bigint[])
-    AS t(account_id, modseq, mailbox_id, first, messages)
-"""
-
-_USE: Final = """
+WITH placed AS (
+    INSERT INTO mailstore.mailbox_message
+        (account_id, mailbox_id, uid, message_id, tenant_id, flags, keywords, modseq, internal_date, size,
+         prefix)
+    SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::uuid[], $5::uuid[], $6::smallint[],
+                         $7::bigint[], $8::bigint[], $9::timestamptz[], $10::bigint[], $11::bytea[])
+), allotted AS MATERIALIZED (
+    SELECT * FROM unnest($12::uuid[], $13::bigint[], $14::uuid[], $15::bigint[], $16::bigint[], $17::bigint[])
+        AS t(account_id, modseq, mailbox_id, first, messages, octets)
+), journal AS (
+    INSERT INTO mailstore.change (account_id, modseq, mailbox_id, kind, uids)
+    SELECT t.account_id, t.modseq, t.mailbox_id, 1, int8multirange(int8range(t.first, t.first + t.messages))
+    FROM allotted AS t
+)
 UPDATE mailstore.account_state AS s
 SET used_octets = s.used_octets + t.octets, used_messages = s.used_messages + t.messages
 FROM (SELECT account_id, sum(octets)::bigint AS octets, sum(messages)::bigint AS messages
-      FROM unnest($1::uuid[], $2::bigint[], $3::bigint[]) AS u(account_id, octets, messages) GROUP BY 1) AS t
+      FROM allotted GROUP BY 1) AS t
 WHERE s.account_id = t.account_id
 """
 
@@ -104,6 +105,10 @@ async def place(
     """
     allotted = await _allot(connection, placements, modseqs)
     placed = _number(placements, allotted)
+    columns = (
+        [row[name] for row in allotted]
+        for name in ("account_id", "modseq", "id", "first_uid", "messages", "size")
+    )
     await connection.execute(
         _PLACE,
         [placement.account_id for placement in placements],
@@ -117,16 +122,8 @@ async def place(
         [placement.internal_date for placement in placements],
         [placement.size for placement in placements],
         [placement.prefix for placement in placements],
+        *columns,
     )
-    columns = list(
-        zip(
-            *((r["account_id"], r["modseq"], r["id"], r["first_uid"], r["messages"]) for r in allotted),
-            strict=True,
-        )
-    )
-    await connection.execute(_JOURNAL, *(list(column) for column in columns))
-    used = list(zip(*((r["account_id"], r["size"], r["messages"]) for r in allotted), strict=True))
-    await connection.execute(_USE, *(list(column) for column in used))
     return placed
 
 

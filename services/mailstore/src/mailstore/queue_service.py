@@ -89,8 +89,12 @@ class QueueService(queue_pb2_grpc.QueueServiceServicer):
         blob_id = await claims.claimed_blob(
             self._database, parse_id(request.claim_id), parse_id(request.token), parse_id(request.message_id)
         )
-        size = (await self._reader.locate([blob_id]))[blob_id].size
-        async for octets in self._reader.read(blob_id, 0, size):
+        blob = (await self._reader.locate([blob_id]))[blob_id]
+        if (url := self._reader.presigned(blob)) is not None:
+            place = content_pb2.PresignedRead(url=url, offset=0, length=blob.size)
+            yield queue_pb2.ReadContentResponse(chunk=content_pb2.ContentChunk(url=place, last=True))
+            return
+        async for octets in self._reader.read(blob_id, 0, blob.size):
             yield queue_pb2.ReadContentResponse(chunk=content_pb2.ContentChunk(octets=octets))
         yield queue_pb2.ReadContentResponse(chunk=content_pb2.ContentChunk(last=True))
 

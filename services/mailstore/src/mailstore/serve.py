@@ -106,7 +106,8 @@ class _Parts:
         )
         self._segment = OpenSegment(self._segment_limits)
         limits = CommitLimits(lifetime_seconds=settings.queue_lifetime_seconds)
-        self._committer = Committer(database, self._segment, bus.ring, limits)
+        self._worker: LocalDeliveryWorker | None = None
+        self._committer = Committer(database, self._segment, self._ring, limits)
         self._reader = BlobReader(database, objects)
 
     def services(self, lifecycle: Lifecycle) -> Callable[[grpc.aio.Server], None]:
@@ -130,7 +131,7 @@ class _Parts:
     def jobs(self, lifecycle: Lifecycle) -> list[Coroutine[None, None, None]]:
         """What runs beside the services, each until it is cancelled."""
         settings, database, bus = self._settings, self._database, self._bus
-        worker = LocalDeliveryWorker(
+        self._worker = worker = LocalDeliveryWorker(
             database,
             self._reader,
             bus.publish_changed,
@@ -138,7 +139,7 @@ class _Parts:
             lifecycle=lifecycle,
             limits=FilingLimits(lease_seconds=settings.lane_lease_seconds),
         )
-        bouncer = Bouncer(database, self._reader, self._segment, bus.ring, hostname=settings.hostname)
+        bouncer = Bouncer(database, self._reader, self._segment, self._ring, hostname=settings.hostname)
         upkeep = Upkeep(database, self._objects)
         return [
             self._committer.run(),
@@ -150,6 +151,14 @@ class _Parts:
             upkeep.run_gauges(),
             Packer(database, self._objects, self._segment, self._segment_limits).run(),
         ]
+
+    async def _ring(self, subject: str) -> None:
+        """Ring a lane: here while this process has nothing to file, else so that the others hear it too."""
+        lane, worker = lane_of_bell(subject), self._worker
+        if lane is not None and worker is not None and worker.idle:
+            worker.ring(lane)
+        else:
+            await self._bus.ring(subject)
 
 
 def _database(settings: Settings) -> Database:

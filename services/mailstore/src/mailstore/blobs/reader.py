@@ -4,7 +4,7 @@ Octets move while they are read: a reader that misses looks the location up agai
 """
 
 from collections import defaultdict
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
@@ -72,14 +72,20 @@ class BlobReader:
             rows = await connection.fetch(_LOCATE, list(ids))
         return {row["id"]: Blob(**row) for row in rows}
 
-    async def load(self, ids: Sequence[UUID]) -> dict[UUID, bytes]:
-        """The whole octets of these blobs; the caller bounds their sizes."""
+    async def load(
+        self, ids: Sequence[UUID], located: Mapping[UUID, Blob] | None = None
+    ) -> dict[UUID, bytes]:
+        """The whole octets of these blobs; the caller bounds their sizes.
+
+        `located` is what `locate` has just said of them, which spares the first look.
+        """
         loaded: dict[UUID, bytes] = {}
         for _ in range(_LOOKS):
             missing = [blob_id for blob_id in ids if blob_id not in loaded]
             if not missing:
                 return loaded
-            blobs = await self.locate(missing)
+            blobs = await self.locate(missing) if located is None else located
+            located = None
             if len(blobs) < len(missing):
                 raise MessageNotFoundError("a blob has no row")
             loaded |= await self._load_staged([blob for blob in blobs.values() if blob.segment is not None])
@@ -103,6 +109,10 @@ class BlobReader:
         end = min(offset + length, blob.size)
         for start in range(offset, end, _CHUNK * 4):
             yield await self._range(message_key(blob.object_id), start, min(_CHUNK * 4, end - start))
+
+    def presigned(self, blob: Blob) -> str | None:
+        """A URL for reading a blob that has an object of its own; None for any other."""
+        return None if blob.object_id is None else self._objects.presign_get(message_key(blob.object_id))
 
     async def load_object(self, object_id: UUID, size: int) -> bytes:
         """The whole octets of an object that no blob names yet."""

@@ -60,6 +60,10 @@ class DueDelivery:
     size: int
 
 
+class _FirstMailError(Exception):
+    """An account has no state yet: it is made in a transaction of its own, and only when it is missing."""
+
+
 async def due_deliveries(database: Database, lane: int, most: int) -> list[DueDelivery]:
     """What is due in a lane, oldest first."""
     async with database.connection() as connection:
@@ -78,18 +82,24 @@ async def file_deliveries(
 
     Raises LaneLostError, and what Postgres says of the data.
     """
-    await ensure_accounts(database, {delivery.account_id: delivery.tenant_id for delivery in deliveries})
+    tenants = {delivery.account_id: delivery.tenant_id for delivery in deliveries}
 
     async def transact(connection: Connection) -> dict[UUID, int]:
         await hold(connection, lease)
-        modseqs = await lock_accounts(connection, {delivery.account_id for delivery in deliveries})
+        modseqs = await lock_accounts(connection, tenants)
+        if len(modseqs) < len(tenants):
+            raise _FirstMailError
         live = await _finish(connection, deliveries)
         await insert_messages(connection, _messages(live, facts))
         await _place(connection, live, facts, modseqs)
         reached("deliver.before_commit")
         return modseqs
 
-    modseqs = await database.run(transact)
+    try:
+        modseqs = await database.run(transact)
+    except _FirstMailError:
+        await ensure_accounts(database, tenants)
+        modseqs = await database.run(transact)
     reached("deliver.after_commit")
     return modseqs
 

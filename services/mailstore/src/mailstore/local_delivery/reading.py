@@ -50,7 +50,7 @@ async def _load(reader: BlobReader, blob_ids: set[UUID]) -> tuple[dict[UUID, byt
     octets: dict[UUID, bytes] = {}
     stored = list(located.keys() - staged)
     try:
-        octets |= await reader.load(list(staged))
+        octets |= await reader.load(list(staged), {blob_id: located[blob_id] for blob_id in staged})
     except (zstandard.ZstdError, MessageNotFoundError):
         stored += staged  # one of them is broken or lost: one by one
     away: Exception | None = None

@@ -67,6 +67,13 @@ class LocalDeliveryWorker:
         self._rung: set[int] = set()
         self._wake = asyncio.Event()
         self._kept: dict[int, Lease] = {}
+        self._busy = 0
+
+    @property
+    def idle(self) -> bool:
+        """Whether a lane that is rung now is emptied at once."""
+        room = self._limits.lanes_at_once - self._busy - len(self._rung)
+        return room > 0 and not self._lifecycle.draining
 
     def ring(self, lane: int) -> None:
         """A lane has work."""
@@ -87,6 +94,7 @@ class LocalDeliveryWorker:
                 self._wake.clear()
                 continue
             lane = self._rung.pop()
+            self._busy += 1
             try:
                 with self._lifecycle.activity(f"local lane {lane}"):
                     await self.empty(lane)
@@ -96,6 +104,8 @@ class LocalDeliveryWorker:
                 log.warning("lane_put_off", lane=lane, error=error.name)
             except Exception:  # noqa: BLE001  # one lane's trouble must not end the others
                 log.exception("lane_failed", lane=lane)
+            finally:
+                self._busy -= 1
 
     async def _run_timer(self) -> None:
         while True:
@@ -139,13 +149,14 @@ class LocalDeliveryWorker:
     async def _file_all(self, lease: Lease) -> None:
         limits = self._limits
         while not self._lifecycle.draining:
-            due = await due_deliveries(
-                self._database, lease.lane, 1 if lease.abandoned else limits.batch_deliveries
-            )
-            if not due and await give_back(self._database, lease):
+            most = 1 if lease.abandoned else limits.batch_deliveries
+            due = await due_deliveries(self._database, lease.lane, most)
+            batch = self._within_octets(due)
+            if batch:
+                await self._file(lease, batch)
+            # That was all, unless the lane was rung meanwhile.
+            if len(batch) == len(due) < most and await give_back(self._database, lease):
                 return
-            if due:
-                await self._file(lease, self._within_octets(due))
             await renew(self._database, lease, limits.lease_seconds)
         await give_back(self._database, lease, though_rung=True)
 
