@@ -100,3 +100,18 @@ async def all_delivered(house: House, queue_ids: list[UUID]) -> None:
     for queue_id in queue_ids:
         (ending,) = await house.endings(queue_id)
         assert ending.outcome == 1
+
+
+async def test_octets_that_are_not_those_accepted_are_never_ended_and_harm_no_other(house: House) -> None:
+    async with SmtpSink() as sink:
+        broken, whole = await house.submit(["bob@example.org"], count=2)
+        await house.core.fetch(
+            "UPDATE mailstore.blob SET digest = sha256('other') FROM mailstore.accepted AS a"
+            " WHERE a.id = $1 AND blob.id = a.blob_id",
+            broken,
+        )
+        async with house.relay(sink.port, workers=1):
+            (ending,) = await house.endings(whole)
+            waiting = await house.waiting(broken)
+    assert (ending.outcome, waiting.last_status) == (1, "4.3.0")
+    assert len(sink.messages) == 1

@@ -120,6 +120,11 @@ class Courier:
         raise next((error for error in reversed(failures) if _passes(error)), failures[-1])
 
 
+def put_off(message: queue_pb2.QueuedMessage, diagnostic: str) -> Reports:
+    """Every recipient deferred for a reason of ours."""
+    return [report(recipient, DEFERRED, "4.3.0", diagnostic) for recipient in message.recipients]
+
+
 async def _over_new(remote: Remote, recipients: Recipients, outgoing: Outgoing) -> Reports:
     try:
         results = await remote.send(outgoing)

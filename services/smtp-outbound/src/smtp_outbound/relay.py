@@ -18,7 +18,7 @@ from postroom_runtime.logs import bound_contextvars, log
 from postroom_runtime.steps import reached
 from postroom_runtime.traces import bind_trace
 from smtp_outbound.bell import Bell
-from smtp_outbound.courier import Consignment, Courier
+from smtp_outbound.courier import Consignment, Courier, put_off
 from smtp_outbound.held_sites import HeldSites
 from smtp_outbound.lease import Lease
 from smtp_outbound.queue import Queue
@@ -153,7 +153,13 @@ class Relay:
                 await self._tell_site(message.domain, site)
 
         content = _checked(message, self._office.queue, work.claim)
-        reports = await self._courier.bring(Consignment(message, content, before_end, found_site))
+        try:
+            reports = await self._courier.bring(Consignment(message, content, before_end, found_site))
+        except ClaimLostError:
+            raise
+        except Exception:  # noqa: BLE001  # one odd message must not keep its neighbours
+            log.exception("message_failed")
+            reports = put_off(message, "Local error")
         for each in reports:
             log.info(
                 "relayed",
