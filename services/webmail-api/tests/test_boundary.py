@@ -234,3 +234,23 @@ async def test_a_trace_goes_on(given: str, kept: bool) -> None:
         await client.get("/", headers={"traceparent": given})
     assert (seen == [TRACE]) is kept
     assert seen[0] is not None
+
+
+async def test_an_answer_that_fails_midway_is_not_completed() -> None:
+    answers: list[Message] = []
+
+    async def fail(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"half", "more_body": True})
+        raise ZeroDivisionError
+
+    async def receive() -> Message:
+        return {"type": "http.request"}
+
+    async def send(message: Message) -> None:
+        answers.append(message)
+
+    boundary = Boundary(fail, lifecycle=Lifecycle(), max_requests=1, body_bound=_bounded)
+    await boundary({"type": "http", "method": "GET", "path": "/", "headers": []}, receive, send)
+    assert [answer.get("body") for answer in answers] == [None, b"half"]
+    assert answers[-1]["more_body"]

@@ -194,3 +194,16 @@ def test_only_harmless_types_are_said(claimed: str, said: str) -> None:
 )
 def test_names_of_files_cannot_leave_their_header(name: str | None, header: str) -> None:
     assert disposition(name) == header
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("Mon, 2 Nov 2026 17:00:00 +0100", "2026-11-02T16:00:00Z"),
+        ("Fri, 31 Dec 9999 23:59:59 -1200", None),
+        ("yesterday", None),
+    ],
+)
+async def test_dates_are_in_utc(guest: RestClient, append: Append, said: str, shown: str | None) -> None:
+    identifier = await append(guest, f"Date: {said}\r\n\r\n".encode())
+    assert (await guest.ask("GET", f"/messages/{identifier}"))["date"] == shown

@@ -60,11 +60,16 @@ def application(house: House, lifecycle: Lifecycle) -> FastAPI:
     async def start() -> HTMLResponse:
         return start_page(house.settings.http_port)
 
-    app.add_api_route("/", start, include_in_schema=False, operation_id="start", response_class=HTMLResponse)
-    app.add_exception_handler(PostroomError, _say_refused)
-    app.add_exception_handler(ProblemError, _say_problem)
-    app.add_exception_handler(RequestValidationError, _say_invalid)
-    app.add_exception_handler(HTTPException, _say_http)
+    app.add_api_route(
+        "/",
+        start,
+        methods=["GET", "HEAD"],
+        include_in_schema=False,
+        operation_id="start",
+        response_class=HTMLResponse,
+    )
+    for error, say in _SAYINGS.items():
+        app.add_exception_handler(error, say)
     app.add_middleware(
         Boundary,
         lifecycle=lifecycle,
@@ -120,6 +125,14 @@ async def _say_http(request: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         raise error
     return respond(_KINDS.get(HTTPStatus(error.status_code), INVALID_REQUEST), headers=error.headers)
+
+
+_SAYINGS: Final = {
+    PostroomError: _say_refused,
+    ProblemError: _say_problem,
+    RequestValidationError: _say_invalid,
+    HTTPException: _say_http,
+}
 
 
 def _description(app: FastAPI) -> dict[str, Any]:

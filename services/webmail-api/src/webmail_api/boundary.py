@@ -194,7 +194,8 @@ class _Exchange:
     async def refuse(self, scope: Scope, kind: Kind, incident: str | None = None) -> None:
         """Answer with a problem, unless an answer has begun: then the client sees that it is cut off."""
         if self.status:
-            raise ConnectionAbortedError(kind.name)
+            log.warning("answer_cut_off", problem=kind.name)
+            return  # uvicorn hangs up on what is not complete
         self._hurried = False
         # After any other one uvicorn drops the rest of the body, so that a client that still sends gets to
         # read the answer; `BoundedProtocol` ends that.

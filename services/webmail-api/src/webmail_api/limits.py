@@ -17,8 +17,10 @@ class Limits:
     abort_seconds: float = 1.0
     receive_seconds: float = 60.0
     """A client that sends nothing for so long in the middle of a request is given up."""
+    body_seconds: float = 300.0
+    """Of a whole message to send: it holds memory as long as it takes."""
     send_seconds: float = 60.0
-    """The same for one that reads nothing."""
+    """A client that reads nothing for so long is given up."""
     head_seconds: float = 20.0
     """From a connection's beginning, or its last answer, to the end of the next request's head."""
 

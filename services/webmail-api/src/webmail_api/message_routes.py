@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query, Request, Response
@@ -30,7 +30,7 @@ from webmail_api.mail_models import (
 )
 from webmail_api.mail_store import find
 from webmail_api.message_view import summary_of
-from webmail_api.problems import CONTENT_TOO_LARGE, ProblemError
+from webmail_api.problems import CONTENT_TOO_LARGE, OVERLOADED, REQUEST_TIMEOUT, ProblemError
 from webmail_api.sessions import User
 
 router = APIRouter(prefix="/messages", tags=["messages"], responses=PROBLEMS)
@@ -54,8 +54,8 @@ async def send_message(request: Request, user: CurrentUser, house: Shared) -> Se
     announced = request.headers.get("content-length", "")
     most = body_octets(house.settings.message_octets)
     size = min(int(announced), most) if announced.isascii() and announced.isdigit() else most
-    async with house.sending.hold(size * _HELD_TIMES):
-        body = await _body(request, size)
+    async with _held(house, size * _HELD_TIMES):
+        body = await _body(request, size, house.limits.body_seconds)
         try:
             message = await asyncio.to_thread(NewMessage.model_validate_json, body)
         except ValidationError as error:
@@ -162,12 +162,30 @@ def body_octets(message_octets: int) -> int:
     return int(message_octets * _BASE64_GROWTH) + _ROOM_FOR_THE_REST
 
 
-async def _body(request: Request, most: int) -> bytes:
+@asynccontextmanager
+async def _held(house: House, octets: int) -> AsyncGenerator[None]:
+    """Memory for a message, unless others have it for too long."""
+    try:
+        async with asyncio.timeout(house.limits.call_seconds):
+            await house.sending.acquire(octets)
+    except TimeoutError:
+        raise ProblemError(OVERLOADED) from None
+    try:
+        yield
+    finally:
+        house.sending.release(octets)
+
+
+async def _body(request: Request, most: int, seconds: float) -> bytes:
     gathered = bytearray()
-    async for piece in request.stream():
-        gathered += piece
-        if len(gathered) > most:
-            raise ProblemError(CONTENT_TOO_LARGE)
+    try:
+        async with asyncio.timeout(seconds):
+            async for piece in request.stream():
+                gathered += piece
+                if len(gathered) > most:
+                    raise ProblemError(CONTENT_TOO_LARGE)
+    except TimeoutError:
+        raise ProblemError(REQUEST_TIMEOUT, headers={"Connection": "close"}) from None
     return bytes(gathered)
 
 

@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from postroom.mailstore.v1 import mailbox_pb2 as pb
@@ -94,7 +94,7 @@ def summary_of(facts: pb.Facts, mailbox_id: bytes, keywords: Mapping[int, str]) 
         from_=_addresses(details["from"]),
         to=_addresses(details["to"]),
         cc=_addresses(details["cc"]),
-        date=details["date"],
+        date=_instant(details["date"]),
         received_at=facts.internal_date.ToDatetime(UTC),
         preview=details["preview"],
         flags=names(facts.flags, facts.keywords, keywords),
@@ -154,6 +154,16 @@ def _plain(part: Part, octets: bytes) -> str:
 
 def _escaped(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _instant(text: str | None) -> datetime | None:
+    """In UTC, however far from us the sender's clock was."""
+    if text is None:
+        return None
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC)
+    except (ValueError, OverflowError):  # beyond the first or the last year
+        return None
 
 
 def _addresses(found: list[dict[str, str]]) -> list[Address]:
