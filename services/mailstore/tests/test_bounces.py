@@ -2,7 +2,7 @@
 
 import asyncio
 from email import message_from_bytes, policy
-from email.message import EmailMessage, Message
+from email.message import Message
 from typing import cast
 from uuid import UUID
 
@@ -59,7 +59,7 @@ async def test_the_sender_finds_one_report_with_every_recipient_that_failed(stor
     assert sum(written) == 1
     await store.file()
     (octets,) = await store.inbox(ann)
-    report = cast("EmailMessage", message_from_bytes(octets, policy=policy.default))
+    report = message_from_bytes(octets, policy=policy.default)
     assert report.get_content_type() == "multipart/report"
     assert report.get_param("report-type") == "delivery-status"
     assert report["To"] == ann.address

@@ -86,27 +86,36 @@ class Upkeep:
         """Keep the gauges of the queue, until cancelled."""
         while True:
             try:
-                async with self._database.connection() as connection:
-                    row = await connection.fetchrow(_QUEUE)
-                if row is not None:
-                    _DUE.set(row["due"])
-                    _OLDEST.set(row["oldest"])
-                    _PARKED.set(row["parked"])
+                await self.measure_queue()
             except PostroomError as error:
                 log.info("queue_not_measured", error=error.name)
             except Exception:  # noqa: BLE001  # a gauge must not end the process
                 log.exception("queue_not_measured")
             await asyncio.sleep(self._limits.gauge_seconds)
 
+    async def measure_queue(self) -> None:
+        """Set the gauges to what is in the queue now."""
+        async with self._database.connection() as connection:
+            row = await connection.fetchrow(_QUEUE)
+        if row is not None:
+            _DUE.set(row["due"])
+            _OLDEST.set(row["oldest"])
+            _PARKED.set(row["parked"])
+
     async def run_once(self) -> None:
-        """One round of all chores."""
-        await self._make_partitions(dt.datetime.now(dt.UTC).date())
-        await self._purge_mailboxes()
-        await self._sweep_uploads()
+        """One round of all chores; one that cannot be done now comes again in the next."""
+        for chore in (self._make_partitions, self._purge_mailboxes, self._sweep_uploads, self._sweep_claims):
+            try:
+                await chore()
+            except PostroomError as error:
+                log.warning("chore_put_off", chore=chore.__name__.lstrip("_"), error=str(error))
+
+    async def _sweep_claims(self) -> None:
         async with self._database.connection() as connection:
             await connection.execute(_OLD_CLAIMS)
 
-    async def _make_partitions(self, today: dt.date) -> None:
+    async def _make_partitions(self) -> None:
+        today = dt.datetime.now(dt.UTC).date()
         for name in _PARTITIONED:
             for ahead in range(1, self._limits.months_ahead + 1):
                 first = _month(today, ahead)
