@@ -115,11 +115,10 @@ async def _listening(settings: Settings) -> AsyncGenerator[dict[str, Listener]]:
 
 @asynccontextmanager
 async def _clients(
-    directory: SmallDirectory, ports: dict[str, int], certificate: Certificate
+    directory: SmallDirectory, ports: dict[str, int], certificate: Certificate, known: dict[str, str]
 ) -> AsyncGenerator[Connect]:
-    """Connects clients of fresh accounts, and hangs up at the end."""
+    """Connects clients of accounts that are made when they are new, and hangs up at the end."""
     clients: list[ImapClient] = []
-    mark = secrets.token_hex(4)
 
     async def connect(user: str | None = "alice", *, tls: bool = False) -> ImapClient:
         context = verifying_client_context(certificate.ca_file) if tls else None
@@ -132,13 +131,11 @@ async def _clients(
         return client
 
     def address(user: str) -> str:
-        found = f"{user}-{mark}@{_DOMAIN}"
-        if found not in connect_accounts:
-            connect_accounts.add(found)
-            directory.add(found, PASSWORD)
-        return found
+        if user not in known:
+            known[user] = f"{user}-{secrets.token_hex(4)}@{_DOMAIN}"
+            directory.add(known[user], PASSWORD)
+        return known[user]
 
-    connect_accounts: set[str] = set()
     yield connect
     for client in clients:
         await client.close()
@@ -177,7 +174,7 @@ async def imap(
     shared: tuple[SmallDirectory, dict[str, int]], certificate: Certificate
 ) -> AsyncIterator[Connect]:
     """Connects to the shared post room."""
-    async with _clients(*shared, certificate) as connect:
+    async with _clients(*shared, certificate, {}) as connect:
         yield connect
 
 
@@ -193,6 +190,12 @@ def mail_account(shared: tuple[SmallDirectory, dict[str, int]]) -> tuple[str, st
     address = f"carol-{secrets.token_hex(4)}@{_DOMAIN}"
     shared[0].add(address, PASSWORD)
     return address, PASSWORD
+
+
+@pytest.fixture
+def own_accounts() -> dict[str, str]:
+    """The addresses of the users in `own_directory`."""
+    return {}
 
 
 @pytest.fixture
@@ -272,9 +275,27 @@ async def own_access(access_settings: Settings, own_store: Restartable) -> Async
 
 @pytest.fixture
 async def own_imap(
-    own_access: dict[str, Listener], own_directory: SmallDirectory, certificate: Certificate
+    own_access: dict[str, Listener],
+    own_directory: SmallDirectory,
+    own_accounts: dict[str, str],
+    certificate: Certificate,
 ) -> AsyncIterator[Connect]:
     """Connects to `own_access`."""
     ports = {name: listener.port for name, listener in own_access.items()}
-    async with _clients(own_directory, ports, certificate) as connect:
+    async with _clients(own_directory, ports, certificate, own_accounts) as connect:
         yield connect
+
+
+@pytest.fixture
+async def own_twin(
+    access_settings: Settings,
+    own_access: dict[str, Listener],
+    own_directory: SmallDirectory,
+    own_accounts: dict[str, str],
+    certificate: Certificate,
+) -> AsyncIterator[Connect]:
+    """Connects to a second mail access beside `own_access`, with the same accounts."""
+    async with _listening(access_settings) as listeners:
+        ports = {name: listener.port for name, listener in listeners.items()}
+        async with _clients(own_directory, ports, certificate, own_accounts) as connect:
+            yield connect
