@@ -144,6 +144,8 @@ class Uploads:
     async def _close(self, upload: Uploaded, multipart_id: str | None, key: str, size: int) -> None:
         if multipart_id is not None and await self._stored_size(key) != size:
             parts = [UploadedPart(number, etag) for number, etag in upload.parts]
+            if not parts:  # the store's client has no answer to that
+                raise UploadIncompleteError("no parts")
             await self._objects.complete_multipart(key, multipart_id, parts)
         stored = await self._stored_size(key)
         if stored is None:
