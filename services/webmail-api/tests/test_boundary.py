@@ -25,7 +25,8 @@ async def test_every_operation_has_a_name_and_says_what_may_go_wrong(anonymous: 
     operations = [operation for path in described["paths"].values() for operation in path.values()]
     names = [operation["operationId"] for operation in operations]
     assert len(names) == len(set(names)) >= 40
-    assert all("default" in operation["responses"] for operation in operations)
+    for operation in operations:
+        assert list(operation["responses"]["default"]["content"]) == ["application/problem+json"]
     assert "/api/v1/mailboxes/{id}/messages" in described["paths"]
     schemas = described["components"]["schemas"]
     assert {"NewMessage", "NewAttachment", "Recipient", "Problem", "Message"} <= schemas.keys()

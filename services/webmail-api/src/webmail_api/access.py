@@ -10,7 +10,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from postroom_contracts.errors import InvalidCredentialsError
 from webmail_api.house import House
 from webmail_api.limits import DEFAULT_LIMITS
-from webmail_api.problems import MEDIA_TYPE, TLS_REQUIRED, Problem, ProblemError
+from webmail_api.problems import MEDIA_TYPE, TLS_REQUIRED, ProblemError
 from webmail_api.sessions import Administrator, User
 
 _SESSION: Final = HTTPBearer(
@@ -21,7 +21,10 @@ _ADMIN: Final = HTTPBearer(
 )
 
 PROBLEMS: Final[dict[int | str, dict[str, Any]]] = {
-    "default": {"description": "A problem (RFC 9457).", "content": {MEDIA_TYPE: {}}, "model": Problem}
+    "default": {
+        "description": "A problem (RFC 9457).",
+        "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+    }
 }
 """What every operation may answer besides."""
 

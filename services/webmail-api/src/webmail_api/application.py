@@ -27,6 +27,7 @@ from webmail_api.problems import (
     NOT_FOUND,
     REQUEST_TIMEOUT,
     Fault,
+    Problem,
     ProblemError,
     kind_of,
     respond,
@@ -136,12 +137,14 @@ _SAYINGS: Final = {
 
 
 def _description(app: FastAPI) -> dict[str, Any]:
-    """OpenAPI, with the document of the one body that its handler reads itself."""
+    """OpenAPI, with the documents that no signature names."""
     if app.openapi_schema is None:
         described = get_openapi(
             title=app.title, version=app.version, description=app.description, routes=app.routes
         )
-        _, schemas = models_json_schema([(NewMessage, "validation")], ref_template=_SCHEMAS)
+        _, schemas = models_json_schema(
+            [(NewMessage, "validation"), (Problem, "serialization")], ref_template=_SCHEMAS
+        )
         components = described.setdefault("components", {}).setdefault("schemas", {})
         for name, schema in schemas["$defs"].items():
             components.setdefault(name, schema)
