@@ -7,11 +7,12 @@ import platform
 import shutil
 import sys
 import tempfile
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 from bench.comparisons import FULL, QUICK, Comparison, Volume, accepting, transferring, visible
 from bench.figures import HEADER
@@ -46,9 +47,10 @@ def main() -> int:
         ours = stack.enter_context(measured_postroom(place / "data"))
         document |= _measure(arguments, ours, peers)
     document["load_after"] = os.getloadavg()
+    print(f"\nload {os.getloadavg()[0]:.1f} at the end")
     if arguments.json is not None:
         arguments.json.write_text(json.dumps(document, indent=1) + "\n")
-    return 0
+    return 1 if document["failures"] else 0
 
 
 def _measure(arguments: Arguments, ours: Subject, peers: Subject) -> dict[str, object]:
@@ -61,12 +63,20 @@ def _measure(arguments: Arguments, ours: Subject, peers: Subject) -> dict[str, o
     print(f"\nmedian (minimum to maximum) of {arguments.rounds} rounds, both sides in turn; ", end="")
     print(f"a ratio above 1 is in favour of Postroom\n{HEADER}")
     comparisons: list[Comparison] = []
-    for comparison in _comparisons(arguments, ours, peers):
+    failures: list[str] = []
+    for compare in _comparisons(arguments, ours, peers):
+        try:
+            comparison = compare()
+        except Exception as error:  # noqa: BLE001  # one that fails leaves the others their figures
+            failures.append(_cause(error))
+            print(f"a comparison failed: {failures[-1]}", flush=True)
+            continue
         beside = f" beside {comparison.peer}" if comparison.peer else ""
         print(f"{comparison.title}{beside} (others used {comparison.others:.1f} cores)")
         print("\n".join(figure.line() for figure in comparison.figures), flush=True)
         comparisons.append(comparison)
     return {
+        "failures": failures,
         "memory": [memory.document() for memory in memories],
         "figures": [
             figure.document() | {"peer_name": comparison.peer, "others_cores": comparison.others}
@@ -76,16 +86,24 @@ def _measure(arguments: Arguments, ours: Subject, peers: Subject) -> dict[str, o
     }
 
 
-def _comparisons(arguments: Arguments, ours: Subject, peers: Subject) -> Iterator[Comparison]:
+def _comparisons(arguments: Arguments, ours: Subject, peers: Subject) -> Iterator[Callable[[], Comparison]]:
     volume, rounds = arguments.volume, arguments.rounds
     if "accept" in arguments.parts:
         for load in volume.accepts:
-            yield accepting(ours, peers, load, rounds)
+            yield partial(accepting, ours, peers, load, rounds)
     if "visible" in arguments.parts:
-        yield visible(ours, peers, volume.paced, rounds)
-        yield visible(ours, peers, volume.saturated, rounds)
+        yield partial(visible, ours, peers, volume.paced, rounds)
+        yield partial(visible, ours, peers, volume.saturated, rounds)
     if "ftp" in arguments.parts:
-        yield transferring(ours, peers, volume.file_size, rounds)
+        yield partial(transferring, ours, peers, volume.file_size, rounds)
+
+
+def _cause(error: Exception) -> str:
+    """What went wrong, or all that went wrong at once."""
+    if isinstance(error, ExceptionGroup):
+        group = cast(ExceptionGroup[Exception], error)  # the type is lost in `isinstance`
+        return "; ".join(_cause(each) for each in group.exceptions)
+    return repr(error)
 
 
 @contextmanager

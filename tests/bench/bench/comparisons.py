@@ -40,19 +40,19 @@ class Volume:
 
 FULL: Final = Volume(
     rounds=3,
-    accepts=(SmtpLoad(1, 600), SmtpLoad(10, 3_000), SmtpLoad(50, 6_000)),
+    accepts=(SmtpLoad(1, 300), SmtpLoad(10, 1_500), SmtpLoad(50, 4_000)),
     paced=VisibleLoad(10, 200, rate=20.0),
-    saturated=VisibleLoad(10, 1_500),
+    saturated=VisibleLoad(10, 1_000),
     file_size=256 << 20,
     idle_sessions=500,
 )
 QUICK: Final = Volume(
     rounds=1,
-    accepts=(SmtpLoad(1, 100), SmtpLoad(10, 500), SmtpLoad(50, 1_000)),
-    paced=VisibleLoad(10, 60, rate=20.0),
-    saturated=VisibleLoad(10, 300),
+    accepts=(SmtpLoad(1, 50), SmtpLoad(10, 300), SmtpLoad(50, 1_000)),
+    paced=VisibleLoad(10, 40, rate=20.0),
+    saturated=VisibleLoad(10, 200),
     file_size=32 << 20,
-    idle_sessions=50,
+    idle_sessions=30,
 )
 
 
