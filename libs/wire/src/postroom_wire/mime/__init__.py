@@ -6,7 +6,7 @@
 from postroom_wire.mime.addresses import Address
 from postroom_wire.mime.charset import clean_line, clean_text, decode_text
 from postroom_wire.mime.compose import Mailbox, OutgoingAttachment, OutgoingMessage, compose
-from postroom_wire.mime.dates import format_date, parse_date
+from postroom_wire.mime.dates import format_date, parse_date, written_date
 from postroom_wire.mime.delivery_report import (
     Action,
     DeliveryReport,
@@ -61,4 +61,5 @@ __all__ = [
     "parse_date",
     "part_text",
     "scan",
+    "written_date",
 ]

@@ -1,7 +1,7 @@
 """date-time of a Date field (RFC 5322 s3.3, s4.3)."""
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
 _MONTHS: Final = {
@@ -36,6 +36,22 @@ _DATE_TIME: Final = re.compile(
 
 def parse_date(value: bytes) -> datetime | None:
     """The instant in UTC, or None where the value names none; a missing zone is taken for UTC."""
+    if (read := _read(value)) is None:
+        return None
+    local, offset = read
+    try:
+        return local - offset
+    except OverflowError:
+        return None
+
+
+def written_date(value: bytes) -> date | None:
+    """The day as it is written, whatever the zone (RFC 3501 s6.4.4 SENTON), or None where there is none."""
+    return None if (read := _read(value)) is None else read[0].date()
+
+
+def _read(value: bytes) -> tuple[datetime, timedelta] | None:
+    """The time as it is written, and how far its zone is ahead of UTC."""
     value = value[:_MAX_DATE]
     if b"(" in value:
         value = _COMMENT.sub(b" ", value)
@@ -54,7 +70,7 @@ def parse_date(value: bytes) -> datetime | None:
         offset = _named_zone(zone)
     try:
         local = datetime(_full_year(year), number, int(day), int(hour), int(minute), seconds, tzinfo=UTC)
-        return local - timedelta(minutes=offset)
+        return local, timedelta(minutes=offset)
     except (ValueError, OverflowError):
         return None
 

@@ -20,7 +20,7 @@ from mailstore.mailboxes.facts import FactColumns, StoredFacts, stored_facts
 from mailstore.mailboxes.uid_ranges import Ranges, compress
 from postroom_contracts.errors import MessageNotFoundError
 from postroom_storage.database import Database
-from postroom_wire.mime import decode_parts, decode_words, part_text, scan
+from postroom_wire.mime import decode_parts, decode_words, part_text, written_date
 from postroom_wire.mime.fields import Fields, Scan, read_fields, unfold
 from postroom_wire.mime.limits import DEFAULT_LIMITS
 
@@ -145,9 +145,8 @@ class _Candidate:
 
     @property
     def _sent(self) -> date | None:
-        # The date as written, without regard to the time zone (RFC 3501 s6.4.4 SENTON).
-        scanned = scan(self._header).date
-        return scanned.date() if scanned is not None else None
+        values = self.fields.get(b"date", [])
+        return written_date(unfold(values[0])) if values else None
 
     def _decoded_body(self) -> str:
         if self._octets is None:

@@ -1,0 +1,217 @@
+"""What readers ask for: changes since any MODSEQ, facts in pages, ranges, searches."""
+
+import random
+from collections.abc import Iterable
+
+import pytest
+
+from postroom.mailstore.v1 import mailbox_pb2
+from postroom_contracts.errors import InvalidRequestError
+from postroom_testing.mail_store import MailAccount, MailStore, rows_by_uid
+
+HELLO = b"Subject: hello\r\n\r\nHello.\r\n"
+State = dict[int, tuple[int, int, int]]
+
+
+def _ranges(uids: Iterable[int]) -> list[mailbox_pb2.UidRange]:
+    return [mailbox_pb2.UidRange(first=uid, last=uid) for uid in uids]
+
+
+class _Mailboxes:
+    """Random commands on two mailboxes, and what they must contain by a simple model."""
+
+    def __init__(self, store: MailStore, account: MailAccount, names: dict[str, bytes], seed: int) -> None:
+        self._store, self._account, self._random = store, account, random.Random(seed)
+        self.ids = [names["INBOX"], names["Archive"]]
+        self.model: list[dict[int, int]] = [{}, {}]
+        self._next = [1, 1]
+
+    async def step(self) -> None:
+        """One command, on the store and on the model."""
+        box = self._random.randrange(2)
+        uids = [uid for uid in self.model[box] if self._random.random() < 0.4]
+        command = self._random.choice([self._append, self._append, self._flag, self._flag, self._copy])
+        command = self._random.choice([command, command, self._move, self._expunge])
+        await command(box, uids)
+
+    def _place(self, box: int, flags: Iterable[int]) -> None:
+        for flag in flags:
+            self.model[box][self._next[box]] = flag
+            self._next[box] += 1
+
+    async def _append(self, box: int, _: list[int]) -> None:
+        flags = self._random.randrange(32)
+        await self._store.append(self._account, self.ids[box], HELLO, flags)
+        self._place(box, [flags])
+
+    async def _flag(self, box: int, uids: list[int]) -> None:
+        mode, flags = self._random.randint(1, 3), self._random.randrange(32)
+        request = mailbox_pb2.StoreFlagsRequest(mailbox_id=self.ids[box], uids=_ranges(uids), flags=flags)
+        request.MergeFrom(mailbox_pb2.StoreFlagsRequest(mode=_MODES[mode]))
+        await self._store.mailbox.StoreFlags(request, metadata=self._account.metadata)
+        for uid in uids:
+            old = self.model[box][uid]
+            self.model[box][uid] = {1: flags, 2: old | flags, 3: old & ~flags}[mode]
+
+    async def _copy(self, box: int, uids: list[int]) -> None:
+        target = self._random.randrange(2)
+        request = mailbox_pb2.CopyMessagesRequest(
+            mailbox_id=self.ids[box], uids=_ranges(uids), target_mailbox_id=self.ids[target]
+        )
+        await self._store.mailbox.CopyMessages(request, metadata=self._account.metadata)
+        self._place(target, [self.model[box][uid] for uid in sorted(uids)])
+
+    async def _move(self, box: int, uids: list[int]) -> None:
+        request = mailbox_pb2.MoveMessagesRequest(
+            mailbox_id=self.ids[box], uids=_ranges(uids), target_mailbox_id=self.ids[1 - box]
+        )
+        await self._store.mailbox.MoveMessages(request, metadata=self._account.metadata)
+        self._place(1 - box, [self.model[box].pop(uid) for uid in sorted(uids)])
+
+    async def _expunge(self, box: int, _: list[int]) -> None:
+        request = mailbox_pb2.ExpungeMessagesRequest(mailbox_id=self.ids[box])
+        await self._store.mailbox.ExpungeMessages(request, metadata=self._account.metadata)
+        self.model[box] = {uid: flags for uid, flags in self.model[box].items() if not flags & 8}
+
+
+_MODES = {
+    1: mailbox_pb2.StoreFlagsRequest.MODE_REPLACE,
+    2: mailbox_pb2.StoreFlagsRequest.MODE_ADD,
+    3: mailbox_pb2.StoreFlagsRequest.MODE_REMOVE,
+}
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_mailboxes_counters_and_changes_agree_after_any_commands(store: MailStore, seed: int) -> None:
+    ann = store.account()
+    names = {name: mailbox.id for name, mailbox in (await store.mailboxes(ann)).items()}
+    boxes = _Mailboxes(store, ann, names, seed)
+    seen: list[tuple[int, list[State]]] = []
+    for _ in range(40):
+        await boxes.step()
+        answer = await store.mailbox.GetModseqs(mailbox_pb2.GetModseqsRequest(capabilities=[ann.token]))
+        seen.append((answer.modseqs[0], [await store.rows(ann, box) for box in boxes.ids]))
+    states = seen[-1][1]
+    assert [{uid: row[0] for uid, row in state.items()} for state in states] == boxes.model
+    assert await store.counters_are_right(ann)
+    assert [modseq for modseq, _ in seen] == sorted(modseq for modseq, _ in seen)
+    for modseq, earlier in seen[::3]:
+        for box, state, now in zip(boxes.ids, earlier, states, strict=True):
+            assert await _brought_up_to_date(store, ann, box, modseq, state) == now
+
+
+async def _brought_up_to_date(
+    store: MailStore, account: MailAccount, mailbox_id: bytes, modseq: int, state: State
+) -> State:
+    request = mailbox_pb2.GetChangesRequest(mailbox_id=mailbox_id, since_modseq=modseq)
+    changes = await store.mailbox.GetChanges(request, metadata=account.metadata)
+    assert not changes.reload
+    gone = {uid for each in changes.vanished for uid in range(each.first, each.last + 1)}
+    return {uid: row for uid, row in state.items() if uid not in gone} | rows_by_uid(changes.rows)
+
+
+async def test_a_reader_from_before_the_journal_is_told_to_load_again(store: MailStore) -> None:
+    ann = store.account()
+    await store.deliver(ann, HELLO, HELLO)
+    await store.execute("UPDATE mailstore.account_state SET change_floor = 3 WHERE account_id = $1", ann.id)
+    request = mailbox_pb2.GetChangesRequest(mailbox_id=await store.mailbox_id(ann), since_modseq=1)
+    assert (await store.mailbox.GetChanges(request, metadata=ann.metadata)).reload
+
+
+async def test_facts_come_in_bounded_pages_by_ascending_uid(store: MailStore) -> None:
+    ann = store.account()
+    large = b"X-Large: " + b"x" * 60_000 + b"\r\n\r\n"
+    await store.deliver(ann, *([large] * 40))
+    request = mailbox_pb2.FetchFactsRequest(mailbox_id=await store.mailbox_id(ann), header=True)
+    request.uids.add(first=3, last=2**32 - 1)
+    pages = [page async for page in store.mailbox.FetchFacts(request, metadata=ann.metadata)]
+    assert [fact.uid for page in pages for fact in page.facts] == list(range(3, 41))
+    assert len(pages) > 1
+    assert max(page.ByteSize() for page in pages) < 2 * 1024 * 1024
+    assert all(fact.header == large for page in pages for fact in page.facts)
+    request.header, request.envelope = False, True
+    (page,) = [page async for page in store.mailbox.FetchFacts(request, metadata=ann.metadata)]
+    assert all(fact.envelope and not fact.header for fact in page.facts)
+
+
+async def test_ranges_are_read_across_prefix_and_octets(store: MailStore) -> None:
+    ann = store.account()
+    await store.deliver(ann, HELLO)
+    inbox = await store.mailbox_id(ann)
+    whole = await store.read(ann, inbox, 1, prefix=True)
+    edge = len(whole) - len(HELLO)
+    wanted = [(0, 5), (edge - 3, 6), (edge, 4), (len(whole) - 2, 10), (len(whole) + 5, 5), (0, 0), (2, 2**40)]
+    request = mailbox_pb2.ReadMessagesRequest(mailbox_id=inbox)
+    for offset, length in wanted:
+        request.reads.add(uid=1, offset=offset, length=length)
+    request.reads.add(uid=99, offset=0, length=10)
+    found = [b""] * len(request.reads)
+    ended: list[int] = []
+    async for answer in store.mailbox.ReadMessages(request, metadata=ann.metadata):
+        found[answer.chunk.read] += answer.chunk.octets
+        ended += [answer.chunk.read] if answer.chunk.last else []
+    assert found == [*(whole[offset : offset + length] for offset, length in wanted), b""]
+    assert ended == list(range(len(wanted) + 1))
+    request.reads[0].offset = -1
+    with pytest.raises(InvalidRequestError):
+        _ = [answer async for answer in store.mailbox.ReadMessages(request, metadata=ann.metadata)]
+
+
+def _uids(found: mailbox_pb2.UidSet) -> list[int]:
+    return [uid for each in found.ranges for uid in range(each.first, each.last + 1)]
+
+
+async def _search(
+    store: MailStore, account: MailAccount, *terms: tuple[mailbox_pb2.TextTerm.Field.ValueType, str, str]
+) -> list[list[int]]:
+    request = mailbox_pb2.SearchTextRequest(mailbox_id=await store.mailbox_id(account))
+    request.uids.add(first=1, last=2**32 - 1)
+    for field, name, value in terms:
+        request.terms.add(field=field, header_name=name, value=value)
+    answer = await store.mailbox.SearchText(request, metadata=account.metadata)
+    return [
+        [uid for each in found.ranges for uid in range(each.first, each.last + 1)] for found in answer.matches
+    ]
+
+
+_HEADER, _BODY, _TEXT = (
+    mailbox_pb2.TextTerm.FIELD_HEADER,
+    mailbox_pb2.TextTerm.FIELD_BODY,
+    mailbox_pb2.TextTerm.FIELD_TEXT,
+)
+
+
+async def test_text_is_found_decoded_and_without_case(store: MailStore) -> None:
+    ann = store.account()
+    await store.deliver(
+        ann,
+        b"Subject: =?utf-8?q?Gr=C3=BC=C3=9Fe?=\r\nDate: Mon, 02 Nov 2026 23:30:00 -0500\r\n\r\nplain body\r\n",
+        b"Subject: other\r\nX-Odd:\r\nContent-Transfer-Encoding: base64\r\n\r\nSGlkZGVuIHRleHQ=\r\n",
+        b"no header at all",
+        b"Subject: \xff\x00 raw\r\n\r\n\xff\x00\r\n",
+    )
+    found = await _search(
+        store,
+        ann,
+        (_HEADER, "subject", "grüße"),
+        (_HEADER, "X-odd", ""),
+        (_BODY, "", "HIDDEN"),
+        (_TEXT, "", "other"),
+        (_BODY, "", "other"),
+        (mailbox_pb2.TextTerm.FIELD_SENT_ON, "", "2026-11-02"),
+        (mailbox_pb2.TextTerm.FIELD_SENT_SINCE, "", "2026-11-03"),
+    )
+    assert found == [[1], [2], [2], [2], [], [1], []]
+    with pytest.raises(InvalidRequestError):
+        await _search(store, ann, (mailbox_pb2.TextTerm.FIELD_SENT_ON, "", "yesterday"))
+
+
+async def test_a_broken_message_spoils_no_search(own_store: MailStore) -> None:
+    store, ann = own_store, own_store.account()
+    await store.deliver(ann, HELLO, HELLO)
+    await store.execute(
+        "DELETE FROM mailstore.segment_1 WHERE blob_id = (SELECT blob_id FROM mailstore.message LIMIT 1)"
+    )
+    ((found,), subjects) = await _search(store, ann, (_BODY, "", "hello"), (_HEADER, "subject", "hello"))
+    assert found in {1, 2}
+    assert subjects == [1, 2]
