@@ -67,9 +67,10 @@ async def test_it_wakes_idle_sessions_and_is_whole_with_its_prefix(
     await deliver(account)
     async with asyncio.timeout(15):  # the stores of other tests hear the bell, too
         assert await erin.response() == b"* 1 EXISTS"
-        assert await erin.response() == b"* 1 RECENT"
+        assert await erin.response() == b"* 0 RECENT"  # claimed at the next command only
     erin.send(b"DONE\r\n")
     assert (await erin.answer(tag)).ok
+    assert await erin.ok("FETCH 1 FLAGS") == [b"* 1 FETCH (FLAGS (\\Recent))"]
 
     whole = PREFIX + MAIL
     expected = {

@@ -215,6 +215,8 @@ class MailStore:
                 yield response
         finally:
             stream.cancel()
+            if isinstance(responses, AsyncGenerator):
+                await responses.aclose()
 
 
 class _CallOptions(TypedDict):

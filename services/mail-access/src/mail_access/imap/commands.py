@@ -13,6 +13,7 @@ from mail_access.imap import (
     selecting,
 )
 from mail_access.imap.context import Context, Done
+from mail_access.imap.updates import claim_recent
 from postroom_wire.imap import responses
 from postroom_wire.imap.commands import (
     Capability,
@@ -125,6 +126,8 @@ async def _selecting(context: Context, command: _Selecting) -> Done:
 
 
 async def _messages(context: Context, command: _Messages) -> Done:
+    if context.selected is not None:
+        await claim_recent(context, context.selected)
     match command:
         case Fetch():
             return await fetching.fetch(context, command)

@@ -55,6 +55,8 @@ class Selected:
     names: FlagNames
     """The flags that the client was told of."""
     recent: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
+    claims_recent: bool = False
+    """New messages were told of whose \\Recent is still to be claimed."""
     deleted_here: bool = False
     """This session itself deleted the mailbox."""
 

@@ -183,7 +183,7 @@ class Session:
         context = self._context
         context.output.write(context.engine.begin_idle())
         while True:
-            await tell_updates(context, expunges=True)
+            await tell_updates(context, expunges=True, at_once=True)
             event = context.engine.next_event()
             if isinstance(event, IdleEnded):
                 return Done(b"IDLE completed")

@@ -14,13 +14,18 @@ from postroom_wire.imap.sequence import NumberRanges
 MAX_RECENT_RANGES: Final = 1_000
 
 
-async def tell_updates(context: Context, *, expunges: bool) -> None:
-    """Write what has changed; EXPUNGE only where the protocol allows it now."""
+async def tell_updates(context: Context, *, expunges: bool, at_once: bool = False) -> None:
+    """Write what has changed; EXPUNGE only where the protocol allows it now.
+
+    `at_once` leaves \\Recent for the next command to find out, since that is a change in the store.
+    """
     selected = context.selected
     if selected is None:
         return
-    if selected.view.has_updates(expunges=expunges) and not selected.mailbox.gone:
-        await _claim_new(context, selected)
+    if _has_new(selected):
+        selected.claims_recent = True
+    if not at_once:
+        await claim_recent(context, selected)
     output = context.output
     if selected.names is not selected.mailbox.names:
         selected.names = selected.mailbox.names
@@ -63,16 +68,22 @@ def add_recent(selected: Selected, first: int, last: int) -> None:
     del selected.recent[:-MAX_RECENT_RANGES]
 
 
-async def _claim_new(context: Context, selected: Selected) -> None:
-    """New messages are \\Recent to the first session that is told of them (s2.3.2)."""
-    rows = selected.mailbox.rows
-    if selected.read_only or rows.uids.last <= selected.view.last_uid or not len(rows):
+async def claim_recent(context: Context, selected: Selected) -> None:
+    """New messages are \\Recent to the first session that was told of them and asks (s2.3.2)."""
+    if not selected.claims_recent or selected.mailbox.gone:
         return
+    selected.claims_recent = False
     try:
         first, last = await context.resources.store.claim_recent(context.login, selected.mailbox.id)
     except PostroomError:  # then they are recent to a later session
         return
     add_recent(selected, first, last)
+
+
+def _has_new(selected: Selected) -> bool:
+    """Whether there are messages that the client does not know of, in a mailbox that it may change."""
+    rows = selected.mailbox.rows
+    return not selected.read_only and len(rows) > 0 and rows.uids.array[-1] > selected.view.last_uid
 
 
 def _changed(selected: Selected, changed: list[tuple[int, int]]) -> Iterator[tuple[int, int, str]]:
