@@ -185,7 +185,7 @@ async def test_text_is_found_decoded_and_without_case(store: MailStore) -> None:
     ann = store.account()
     await store.deliver(
         ann,
-        b"Subject: =?utf-8?q?Gr=C3=BC=C3=9Fe?=\r\nDate: Mon, 02 Nov 2026 23:30:00 -0500\r\n\r\nplain body\r\n",
+        b"Subject: =?utf-8?q?Gr=C3=BC=C3=9Fe?=\r\nDate: 02 Nov 2026 23:30:00 -0500\r\n\r\nplain body\r\n",
         b"Subject: other\r\nX-Odd:\r\nContent-Transfer-Encoding: base64\r\n\r\nSGlkZGVuIHRleHQ=\r\n",
         b"no header at all",
         b"Subject: \xff\x00 raw\r\n\r\n\xff\x00\r\n",
