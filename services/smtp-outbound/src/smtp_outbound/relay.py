@@ -147,9 +147,12 @@ class Relay:
             await work.lease.secure()
 
         async def found_site(site: str) -> None:
-            if site != self._courier.site:
+            if site == work.claim.site:
+                self._hold.names = {site}
+                return
+            # No other worker may be on its way to claim the site's mail without knowing that we are there.
+            async with self._office.claiming:
                 self._hold.names = {work.claim.site, site}
-            if site != work.claim.site:
                 await self._tell_site(message.domain, site)
 
         content = _checked(message, self._office.queue, work.claim)
@@ -178,10 +181,11 @@ class Relay:
 
     async def _rest(self, rings: int, seconds: float) -> None:
         """Wait for work; a connection for which nothing comes is given up."""
-        if self._courier.site is not None:
-            seconds = min(seconds, self._office.kept_seconds - self._courier.idle_seconds)
-        if self._courier.site is None or seconds <= 0:
+        kept = self._office.kept_seconds - self._courier.idle_seconds
+        if self._courier.site is None or kept <= 0:
             await self._courier.hang_up()
+        else:
+            seconds = min(seconds, kept)
         self._hold.waiting = self._courier.site is not None
         try:
             await self._office.bell.wait(rings, max(seconds, _SHORTEST_REST), connected=self._hold.waiting)
