@@ -169,9 +169,7 @@ async def _search(
     for field, name, value in terms:
         request.terms.add(field=field, header_name=name, value=value)
     answer = await store.mailbox.SearchText(request, metadata=account.metadata)
-    return [
-        [uid for each in found.ranges for uid in range(each.first, each.last + 1)] for found in answer.matches
-    ]
+    return [_uids(found) for found in answer.matches]
 
 
 _HEADER, _BODY, _TEXT = (
