@@ -27,7 +27,7 @@ app.add_typer(queue, name="queue")
 def main() -> None:
     """Run the command line."""
     try:
-        app()
+        app(prog_name="postroom")
     except CommandError as error:
         print(f"postroom: {error}", file=sys.stderr)
         sys.exit(error.status)
