@@ -33,7 +33,9 @@ class Settings(ServiceSettings):
     worker_name: str = Field(default_factory=_worker_name, description="In claims and logs.")
     workers: int = Field(default=8, ge=1, le=500, description="Connections at once.")
     claim_deliveries: int = Field(default=50, ge=1, le=200, description="Of one claim.")
-    lease_seconds: float = Field(default=300.0, ge=0.5, le=3_600)
+    lease_seconds: float = Field(
+        default=60.0, ge=0.5, le=3_600, description="Mail of a relay that died waits so long for another."
+    )
     poll_seconds: float = Field(default=5.0, gt=0, le=300, description="Between two looks without a bell.")
     connect_seconds: float = Field(default=30.0, gt=0, le=300)
     kept_seconds: float = Field(default=10.0, ge=0, le=300, description="An idle connection is kept so long.")
