@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import signal
 import time
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
@@ -126,6 +127,41 @@ async def test_mail_is_accepted_and_filed_while_nats_is_away(
             await process.stop()
         acknowledged.add(await until_accepted(smtp.port))
         await all_filed_once(half_core, acknowledged)
+
+
+async def test_a_frozen_mail_store_puts_mail_off_and_files_nothing_twice(half_core: Core) -> None:
+    environment = half_core.mailstore_environment
+    async with (
+        service_process(half_core, "mailstore", environment) as process,
+        running_smtp(half_core) as smtp,
+    ):
+        acknowledged = {await until_accepted(smtp.port)}
+        process.send_signal(signal.SIGSTOP)
+        began = time.monotonic()
+        assert (await attempt(smtp.port)).startswith("451 4.3.0")
+        assert time.monotonic() - began < ANSWER_SECONDS
+        process.send_signal(signal.SIGCONT)
+        acknowledged.add(await until_accepted(smtp.port))
+        await all_filed_once(half_core, acknowledged)
+
+
+async def test_mail_goes_to_the_other_mail_store_while_one_is_frozen(half_core: Core) -> None:
+    environment = half_core.mailstore_environment
+    second = f"unix:{half_core.sockets / 'second'}"
+    async with (
+        service_process(half_core, "mailstore", environment) as process,
+        running_mailstore(half_core, grpc_listen=second),
+        running_smtp(half_core, mailstore_address=f"{half_core.mailstore},{second}") as smtp,
+    ):
+        acknowledged = {await until_accepted(smtp.port)}
+        process.send_signal(signal.SIGSTOP)
+        for _ in range(5):
+            began = time.monotonic()
+            acknowledged.add(await until_accepted(smtp.port))
+            assert time.monotonic() - began < ANSWER_SECONDS
+        process.send_signal(signal.SIGCONT)
+        await all_filed_once(half_core, acknowledged)
+    assert len(acknowledged) == 6
 
 
 @pytest.mark.parametrize(
