@@ -186,6 +186,25 @@ async def test_connections_are_bounded_and_so_are_those_who_wait(database: Postg
     assert answers.count("too many callers wait for a connection") >= 3
 
 
+async def test_a_connection_is_used_again_as_long_as_it_is_in_order(items: Database) -> None:
+    async def server_process(*statements: str) -> int:
+        async with items.connection() as connection:
+            number = int(await connection.fetchval("SELECT pg_backend_pid()"))
+            for statement in statements:
+                await connection.execute(statement)
+            return number
+
+    first = await server_process()
+    assert await server_process("BEGIN", "INSERT INTO item (id) VALUES (1)") == first
+    async with items.connection() as connection:
+        assert not connection.is_in_transaction()
+        assert await connection.fetchval("SELECT count(*) FROM item") == 0
+    kept = await server_process()
+    async with items.connection(), items.connection() as another:
+        await another.execute("SELECT pg_terminate_backend($1, 1000)", kept)
+    assert await server_process() != kept
+
+
 async def test_only_one_leader_at_a_time(items: Database, database: PostgresAddress) -> None:
     async with opened(database) as other:
         async with items.leadership("packer") as leader, other.leadership("packer") as second:

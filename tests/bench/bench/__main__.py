@@ -103,6 +103,8 @@ def _cause(error: Exception) -> str:
     if isinstance(error, ExceptionGroup):
         group = cast(ExceptionGroup[Exception], error)  # the type is lost in `isinstance`
         return "; ".join(_cause(each) for each in group.exceptions)
+    if isinstance(error.__cause__, Exception):
+        return f"{error}: {_cause(error.__cause__)}"
     return repr(error)
 
 

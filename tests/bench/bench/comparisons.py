@@ -26,6 +26,10 @@ FTP_CPU: Final = Quantity("CPU of all server processes, s up and down")
 _SideT = TypeVar("_SideT", MailSide, FtpSide)
 
 
+class RoundError(Exception):
+    """One side did not do what was asked; the cause says what."""
+
+
 @dataclass(frozen=True, slots=True)
 class Volume:
     """How much is done. Sizes in octets, `paced` in messages, which come at 20 a second."""
@@ -97,7 +101,10 @@ def _in_turn(
     begun, before = time.perf_counter(), _cpu_of_others(roots)
     for _ in range(rounds):
         for side in sides:
-            found[side.name].append(measure(side))
+            try:
+                found[side.name].append(measure(side))
+            except Exception as error:
+                raise RoundError(f"{title}, {side.name}") from error
     others = (_cpu_of_others(roots) - before) / (time.perf_counter() - begun)
     peer = "" if theirs is None else theirs.name
     return Comparison(title, peer, figures(title, found[ours.name], found.get(peer, [])), others)
