@@ -124,12 +124,14 @@ class Remote:
     async def quit(self) -> None:
         """Take leave, if the host still listens."""
         _OPEN.dec()
+        if not self.usable:
+            self._connection.close()
+            return
         try:
-            if self.usable:
-                self._connection.set_deadline(_QUIT_SECONDS)
-                self._engine.quit()
-                while not isinstance(await self._next(), Closed):
-                    pass
+            self._connection.set_deadline(_QUIT_SECONDS)
+            self._engine.quit()
+            while not isinstance(await self._next(), Closed):
+                pass
             await self._connection.finish()
         except (PeerGoneError, PeerTimeoutError, RemoteProtocolError):
             self._connection.abort()
