@@ -1,8 +1,9 @@
 """The signing keys: made once, shared, rotated by rows, remembered while Postgres is away."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
+from typing import TypeVar
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -11,7 +12,9 @@ from directory.keys import KeyRing
 from directory.limits import Limits
 from postroom_contracts.ids import DEFAULT_TENANT
 from postroom_embedded.postgres import PostgresAddress
-from postroom_storage.database import Database
+from postroom_storage.database import Connection, Database, Isolation
+
+T = TypeVar("T")
 
 
 class FakeClock:
@@ -51,6 +54,34 @@ async def test_replicas_that_start_at_once_make_one_key(pool: Database) -> None:
     assert len({key.key_id for key in keys}) == 1
     (public,) = await rings[0].public_keys()
     assert public.octets == keys[0].key.public_key().public_bytes_raw()
+
+
+async def test_who_began_before_the_key_was_made_takes_it_all_the_same(
+    pool: Database, directory_database: PostgresAddress
+) -> None:
+    url = directory_database.url("directory")
+    begun, made = asyncio.Event(), asyncio.Event()
+
+    class Early(Database):
+        async def run(
+            self,
+            work: Callable[[Connection], Awaitable[T]],
+            *,
+            seconds: float | None = None,
+            isolation: Isolation = "read_committed",
+        ) -> T:
+            async with self.transaction() as connection:
+                begun.set()
+                await made.wait()
+                return await work(connection)
+
+    others = Early(url, schema="directory", require_durable=False)
+    async with others as early, asyncio.TaskGroup() as group:
+        late = group.create_task(KeyRing(early, Limits()).signing_key())
+        await begun.wait()
+        key = await KeyRing(pool, Limits()).signing_key()
+        made.set()
+    assert late.result().key_id == key.key_id
 
 
 async def test_a_new_key_is_published_before_it_signs_and_an_old_one_ends_when_it_is_told_to(

@@ -22,9 +22,9 @@ _REFRESH_SECONDS: Final = 1.0
 """So long does somebody wait for newer keys when there are older ones."""
 
 _SELECT: Final = """
-    SELECT id, private_key, public_key, sign_from <= now() AS signs FROM signing_key
+    SELECT id, private_key, public_key, sign_from <= statement_timestamp() AS signs FROM signing_key
     WHERE verify_until IS NULL OR verify_until > now()
-    ORDER BY sign_from <= now() DESC, sign_from DESC, id"""
+    ORDER BY sign_from <= statement_timestamp() DESC, sign_from DESC, id"""
 
 
 class KeyRing:
