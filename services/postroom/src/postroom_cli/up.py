@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # the other commands start sooner without it
 
 _HTTP_OFFSET = 80
 _MX_OFFSET = 25
+_NOT_LISTED = ("FTP passive", "HTTP")  # the latter has a line with its URL
 
 
 def up(  # noqa: PLR0913  # each is an option
@@ -108,7 +109,7 @@ def _announce(postroom: "Postroom", directory: Path, demo: bool) -> None:
     print(f"data: {directory}")
     for row in postroom.plan.rows:
         for listener in row.listeners:
-            if not listener.purpose.startswith("FTP passive"):
+            if listener.purpose not in _NOT_LISTED:
                 print(f"{listener.purpose:<24} {options.bind}:{options.port_base + listener.offset}")
     print(f"{'web and REST':<24} {url}")
     if demo:
