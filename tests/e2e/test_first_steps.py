@@ -43,6 +43,8 @@ def postroom(data: Path, outside: tuple[DnsServer, SmtpSink]) -> Iterator[Runnin
         "POSTROOM_SMTP_OUTBOUND_REMOTE_PORT": str(sink.port),
         "POSTROOM_SMTP_OUTBOUND_ALLOW_LOOPBACK": "true",
         "POSTROOM_SMTP_OUTBOUND_HELO_NAME": "postroom.test",
+        # A second worker would come to help a connection that is slow, on a busy machine for instance.
+        "POSTROOM_SMTP_OUTBOUND_WORKERS": "1",
     }
     with running_postroom(data, free_base(), "--dns", dns.address, **environment) as running:
         yield running
