@@ -112,6 +112,20 @@ def test_three_mails_come_in_by_smtp_and_are_read_by_imap_pop3_and_rest(
     assert by_pop3 == set(sent)
 
 
+def test_mail_without_a_header_is_shown_as_its_text(postroom: RunningPostroom, debian_tool: Tool) -> None:
+    text = b"Dear Bob,\r\nthis mail has no header.\r\n"
+    with smtplib.SMTP("127.0.0.1", postroom.port(25)) as client:
+        client.sendmail("you@example.com", ["bob@postroom.test"], text)
+    _eventually(lambda: len(_names(postroom, "bob")) == 1)
+    (listed,) = _names(postroom, "bob")
+    with postroom.api("bob") as api:
+        shown = api.get(f"messages/{listed['id']}").json()["text"]
+    login = f"bob@postroom.test:{postroom.password('bob')}"
+    url = f"imap://127.0.0.1:{postroom.port(143)}/INBOX;UID=1;SECTION=TEXT"
+    assert _run(debian_tool("curl"), "-sS", url, "-u", login) == text
+    assert shown.splitlines() == text.decode().splitlines()
+
+
 def test_mbsync_has_nothing_to_do_the_second_time(
     postroom: RunningPostroom, debian_tool: Tool, tmp_path: Path
 ) -> None:

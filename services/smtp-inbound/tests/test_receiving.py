@@ -1,6 +1,7 @@
 """Mail from outside, against a real directory and a real mail store."""
 
 import asyncio
+import json
 import smtplib
 
 import pytest
@@ -51,6 +52,37 @@ async def test_the_reply_shows_the_queue_id_and_received_too(house: SmtpHouse) -
         b"Received: from client.example ([127.0.0.1]) by mail.postroom.test with ESMTP id "
     )
     assert reply.rpartition(" ")[2].encode() in first
+
+
+@pytest.mark.parametrize(
+    ("octets", "header", "added", "preview"),
+    [
+        (b"Dear Ann,\r\nno header.\r\n", b"\r\n", 2, "Dear Ann, no header."),
+        (b" a: folded line\r\n", b"\r\n", 2, "a: folded line"),
+        (b"", b"", 0, ""),
+        (b"\r\nbody\r\n", b"\r\n", 0, "body"),
+        (
+            b"From b@c.example Tue Feb  3 04:05:06 2026\r\nSubject: hi\r\n\r\nbody\r\n",
+            b"X-Mailbox-Line: From b@c.example Tue Feb  3 04:05:06 2026\r\nSubject: hi\r\n\r\n",
+            16,
+            "body",
+        ),
+    ],
+    ids=["text", "a folded line", "nothing", "an empty line", "a mailbox file"],
+)
+async def test_text_without_a_header_is_the_body(
+    house: SmtpHouse, octets: bytes, header: bytes, added: int, preview: str
+) -> None:
+    async with SmtpClient.connected(house.port) as client:
+        wanted = queue_id(await client.mail(OUTSIDER, ANN, octets=octets))
+    assert await filed(house.core, ANN, wanted) == 1
+    (row,) = await house.core.fetch(
+        "SELECT header, size, summary FROM mailstore.message WHERE id = $1", wanted
+    )
+    received = row["header"].index(b"+0000\r\n") + 7
+    assert row["header"][received:] == header
+    assert row["size"] == received + added + len(octets)
+    assert json.loads(row["summary"])["preview"] == preview
 
 
 async def test_a_pipelined_group_is_answered_in_order(house: SmtpHouse) -> None:

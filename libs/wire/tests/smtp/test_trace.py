@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from postroom_wire.mime.scan import scan
 from postroom_wire.smtp import (
     LocalProtocolError,
     Mailbox,
@@ -16,6 +17,7 @@ from postroom_wire.smtp import (
     format_date_time,
     received_line,
     return_path_line,
+    trace_separator,
 )
 
 TRACE = Trace(
@@ -100,3 +102,44 @@ def test_a_return_path_line_holds_the_reverse_path() -> None:
 )
 def test_the_servers_that_were_passed_are_counted_in_the_header(content: bytes, count: int) -> None:
     assert count_received(content) == count
+
+
+FIELD, EMPTY, MBOX = b"", b"\r\n", b"X-Mailbox-Line: "
+
+
+@pytest.mark.parametrize(
+    ("content", "separator"),
+    [
+        (b"Subject: hi\r\n\r\nhi\r\n", FIELD),
+        (b"Subject\t : hi\r\n", FIELD),
+        (b"X!#$%&'*+-/=?^_`{|}~;,.<>[]()\\\"@: any name of ftext\r\n", FIELD),
+        (b"From: ann@example.com\r\n", FIELD),
+        (b"From : ann@example.com\r\n", FIELD),
+        (b"\r\nonly a body\r\n", FIELD),
+        (b"Hello Bob,\r\nwhere are you?\r\n", EMPTY),
+        (b"Hello\r\n", EMPTY),
+        (b" folded: no field\r\n", EMPTY),
+        (b"\tfolded: no field\r\n", EMPTY),
+        (b": no name\r\n", EMPTY),
+        ("Grüße: an alle\r\n".encode(), EMPTY),
+        (b"at 10:30 we meet\r\n", EMPTY),
+        (b"x" * 1_200 + b": too long for a line\r\n", EMPTY),
+        (b"From ann@example.com Tue Feb  3 04:05:06 2026\r\nSubject: hi\r\n", MBOX),
+        (b">From ann@example.com  Tue Feb  3 04:05 2026\r\nSubject: hi\r\n", MBOX),
+        (b"From my point of view it is fine\r\n", EMPTY),
+        (b"From Bob\r\n", EMPTY),
+    ],
+)
+def test_text_without_a_header_does_not_become_a_part_of_ours(content: bytes, separator: bytes) -> None:
+    assert trace_separator(content) == separator
+    beginnings = (content[:size] for size in range(len(content) + 1))
+    found = [trace_separator(beginning) for beginning in beginnings]
+    assert {each for each in found if each is not None} == {separator}  # however it comes
+    whole = received_line(TRACE) + separator + content
+    header_length = scan(whole).table.message.header_length
+    assert (content in whole[header_length:]) == (separator == EMPTY)
+
+
+@given(st.binary(max_size=1_500))
+def test_a_line_is_enough_to_tell_what_goes_above_it(content: bytes) -> None:
+    assert trace_separator(content + b"\r\n") is not None

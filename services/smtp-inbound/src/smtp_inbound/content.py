@@ -17,6 +17,7 @@ import zstandard
 from postroom.mailstore.v1 import content_pb2
 from postroom_contracts.errors import UnavailableError
 from postroom_runtime.transfer import StaleUrlError, Stored
+from postroom_wire.smtp import trace_separator
 
 STAGED_LIMIT: Final = 256 * 1024
 _QUEUED_CHUNKS: Final = 8
@@ -28,17 +29,30 @@ Upload = Callable[[UUID, AsyncIterator[bytes]], Coroutine[None, None, Stored]]
 
 
 class Gathering:
-    """Takes a message's chunks; `finish` gives what to hand over. `upload_id` names a large one's upload."""
+    """Takes a message's chunks; `finish` gives what to hand over. `upload_id` names a large one's upload.
 
-    def __init__(self, upload: Upload, upload_id: UUID, head: bytes) -> None:
+    `trace` are the lines that go on top. What the client sent follows them as it is, after what keeps a
+    content without a header from becoming a part of theirs (`trace_separator`).
+    """
+
+    def __init__(self, upload: Upload, upload_id: UUID, trace: bytes) -> None:
         self._upload, self._upload_id = upload, upload_id
-        self._chunks: list[bytes] = [head]
-        self._size = len(head)
+        self._chunks: list[bytes] = [trace]
+        self._size = len(trace)
+        self._start: bytes | None = b""  # until it is clear what goes above it
         self._uploading: asyncio.Task[Stored] | None = None
         self._queue: asyncio.Queue[bytes | None] = asyncio.Queue(_QUEUED_CHUNKS)
 
     async def add(self, octets: bytes) -> None:
         """Take a chunk; waits while the object store is slower than the client."""
+        if self._start is not None:
+            self._start += octets
+            if (separator := trace_separator(self._start)) is None:
+                return
+            octets, self._start = separator + self._start, None
+        await self._take(octets)
+
+    async def _take(self, octets: bytes) -> None:
         self._size += len(octets)
         if self._uploading is not None:
             await self._feed(octets)
@@ -51,6 +65,9 @@ class Gathering:
 
     async def finish(self) -> content_pb2.Content:
         """The whole message. Raises UnavailableError when the object store did not take it."""
+        if self._start:  # less than a line, which no DATA leaves
+            separator = trace_separator(self._start + b"\r\n") or b""
+            await self._take(separator + self._start)
         if self._uploading is None:
             return _inline(b"".join(self._chunks))
         await self._feed(None)

@@ -47,6 +47,8 @@ A content with a bare CR, a bare LF or a NUL is refused with 550 5.6.11 after it
 closes. A session also closes by itself after QUIT, 421 and too many errors; `close` is for drain and
 time-outs.
 
+Between the trace lines that a shell puts on top and the content comes `trace_separator`.
+
 A client's shell makes a `ClientSession` and runs the same loop. On `Greeted` it chooses `start_tls`,
 `authenticate`, `send` or `quit`; on `TlsReady` it does the handshake and calls `tls_started`; on
 `SendContent` it calls `write_content` for each chunk and `end_content`; on `MessageDone` it reads a result
@@ -104,6 +106,7 @@ from postroom_wire.smtp.trace import (
     format_date_time,
     received_line,
     return_path_line,
+    trace_separator,
 )
 
 __all__ = [
@@ -163,4 +166,5 @@ __all__ = [
     "received_line",
     "return_path_line",
     "standard_replies",
+    "trace_separator",
 ]

@@ -14,6 +14,11 @@ _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep",
 _ATOM: Final = re.compile(r"[A-Za-z0-9!#$%&'*+\-/=?^_`{|}~]+")
 _HEADER_END: Final = re.compile(rb"\A\r\n|\r\n\r\n")
 _RECEIVED: Final = re.compile(rb"(?:\A|\r\n)received[ \t]*:", re.IGNORECASE)
+_LOOKED_AT: Final = 1_000  # a whole line of RFC 5321 s4.5.3.1.6
+# field-name = 1*ftext (RFC 5322 s2.2); white space before the colon is of old (RFC 5322 s4.5.8)
+_FIELD_START: Final = re.compile(rb"[!-9;-~]++[ \t]*+:")
+# "From ", who sent it, and a time of day; the others have a ">" from each mailbox that they were in
+_MBOX_LINE: Final = re.compile(rb">*+From [^ ]++ .*?[0-9]:[0-9]{2}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +73,23 @@ def format_date_time(when: datetime) -> str:
     hours, minutes = divmod(abs(minutes), 60)
     day = f"{_DAYS[when.weekday()]}, {when.day} {_MONTHS[when.month - 1]} {when.year:04d}"
     return f"{day} {when:%H:%M:%S} {sign}{hours:02d}{minutes:02d}"
+
+
+def trace_separator(start: bytes) -> bytes | None:
+    """What goes between the trace lines and a content that begins so; None when more of it must be seen.
+
+    Nothing, where the content begins with a header field or an empty line. An empty line, where it begins
+    with text: the text would be taken for more of our header. The separator line of a mailbox file stays in
+    the header, as a field. A whole line is always enough.
+    """
+    if _FIELD_START.match(start, 0, _LOOKED_AT):
+        return b""
+    line, end, _ = start[:_LOOKED_AT].partition(b"\r\n")
+    if not end and len(start) < _LOOKED_AT:
+        return None
+    if not line:
+        return b""
+    return b"X-Mailbox-Line: " if _MBOX_LINE.match(line) else b"\r\n"
 
 
 def count_received(content: bytes) -> int:
