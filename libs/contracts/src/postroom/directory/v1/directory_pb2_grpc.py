@@ -28,6 +28,10 @@ if _version_not_supported:
 class DirectoryServiceStub:
     """Identifiers are the 16 octets of a UUID everywhere. Addresses are UTF-8, domains in lower case A-label or U-label form.
     Administration needs a capability with SCOPE_ADMIN in the metadata `postroom-capability`.
+
+    Asking again with the same `operation_id` (UUIDv7, minted by the edge) does it once and answers the same, for a day, on
+    any replica, while the first try still runs too. INVALID_ARGUMENT when the caller used the id for another request.
+    Without an id each call is an operation of its own.
     """
 
     def __init__(self, channel):
@@ -126,6 +130,10 @@ class DirectoryServiceStub:
 class DirectoryServiceServicer:
     """Identifiers are the 16 octets of a UUID everywhere. Addresses are UTF-8, domains in lower case A-label or U-label form.
     Administration needs a capability with SCOPE_ADMIN in the metadata `postroom-capability`.
+
+    Asking again with the same `operation_id` (UUIDv7, minted by the edge) does it once and answers the same, for a day, on
+    any replica, while the first try still runs too. INVALID_ARGUMENT when the caller used the id for another request.
+    Without an id each call is an operation of its own.
     """
 
     def Authenticate(self, request, context):
@@ -335,6 +343,10 @@ def add_DirectoryServiceServicer_to_server(servicer, server):
 class DirectoryService:
     """Identifiers are the 16 octets of a UUID everywhere. Addresses are UTF-8, domains in lower case A-label or U-label form.
     Administration needs a capability with SCOPE_ADMIN in the metadata `postroom-capability`.
+
+    Asking again with the same `operation_id` (UUIDv7, minted by the edge) does it once and answers the same, for a day, on
+    any replica, while the first try still runs too. INVALID_ARGUMENT when the caller used the id for another request.
+    Without an id each call is an operation of its own.
     """
 
     @staticmethod

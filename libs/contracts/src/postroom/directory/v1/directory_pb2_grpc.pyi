@@ -15,6 +15,10 @@ GRPC_VERSION: str
 class DirectoryServiceStub:
     """Identifiers are the 16 octets of a UUID everywhere. Addresses are UTF-8, domains in lower case A-label or U-label form.
     Administration needs a capability with SCOPE_ADMIN in the metadata `postroom-capability`.
+
+    Asking again with the same `operation_id` (UUIDv7, minted by the edge) does it once and answers the same, for a day, on
+    any replica, while the first try still runs too. INVALID_ARGUMENT when the caller used the id for another request.
+    Without an id each call is an operation of its own.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -45,6 +49,10 @@ class DirectoryServiceStub:
 class DirectoryServiceServicer(metaclass=_abc_1.ABCMeta):
     """Identifiers are the 16 octets of a UUID everywhere. Addresses are UTF-8, domains in lower case A-label or U-label form.
     Administration needs a capability with SCOPE_ADMIN in the metadata `postroom-capability`.
+
+    Asking again with the same `operation_id` (UUIDv7, minted by the edge) does it once and answers the same, for a day, on
+    any replica, while the first try still runs too. INVALID_ARGUMENT when the caller used the id for another request.
+    Without an id each call is an operation of its own.
     """
 
     @_abc_1.abstractmethod

@@ -25,15 +25,15 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n postroom/filestore/v1/file.proto\x12\x15postroom.filestore.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe4\x01\n\x04Node\x12\n\n\x02id\x18\x01 \x01(\x0c\x12\x11\n\tparent_id\x18\x02 \x01(\x0c\x12\x0c\n\x04path\x18\x03 \x01(\t\x12\x0c\n\x04name\x18\x04 \x01(\t\x12\x11\n\tdirectory\x18\x05 \x01(\x08\x12\x0c\n\x04size\x18\x06 \x01(\x03\x12\x0e\n\x06\x64igest\x18\x07 \x01(\x0c\x12/\n\x0bmodified_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\ncreated_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07version\x18\n \x01(\x0c\"5\n\x0eGetNodeRequest\x12\x0e\n\x04path\x18\x01 \x01(\tH\x00\x12\x0c\n\x02id\x18\x02 \x01(\x0cH\x00\x42\x05\n\x03key\"<\n\x0fGetNodeResponse\x12)\n\x04node\x18\x01 \x01(\x0b\x32\x1b.postroom.filestore.v1.Node\"V\n\x10ListNodesRequest\x12\x0e\n\x04path\x18\x01 \x01(\tH\x00\x12\x0c\n\x02id\x18\x02 \x01(\x0cH\x00\x12\x0e\n\x06\x63ursor\x18\x03 \x01(\t\x12\r\n\x05limit\x18\x04 \x01(\x05\x42\x05\n\x03key\"\x84\x01\n\x11ListNodesResponse\x12.\n\tdirectory\x18\x01 \x01(\x0b\x32\x1b.postroom.filestore.v1.Node\x12*\n\x05nodes\x18\x02 \x03(\x0b\x32\x1b.postroom.filestore.v1.Node\x12\x13\n\x0bnext_cursor\x18\x03 \x01(\t\"&\n\x16\x43reateDirectoryRequest\x12\x0c\n\x04path\x18\x01 \x01(\t\"D\n\x17\x43reateDirectoryResponse\x12)\n\x04node\x18\x01 \x01(\x0b\x32\x1b.postroom.filestore.v1.Node\"g\n\x11\x44\x65leteNodeRequest\x12\x0e\n\x04path\x18\x01 \x01(\tH\x00\x12\x0c\n\x02id\x18\x02 \x01(\x0cH\x00\x12-\n\x04kind\x18\x03 \x01(\x0e\x32\x1f.postroom.filestore.v1.NodeKindB\x05\n\x03key\"\x14\n\x12\x44\x65leteNodeResponse\"1\n\x0fMoveNodeRequest\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x10\n\x08new_path\x18\x02 \x01(\t\"=\n\x10MoveNodeResponse\x12)\n\x04node\x18\x01 \x01(\x0b\x32\x1b.postroom.filestore.v1.Node\"S\n\x12SetModifiedRequest\x12\x0c\n\x04path\x18\x01 \x01(\t\x12/\n\x0bmodified_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"@\n\x13SetModifiedResponse\x12)\n\x04node\x18\x01 \x01(\x0b\x32\x1b.postroom.filestore.v1.Node\"f\n\x12\x42\x65ginUploadRequest\x12\x11\n\tupload_id\x18\x01 \x01(\x0c\x12\x0c\n\x04path\x18\x02 \x01(\t\x12\x0c\n\x04keep\x18\x03 \x01(\x03\x12\x11\n\tsize_hint\x18\x04 \x01(\x03\x12\x0e\n\x06\x61ppend\x18\x05 \x01(\x08\"\xd1\x01\n\x13\x42\x65ginUploadResponse\x12\x33\n\x05parts\x18\x01 \x03(\x0b\x32$.postroom.filestore.v1.PresignedPart\x12\x11\n\tpart_size\x18\x02 \x01(\x03\x12\x0c\n\x04kept\x18\x03 \x01(\x03\x12\x0e\n\x06\x63opied\x18\x04 \x01(\x03\x12\x18\n\x10next_part_number\x18\x05 \x01(\x05\x12\x10\n\x08tail_url\x18\x06 \x01(\t\x12\x13\n\x0btail_offset\x18\x07 \x01(\x03\x12\x13\n\x0btail_length\x18\x08 \x01(\x03\",\n\rPresignedPart\x12\x0e\n\x06number\x18\x01 \x01(\x05\x12\x0b\n\x03url\x18\x02 \x01(\t\"M\n\x13PresignPartsRequest\x12\x11\n\tupload_id\x18\x01 \x01(\x0c\x12\x14\n\x0c\x66irst_number\x18\x02 \x01(\x05\x12\r\n\x05\x63ount\x18\x03 \x01(\x05\"K\n\x14PresignPartsResponse\x12\x33\n\x05parts\x18\x01 \x03(\x0b\x32$.postroom.filestore.v1.PresignedPart\"\x8e\x01\n\x14PublishUploadRequest\x12\x11\n\tupload_id\x18\x01 \x01(\x0c\x12\x0c\n\x04size\x18\x02 \x01(\x03\x12\x0e\n\x06\x64igest\x18\x03 \x01(\x0c\x12\x32\n\x05parts\x18\x04 \x03(\x0b\x32#.postroom.filestore.v1.UploadedPart\x12\x11\n\texclusive\x18\x05 \x01(\x08\":\n\x0cUploadedPart\x12\x0e\n\x06number\x18\x01 \x01(\x05\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\x12\x0c\n\x04size\x18\x03 \x01(\x03\"B\n\x15PublishUploadResponse\x12)\n\x04node\x18\x01 \x01(\x0b\x32\x1b.postroom.filestore.v1.Node\"\'\n\x12\x41\x62ortUploadRequest\x12\x11\n\tupload_id\x18\x01 \x01(\x0c\"\x15\n\x13\x41\x62ortUploadResponse\"6\n\x0fOpenFileRequest\x12\x0e\n\x04path\x18\x01 \x01(\tH\x00\x12\x0c\n\x02id\x18\x02 \x01(\x0cH\x00\x42\x05\n\x03key\"J\n\x10OpenFileResponse\x12)\n\x04node\x18\x01 \x01(\x0b\x32\x1b.postroom.filestore.v1.Node\x12\x0b\n\x03url\x18\x02 \x01(\t*R\n\x08NodeKind\x12\x19\n\x15NODE_KIND_UNSPECIFIED\x10\x00\x12\x12\n\x0eNODE_KIND_FILE\x10\x01\x12\x17\n\x13NODE_KIND_DIRECTORY\x10\x02\x32\xdd\x08\n\x0b\x46ileService\x12X\n\x07GetNode\x12%.postroom.filestore.v1.GetNodeRequest\x1a&.postroom.filestore.v1.GetNodeResponse\x12^\n\tListNodes\x12\'.postroom.filestore.v1.ListNodesRequest\x1a(.postroom.filestore.v1.ListNodesResponse\x12p\n\x0f\x43reateDirectory\x12-.postroom.filestore.v1.CreateDirectoryRequest\x1a..postroom.filestore.v1.CreateDirectoryResponse\x12\x61\n\nDeleteNode\x12(.postroom.filestore.v1.DeleteNodeRequest\x1a).postroom.filestore.v1.DeleteNodeResponse\x12[\n\x08MoveNode\x12&.postroom.filestore.v1.MoveNodeRequest\x1a\'.postroom.filestore.v1.MoveNodeResponse\x12\x64\n\x0bSetModified\x12).postroom.filestore.v1.SetModifiedRequest\x1a*.postroom.filestore.v1.SetModifiedResponse\x12\x64\n\x0b\x42\x65ginUpload\x12).postroom.filestore.v1.BeginUploadRequest\x1a*.postroom.filestore.v1.BeginUploadResponse\x12g\n\x0cPresignParts\x12*.postroom.filestore.v1.PresignPartsRequest\x1a+.postroom.filestore.v1.PresignPartsResponse\x12j\n\rPublishUpload\x12+.postroom.filestore.v1.PublishUploadRequest\x1a,.postroom.filestore.v1.PublishUploadResponse\x12\x64\n\x0b\x41\x62ortUpload\x12).postroom.filestore.v1.AbortUploadRequest\x1a*.postroom.filestore.v1.AbortUploadResponse\x12[\n\x08OpenFile\x12&.postroom.filestore.v1.OpenFileRequest\x1a\'.postroom.filestore.v1.OpenFileResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n postroom/filestore/v1/file.proto\x12\x15postroom.filestore.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe4\x01\n\x04Node\x12\n\n\x02id\x18\x01 \x01(\x0c\x12\x11\n\tparent_id\x18\x02 \x01(\x0c\x12\x0c\n\x04path\x18\x03 \x01(\t\x12\x0c\n\x04name\x18\x04 \x01(\t\x12\x11\n\tdirectory\x18\x05 \x01(\x08\x12\x0c\n\x04size\x18\x06 \x01(\x03\x12\x0e\n\x06\x64igest\x18\x07 \x01(\x0c\x12/\n\x0bmodified_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\ncreated_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07version\x18\n \x01(\x0c\"5\n\x0eGetNodeRequest\x12\x0e\n\x04path\x18\x01 \x01(\tH\x00\x12\x0c\n\x02id\x18\x02 \x01(\x0cH\x00\x42\x05\n\x03key\"<\n\x0fGetNodeResponse\x12)\n\x04node\x18\x01 \x01(\x0b\x32\x1b.postroom.filestore.v1.Node\"V\n\x10ListNodesRequest\x12\x0e\n\x04path\x18\x01 \x01(\tH\x00\x12\x0c\n\x02id\x18\x02 \x01(\x0cH\x00\x12\x0e\n\x06\x63ursor\x18\x03 \x01(\t\x12\r\n\x05limit\x18\x04 \x01(\x05\x42\x05\n\x03key\"\x84\x01\n\x11ListNodesResponse\x12.\n\tdirectory\x18\x01 \x01(\x0b\x32\x1b.postroom.filestore.v1.Node\x12*\n\x05nodes\x18\x02 \x03(\x0b\x32\x1b.postroom.filestore.v1.Node\x12\x13\n\x0bnext_cursor\x18\x03 \x01(\t\"<\n\x16\x43reateDirectoryRequest\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x14\n\x0coperation_id\x18\x02 \x01(\x0c\"D\n\x17\x43reateDirectoryResponse\x12)\n\x04node\x18\x01 \x01(\x0b\x32\x1b.postroom.filestore.v1.Node\"}\n\x11\x44\x65leteNodeRequest\x12\x0e\n\x04path\x18\x01 \x01(\tH\x00\x12\x0c\n\x02id\x18\x02 \x01(\x0cH\x00\x12-\n\x04kind\x18\x03 \x01(\x0e\x32\x1f.postroom.filestore.v1.NodeKind\x12\x14\n\x0coperation_id\x18\x04 \x01(\x0c\x42\x05\n\x03key\"\x14\n\x12\x44\x65leteNodeResponse\"G\n\x0fMoveNodeRequest\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x10\n\x08new_path\x18\x02 \x01(\t\x12\x14\n\x0coperation_id\x18\x03 \x01(\x0c\"=\n\x10MoveNodeResponse\x12)\n\x04node\x18\x01 \x01(\x0b\x32\x1b.postroom.filestore.v1.Node\"S\n\x12SetModifiedRequest\x12\x0c\n\x04path\x18\x01 \x01(\t\x12/\n\x0bmodified_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"@\n\x13SetModifiedResponse\x12)\n\x04node\x18\x01 \x01(\x0b\x32\x1b.postroom.filestore.v1.Node\"f\n\x12\x42\x65ginUploadRequest\x12\x11\n\tupload_id\x18\x01 \x01(\x0c\x12\x0c\n\x04path\x18\x02 \x01(\t\x12\x0c\n\x04keep\x18\x03 \x01(\x03\x12\x11\n\tsize_hint\x18\x04 \x01(\x03\x12\x0e\n\x06\x61ppend\x18\x05 \x01(\x08\"\xd1\x01\n\x13\x42\x65ginUploadResponse\x12\x33\n\x05parts\x18\x01 \x03(\x0b\x32$.postroom.filestore.v1.PresignedPart\x12\x11\n\tpart_size\x18\x02 \x01(\x03\x12\x0c\n\x04kept\x18\x03 \x01(\x03\x12\x0e\n\x06\x63opied\x18\x04 \x01(\x03\x12\x18\n\x10next_part_number\x18\x05 \x01(\x05\x12\x10\n\x08tail_url\x18\x06 \x01(\t\x12\x13\n\x0btail_offset\x18\x07 \x01(\x03\x12\x13\n\x0btail_length\x18\x08 \x01(\x03\",\n\rPresignedPart\x12\x0e\n\x06number\x18\x01 \x01(\x05\x12\x0b\n\x03url\x18\x02 \x01(\t\"M\n\x13PresignPartsRequest\x12\x11\n\tupload_id\x18\x01 \x01(\x0c\x12\x14\n\x0c\x66irst_number\x18\x02 \x01(\x05\x12\r\n\x05\x63ount\x18\x03 \x01(\x05\"K\n\x14PresignPartsResponse\x12\x33\n\x05parts\x18\x01 \x03(\x0b\x32$.postroom.filestore.v1.PresignedPart\"\x8e\x01\n\x14PublishUploadRequest\x12\x11\n\tupload_id\x18\x01 \x01(\x0c\x12\x0c\n\x04size\x18\x02 \x01(\x03\x12\x0e\n\x06\x64igest\x18\x03 \x01(\x0c\x12\x32\n\x05parts\x18\x04 \x03(\x0b\x32#.postroom.filestore.v1.UploadedPart\x12\x11\n\texclusive\x18\x05 \x01(\x08\":\n\x0cUploadedPart\x12\x0e\n\x06number\x18\x01 \x01(\x05\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\x12\x0c\n\x04size\x18\x03 \x01(\x03\"B\n\x15PublishUploadResponse\x12)\n\x04node\x18\x01 \x01(\x0b\x32\x1b.postroom.filestore.v1.Node\"\'\n\x12\x41\x62ortUploadRequest\x12\x11\n\tupload_id\x18\x01 \x01(\x0c\"\x15\n\x13\x41\x62ortUploadResponse\"6\n\x0fOpenFileRequest\x12\x0e\n\x04path\x18\x01 \x01(\tH\x00\x12\x0c\n\x02id\x18\x02 \x01(\x0cH\x00\x42\x05\n\x03key\"J\n\x10OpenFileResponse\x12)\n\x04node\x18\x01 \x01(\x0b\x32\x1b.postroom.filestore.v1.Node\x12\x0b\n\x03url\x18\x02 \x01(\t*R\n\x08NodeKind\x12\x19\n\x15NODE_KIND_UNSPECIFIED\x10\x00\x12\x12\n\x0eNODE_KIND_FILE\x10\x01\x12\x17\n\x13NODE_KIND_DIRECTORY\x10\x02\x32\xdd\x08\n\x0b\x46ileService\x12X\n\x07GetNode\x12%.postroom.filestore.v1.GetNodeRequest\x1a&.postroom.filestore.v1.GetNodeResponse\x12^\n\tListNodes\x12\'.postroom.filestore.v1.ListNodesRequest\x1a(.postroom.filestore.v1.ListNodesResponse\x12p\n\x0f\x43reateDirectory\x12-.postroom.filestore.v1.CreateDirectoryRequest\x1a..postroom.filestore.v1.CreateDirectoryResponse\x12\x61\n\nDeleteNode\x12(.postroom.filestore.v1.DeleteNodeRequest\x1a).postroom.filestore.v1.DeleteNodeResponse\x12[\n\x08MoveNode\x12&.postroom.filestore.v1.MoveNodeRequest\x1a\'.postroom.filestore.v1.MoveNodeResponse\x12\x64\n\x0bSetModified\x12).postroom.filestore.v1.SetModifiedRequest\x1a*.postroom.filestore.v1.SetModifiedResponse\x12\x64\n\x0b\x42\x65ginUpload\x12).postroom.filestore.v1.BeginUploadRequest\x1a*.postroom.filestore.v1.BeginUploadResponse\x12g\n\x0cPresignParts\x12*.postroom.filestore.v1.PresignPartsRequest\x1a+.postroom.filestore.v1.PresignPartsResponse\x12j\n\rPublishUpload\x12+.postroom.filestore.v1.PublishUploadRequest\x1a,.postroom.filestore.v1.PublishUploadResponse\x12\x64\n\x0b\x41\x62ortUpload\x12).postroom.filestore.v1.AbortUploadRequest\x1a*.postroom.filestore.v1.AbortUploadResponse\x12[\n\x08OpenFile\x12&.postroom.filestore.v1.OpenFileRequest\x1a\'.postroom.filestore.v1.OpenFileResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'postroom.filestore.v1.file_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_NODEKIND']._serialized_start=2152
-  _globals['_NODEKIND']._serialized_end=2234
+  _globals['_NODEKIND']._serialized_start=2218
+  _globals['_NODEKIND']._serialized_end=2300
   _globals['_NODE']._serialized_start=93
   _globals['_NODE']._serialized_end=321
   _globals['_GETNODEREQUEST']._serialized_start=323
@@ -45,45 +45,45 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTNODESRESPONSE']._serialized_start=529
   _globals['_LISTNODESRESPONSE']._serialized_end=661
   _globals['_CREATEDIRECTORYREQUEST']._serialized_start=663
-  _globals['_CREATEDIRECTORYREQUEST']._serialized_end=701
-  _globals['_CREATEDIRECTORYRESPONSE']._serialized_start=703
-  _globals['_CREATEDIRECTORYRESPONSE']._serialized_end=771
-  _globals['_DELETENODEREQUEST']._serialized_start=773
-  _globals['_DELETENODEREQUEST']._serialized_end=876
-  _globals['_DELETENODERESPONSE']._serialized_start=878
-  _globals['_DELETENODERESPONSE']._serialized_end=898
-  _globals['_MOVENODEREQUEST']._serialized_start=900
-  _globals['_MOVENODEREQUEST']._serialized_end=949
-  _globals['_MOVENODERESPONSE']._serialized_start=951
-  _globals['_MOVENODERESPONSE']._serialized_end=1012
-  _globals['_SETMODIFIEDREQUEST']._serialized_start=1014
-  _globals['_SETMODIFIEDREQUEST']._serialized_end=1097
-  _globals['_SETMODIFIEDRESPONSE']._serialized_start=1099
-  _globals['_SETMODIFIEDRESPONSE']._serialized_end=1163
-  _globals['_BEGINUPLOADREQUEST']._serialized_start=1165
-  _globals['_BEGINUPLOADREQUEST']._serialized_end=1267
-  _globals['_BEGINUPLOADRESPONSE']._serialized_start=1270
-  _globals['_BEGINUPLOADRESPONSE']._serialized_end=1479
-  _globals['_PRESIGNEDPART']._serialized_start=1481
-  _globals['_PRESIGNEDPART']._serialized_end=1525
-  _globals['_PRESIGNPARTSREQUEST']._serialized_start=1527
-  _globals['_PRESIGNPARTSREQUEST']._serialized_end=1604
-  _globals['_PRESIGNPARTSRESPONSE']._serialized_start=1606
-  _globals['_PRESIGNPARTSRESPONSE']._serialized_end=1681
-  _globals['_PUBLISHUPLOADREQUEST']._serialized_start=1684
-  _globals['_PUBLISHUPLOADREQUEST']._serialized_end=1826
-  _globals['_UPLOADEDPART']._serialized_start=1828
-  _globals['_UPLOADEDPART']._serialized_end=1886
-  _globals['_PUBLISHUPLOADRESPONSE']._serialized_start=1888
-  _globals['_PUBLISHUPLOADRESPONSE']._serialized_end=1954
-  _globals['_ABORTUPLOADREQUEST']._serialized_start=1956
-  _globals['_ABORTUPLOADREQUEST']._serialized_end=1995
-  _globals['_ABORTUPLOADRESPONSE']._serialized_start=1997
-  _globals['_ABORTUPLOADRESPONSE']._serialized_end=2018
-  _globals['_OPENFILEREQUEST']._serialized_start=2020
-  _globals['_OPENFILEREQUEST']._serialized_end=2074
-  _globals['_OPENFILERESPONSE']._serialized_start=2076
-  _globals['_OPENFILERESPONSE']._serialized_end=2150
-  _globals['_FILESERVICE']._serialized_start=2237
-  _globals['_FILESERVICE']._serialized_end=3354
+  _globals['_CREATEDIRECTORYREQUEST']._serialized_end=723
+  _globals['_CREATEDIRECTORYRESPONSE']._serialized_start=725
+  _globals['_CREATEDIRECTORYRESPONSE']._serialized_end=793
+  _globals['_DELETENODEREQUEST']._serialized_start=795
+  _globals['_DELETENODEREQUEST']._serialized_end=920
+  _globals['_DELETENODERESPONSE']._serialized_start=922
+  _globals['_DELETENODERESPONSE']._serialized_end=942
+  _globals['_MOVENODEREQUEST']._serialized_start=944
+  _globals['_MOVENODEREQUEST']._serialized_end=1015
+  _globals['_MOVENODERESPONSE']._serialized_start=1017
+  _globals['_MOVENODERESPONSE']._serialized_end=1078
+  _globals['_SETMODIFIEDREQUEST']._serialized_start=1080
+  _globals['_SETMODIFIEDREQUEST']._serialized_end=1163
+  _globals['_SETMODIFIEDRESPONSE']._serialized_start=1165
+  _globals['_SETMODIFIEDRESPONSE']._serialized_end=1229
+  _globals['_BEGINUPLOADREQUEST']._serialized_start=1231
+  _globals['_BEGINUPLOADREQUEST']._serialized_end=1333
+  _globals['_BEGINUPLOADRESPONSE']._serialized_start=1336
+  _globals['_BEGINUPLOADRESPONSE']._serialized_end=1545
+  _globals['_PRESIGNEDPART']._serialized_start=1547
+  _globals['_PRESIGNEDPART']._serialized_end=1591
+  _globals['_PRESIGNPARTSREQUEST']._serialized_start=1593
+  _globals['_PRESIGNPARTSREQUEST']._serialized_end=1670
+  _globals['_PRESIGNPARTSRESPONSE']._serialized_start=1672
+  _globals['_PRESIGNPARTSRESPONSE']._serialized_end=1747
+  _globals['_PUBLISHUPLOADREQUEST']._serialized_start=1750
+  _globals['_PUBLISHUPLOADREQUEST']._serialized_end=1892
+  _globals['_UPLOADEDPART']._serialized_start=1894
+  _globals['_UPLOADEDPART']._serialized_end=1952
+  _globals['_PUBLISHUPLOADRESPONSE']._serialized_start=1954
+  _globals['_PUBLISHUPLOADRESPONSE']._serialized_end=2020
+  _globals['_ABORTUPLOADREQUEST']._serialized_start=2022
+  _globals['_ABORTUPLOADREQUEST']._serialized_end=2061
+  _globals['_ABORTUPLOADRESPONSE']._serialized_start=2063
+  _globals['_ABORTUPLOADRESPONSE']._serialized_end=2084
+  _globals['_OPENFILEREQUEST']._serialized_start=2086
+  _globals['_OPENFILEREQUEST']._serialized_end=2140
+  _globals['_OPENFILERESPONSE']._serialized_start=2142
+  _globals['_OPENFILERESPONSE']._serialized_end=2216
+  _globals['_FILESERVICE']._serialized_start=2303
+  _globals['_FILESERVICE']._serialized_end=3420
 # @@protoc_insertion_point(module_scope)

@@ -196,15 +196,19 @@ class CreateDirectoryRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     PATH_FIELD_NUMBER: _builtins.int
+    OPERATION_ID_FIELD_NUMBER: _builtins.int
     path: _builtins.str
+    operation_id: _builtins.bytes
+    """See FileService."""
     def __init__(
         self,
         *,
         path: _builtins.str = ...,
+        operation_id: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["path", b"path"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["operation_id", b"operation_id", "path", b"path"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -237,20 +241,24 @@ class DeleteNodeRequest(_message.Message):
     PATH_FIELD_NUMBER: _builtins.int
     ID_FIELD_NUMBER: _builtins.int
     KIND_FIELD_NUMBER: _builtins.int
+    OPERATION_ID_FIELD_NUMBER: _builtins.int
     path: _builtins.str
     id: _builtins.bytes
     kind: Global___NodeKind.ValueType
     """What the caller takes it for; FAILED_PRECONDITION when it is the other."""
+    operation_id: _builtins.bytes
+    """See FileService."""
     def __init__(
         self,
         *,
         path: _builtins.str = ...,
         id: _builtins.bytes = ...,
         kind: Global___NodeKind.ValueType = ...,
+        operation_id: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "key", b"key", "path", b"path"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "key", b"key", "kind", b"kind", "path", b"path"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "key", b"key", "kind", b"kind", "operation_id", b"operation_id", "path", b"path"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_key: _TypeAlias = _typing.Literal["path", "id"]  # noqa: Y015
     _WhichOneofArgType_key: _TypeAlias = _typing.Literal["key", b"key"]  # noqa: Y015
@@ -279,17 +287,21 @@ class MoveNodeRequest(_message.Message):
 
     PATH_FIELD_NUMBER: _builtins.int
     NEW_PATH_FIELD_NUMBER: _builtins.int
+    OPERATION_ID_FIELD_NUMBER: _builtins.int
     path: _builtins.str
     new_path: _builtins.str
+    operation_id: _builtins.bytes
+    """See FileService."""
     def __init__(
         self,
         *,
         path: _builtins.str = ...,
         new_path: _builtins.str = ...,
+        operation_id: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["new_path", b"new_path", "path", b"path"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["new_path", b"new_path", "operation_id", b"operation_id", "path", b"path"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -28,6 +28,10 @@ if _version_not_supported:
 class FileServiceStub:
     """Every call carries the user's capability in the metadata `postroom-capability`; the account is the capability's.
     Octets go between the edge and the object store by presigned URLs; a reader sees the old file or the new one.
+
+    Asking again with the same `operation_id` (UUIDv7, minted by the edge) does it once and answers the same, for a day, on
+    any replica, while the first try still runs too. INVALID_ARGUMENT when the account used the id for another request.
+    Without an id each call is an operation of its own. Uploads have ids already, and SetModified is harmless to ask again.
     """
 
     def __init__(self, channel):
@@ -96,6 +100,10 @@ class FileServiceStub:
 class FileServiceServicer:
     """Every call carries the user's capability in the metadata `postroom-capability`; the account is the capability's.
     Octets go between the edge and the object store by presigned URLs; a reader sees the old file or the new one.
+
+    Asking again with the same `operation_id` (UUIDv7, minted by the edge) does it once and answers the same, for a day, on
+    any replica, while the first try still runs too. INVALID_ARGUMENT when the account used the id for another request.
+    Without an id each call is an operation of its own. Uploads have ids already, and SetModified is harmless to ask again.
     """
 
     def GetNode(self, request, context):
@@ -239,6 +247,10 @@ def add_FileServiceServicer_to_server(servicer, server):
 class FileService:
     """Every call carries the user's capability in the metadata `postroom-capability`; the account is the capability's.
     Octets go between the edge and the object store by presigned URLs; a reader sees the old file or the new one.
+
+    Asking again with the same `operation_id` (UUIDv7, minted by the edge) does it once and answers the same, for a day, on
+    any replica, while the first try still runs too. INVALID_ARGUMENT when the account used the id for another request.
+    Without an id each call is an operation of its own. Uploads have ids already, and SetModified is harmless to ask again.
     """
 
     @staticmethod

@@ -203,17 +203,21 @@ class CreateMailboxRequest(_message.Message):
 
     NAME_FIELD_NUMBER: _builtins.int
     SPECIAL_USE_FIELD_NUMBER: _builtins.int
+    OPERATION_ID_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     special_use: Global___SpecialUse.ValueType
+    operation_id: _builtins.bytes
+    """See MailboxService."""
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
         special_use: Global___SpecialUse.ValueType = ...,
+        operation_id: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "special_use", b"special_use"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "operation_id", b"operation_id", "special_use", b"special_use"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -244,15 +248,19 @@ class DeleteMailboxRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     MAILBOX_ID_FIELD_NUMBER: _builtins.int
+    OPERATION_ID_FIELD_NUMBER: _builtins.int
     mailbox_id: _builtins.bytes
+    operation_id: _builtins.bytes
+    """See MailboxService."""
     def __init__(
         self,
         *,
         mailbox_id: _builtins.bytes = ...,
+        operation_id: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["mailbox_id", b"mailbox_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["mailbox_id", b"mailbox_id", "operation_id", b"operation_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -279,17 +287,21 @@ class RenameMailboxRequest(_message.Message):
 
     MAILBOX_ID_FIELD_NUMBER: _builtins.int
     NEW_NAME_FIELD_NUMBER: _builtins.int
+    OPERATION_ID_FIELD_NUMBER: _builtins.int
     mailbox_id: _builtins.bytes
     new_name: _builtins.str
+    operation_id: _builtins.bytes
+    """See MailboxService."""
     def __init__(
         self,
         *,
         mailbox_id: _builtins.bytes = ...,
         new_name: _builtins.str = ...,
+        operation_id: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["mailbox_id", b"mailbox_id", "new_name", b"new_name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["mailbox_id", b"mailbox_id", "new_name", b"new_name", "operation_id", b"operation_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -457,17 +469,25 @@ class GetChangesRequest(_message.Message):
 
     MAILBOX_ID_FIELD_NUMBER: _builtins.int
     SINCE_MODSEQ_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    AFTER_UID_FIELD_NUMBER: _builtins.int
     mailbox_id: _builtins.bytes
     since_modseq: _builtins.int
+    limit: _builtins.int
+    """At most so many messages, and no more than 5,000 of them, in one answer; 0: all in one answer."""
+    after_uid: _builtins.int
+    """The `after_uid` of the answer before, whose `modseq` is asked for as `since_modseq`."""
     def __init__(
         self,
         *,
         mailbox_id: _builtins.bytes = ...,
         since_modseq: _builtins.int = ...,
+        limit: _builtins.int = ...,
+        after_uid: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["mailbox_id", b"mailbox_id", "since_modseq", b"since_modseq"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_uid", b"after_uid", "limit", b"limit", "mailbox_id", b"mailbox_id", "since_modseq", b"since_modseq"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -484,15 +504,24 @@ class GetChangesResponse(_message.Message):
     UID_NEXT_FIELD_NUMBER: _builtins.int
     DELETED_FIELD_NUMBER: _builtins.int
     RELOAD_FIELD_NUMBER: _builtins.int
+    MORE_FIELD_NUMBER: _builtins.int
+    AFTER_UID_FIELD_NUMBER: _builtins.int
     modseq: _builtins.int
+    """Up to which MODSEQ all changes are told by this answer and those before it."""
     uid_next: _builtins.int
     deleted: _builtins.bool
     """The mailbox is gone."""
     reload: _builtins.bool
     """The journal does not reach back so far: load the mailbox again."""
+    more: _builtins.bool
+    """There are more changes than were asked for."""
+    after_uid: _builtins.int
+    """One change of too many messages is told in parts: of what comes after `modseq`, UIDs up to here were told."""
     @_builtins.property
     def rows(self) -> Global___Rows:
-        """Added or with other flags."""
+        """Added or with other flags. As they are now: a row's MODSEQ may be above `modseq`, and then a later answer tells it
+        again. Messages that were expunged since are in `vanished` at once.
+        """
 
     @_builtins.property
     def vanished(self) -> _containers.RepeatedCompositeFieldContainer[Global___UidRange]: ...
@@ -508,10 +537,12 @@ class GetChangesResponse(_message.Message):
         uid_next: _builtins.int = ...,
         deleted: _builtins.bool = ...,
         reload: _builtins.bool = ...,
+        more: _builtins.bool = ...,
+        after_uid: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["rows", b"rows"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["deleted", b"deleted", "keywords", b"keywords", "modseq", b"modseq", "reload", b"reload", "rows", b"rows", "uid_next", b"uid_next", "vanished", b"vanished"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_uid", b"after_uid", "deleted", b"deleted", "keywords", b"keywords", "modseq", b"modseq", "more", b"more", "reload", b"reload", "rows", b"rows", "uid_next", b"uid_next", "vanished", b"vanished"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1152,8 +1183,11 @@ class CopyMessagesRequest(_message.Message):
     MAILBOX_ID_FIELD_NUMBER: _builtins.int
     UIDS_FIELD_NUMBER: _builtins.int
     TARGET_MAILBOX_ID_FIELD_NUMBER: _builtins.int
+    OPERATION_ID_FIELD_NUMBER: _builtins.int
     mailbox_id: _builtins.bytes
     target_mailbox_id: _builtins.bytes
+    operation_id: _builtins.bytes
+    """See MailboxService."""
     @_builtins.property
     def uids(self) -> _containers.RepeatedCompositeFieldContainer[Global___UidRange]: ...
     def __init__(
@@ -1162,10 +1196,11 @@ class CopyMessagesRequest(_message.Message):
         mailbox_id: _builtins.bytes = ...,
         uids: _abc.Iterable[Global___UidRange] | None = ...,
         target_mailbox_id: _builtins.bytes = ...,
+        operation_id: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["mailbox_id", b"mailbox_id", "target_mailbox_id", b"target_mailbox_id", "uids", b"uids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["mailbox_id", b"mailbox_id", "operation_id", b"operation_id", "target_mailbox_id", b"target_mailbox_id", "uids", b"uids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1210,8 +1245,11 @@ class MoveMessagesRequest(_message.Message):
     MAILBOX_ID_FIELD_NUMBER: _builtins.int
     UIDS_FIELD_NUMBER: _builtins.int
     TARGET_MAILBOX_ID_FIELD_NUMBER: _builtins.int
+    OPERATION_ID_FIELD_NUMBER: _builtins.int
     mailbox_id: _builtins.bytes
     target_mailbox_id: _builtins.bytes
+    operation_id: _builtins.bytes
+    """See MailboxService."""
     @_builtins.property
     def uids(self) -> _containers.RepeatedCompositeFieldContainer[Global___UidRange]: ...
     def __init__(
@@ -1220,10 +1258,11 @@ class MoveMessagesRequest(_message.Message):
         mailbox_id: _builtins.bytes = ...,
         uids: _abc.Iterable[Global___UidRange] | None = ...,
         target_mailbox_id: _builtins.bytes = ...,
+        operation_id: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["mailbox_id", b"mailbox_id", "target_mailbox_id", b"target_mailbox_id", "uids", b"uids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["mailbox_id", b"mailbox_id", "operation_id", b"operation_id", "target_mailbox_id", b"target_mailbox_id", "uids", b"uids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1266,8 +1305,11 @@ class ExpungeMessagesRequest(_message.Message):
     MAILBOX_ID_FIELD_NUMBER: _builtins.int
     UIDS_FIELD_NUMBER: _builtins.int
     REGARDLESS_FIELD_NUMBER: _builtins.int
+    OPERATION_ID_FIELD_NUMBER: _builtins.int
     mailbox_id: _builtins.bytes
     regardless: _builtins.bool
+    operation_id: _builtins.bytes
+    """See MailboxService."""
     @_builtins.property
     def uids(self) -> _containers.RepeatedCompositeFieldContainer[Global___UidRange]:
         """Empty: all that have \\Deleted. Else of these those that have \\Deleted, or all of these with `regardless`."""
@@ -1278,10 +1320,11 @@ class ExpungeMessagesRequest(_message.Message):
         mailbox_id: _builtins.bytes = ...,
         uids: _abc.Iterable[Global___UidRange] | None = ...,
         regardless: _builtins.bool = ...,
+        operation_id: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["mailbox_id", b"mailbox_id", "regardless", b"regardless", "uids", b"uids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["mailbox_id", b"mailbox_id", "operation_id", b"operation_id", "regardless", b"regardless", "uids", b"uids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

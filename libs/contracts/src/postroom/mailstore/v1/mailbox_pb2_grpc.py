@@ -28,6 +28,11 @@ if _version_not_supported:
 class MailboxServiceStub:
     """Every call carries the user's capability in the metadata `postroom-capability`; the account is the capability's.
     An account that was never seen before has its six mailboxes made at the first call.
+
+    Asking again with the same `operation_id` (UUIDv7, minted by the edge) does it once and answers the same, for a day, on
+    any replica, while the first try still runs too. INVALID_ARGUMENT when the account used the id for another request.
+    Without an id each call is an operation of its own. SetSubscription and StoreFlags are harmless to ask again, and
+    ClaimRecent loses no more than a mark.
     """
 
     def __init__(self, channel):
@@ -136,6 +141,11 @@ class MailboxServiceStub:
 class MailboxServiceServicer:
     """Every call carries the user's capability in the metadata `postroom-capability`; the account is the capability's.
     An account that was never seen before has its six mailboxes made at the first call.
+
+    Asking again with the same `operation_id` (UUIDv7, minted by the edge) does it once and answers the same, for a day, on
+    any replica, while the first try still runs too. INVALID_ARGUMENT when the account used the id for another request.
+    Without an id each call is an operation of its own. SetSubscription and StoreFlags are harmless to ask again, and
+    ClaimRecent loses no more than a mark.
     """
 
     def ListMailboxes(self, request, context):
@@ -151,7 +161,7 @@ class MailboxServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteMailbox(self, request, context):
-        """Not INBOX. Inferior mailboxes stay.
+        """Inferior mailboxes stay. FAILED_PRECONDITION for INBOX.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -178,7 +188,7 @@ class MailboxServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetChanges(self, request, context):
-        """What changed in one mailbox after a MODSEQ.
+        """What changed in one mailbox after a MODSEQ, in pages when the request has a limit: ask on from an answer that has more.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -371,6 +381,11 @@ def add_MailboxServiceServicer_to_server(servicer, server):
 class MailboxService:
     """Every call carries the user's capability in the metadata `postroom-capability`; the account is the capability's.
     An account that was never seen before has its six mailboxes made at the first call.
+
+    Asking again with the same `operation_id` (UUIDv7, minted by the edge) does it once and answers the same, for a day, on
+    any replica, while the first try still runs too. INVALID_ARGUMENT when the account used the id for another request.
+    Without an id each call is an operation of its own. SetSubscription and StoreFlags are harmless to ask again, and
+    ClaimRecent loses no more than a mark.
     """
 
     @staticmethod

@@ -15,20 +15,25 @@ GRPC_VERSION: str
 class MailboxServiceStub:
     """Every call carries the user's capability in the metadata `postroom-capability`; the account is the capability's.
     An account that was never seen before has its six mailboxes made at the first call.
+
+    Asking again with the same `operation_id` (UUIDv7, minted by the edge) does it once and answers the same, for a day, on
+    any replica, while the first try still runs too. INVALID_ARGUMENT when the account used the id for another request.
+    Without an id each call is an operation of its own. SetSubscription and StoreFlags are harmless to ask again, and
+    ClaimRecent loses no more than a mark.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListMailboxes: _aio.UnaryUnaryMultiCallable[_mailbox_pb2.ListMailboxesRequest, _mailbox_pb2.ListMailboxesResponse]
     CreateMailbox: _aio.UnaryUnaryMultiCallable[_mailbox_pb2.CreateMailboxRequest, _mailbox_pb2.CreateMailboxResponse]
     DeleteMailbox: _aio.UnaryUnaryMultiCallable[_mailbox_pb2.DeleteMailboxRequest, _mailbox_pb2.DeleteMailboxResponse]
-    """Not INBOX. Inferior mailboxes stay."""
+    """Inferior mailboxes stay. FAILED_PRECONDITION for INBOX."""
     RenameMailbox: _aio.UnaryUnaryMultiCallable[_mailbox_pb2.RenameMailboxRequest, _mailbox_pb2.RenameMailboxResponse]
     """Also renames inferiors. Renaming INBOX moves its messages to a new mailbox (RFC 3501 s6.3.5)."""
     SetSubscription: _aio.UnaryUnaryMultiCallable[_mailbox_pb2.SetSubscriptionRequest, _mailbox_pb2.SetSubscriptionResponse]
     LoadMailbox: _aio.UnaryStreamMultiCallable[_mailbox_pb2.LoadMailboxRequest, _mailbox_pb2.LoadMailboxResponse]
     """The mailbox's rows in pages, by ascending UID, as of one MODSEQ."""
     GetChanges: _aio.UnaryUnaryMultiCallable[_mailbox_pb2.GetChangesRequest, _mailbox_pb2.GetChangesResponse]
-    """What changed in one mailbox after a MODSEQ."""
+    """What changed in one mailbox after a MODSEQ, in pages when the request has a limit: ask on from an answer that has more."""
     GetModseqs: _aio.UnaryUnaryMultiCallable[_mailbox_pb2.GetModseqsRequest, _mailbox_pb2.GetModseqsResponse]
     """The present MODSEQ of many accounts, each named by a capability; for the periodic check of all open mailboxes."""
     ClaimRecent: _aio.UnaryUnaryMultiCallable[_mailbox_pb2.ClaimRecentRequest, _mailbox_pb2.ClaimRecentResponse]
@@ -51,6 +56,11 @@ class MailboxServiceStub:
 class MailboxServiceServicer(metaclass=_abc_1.ABCMeta):
     """Every call carries the user's capability in the metadata `postroom-capability`; the account is the capability's.
     An account that was never seen before has its six mailboxes made at the first call.
+
+    Asking again with the same `operation_id` (UUIDv7, minted by the edge) does it once and answers the same, for a day, on
+    any replica, while the first try still runs too. INVALID_ARGUMENT when the account used the id for another request.
+    Without an id each call is an operation of its own. SetSubscription and StoreFlags are harmless to ask again, and
+    ClaimRecent loses no more than a mark.
     """
 
     @_abc_1.abstractmethod
@@ -73,7 +83,7 @@ class MailboxServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _mailbox_pb2.DeleteMailboxRequest,
         context: _aio.ServicerContext[_mailbox_pb2.DeleteMailboxRequest, _abc.Awaitable[_mailbox_pb2.DeleteMailboxResponse]],
     ) -> _abc.Awaitable[_mailbox_pb2.DeleteMailboxResponse]:
-        """Not INBOX. Inferior mailboxes stay."""
+        """Inferior mailboxes stay. FAILED_PRECONDITION for INBOX."""
 
     @_abc_1.abstractmethod
     def RenameMailbox(
@@ -104,7 +114,7 @@ class MailboxServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _mailbox_pb2.GetChangesRequest,
         context: _aio.ServicerContext[_mailbox_pb2.GetChangesRequest, _abc.Awaitable[_mailbox_pb2.GetChangesResponse]],
     ) -> _abc.Awaitable[_mailbox_pb2.GetChangesResponse]:
-        """What changed in one mailbox after a MODSEQ."""
+        """What changed in one mailbox after a MODSEQ, in pages when the request has a limit: ask on from an answer that has more."""
 
     @_abc_1.abstractmethod
     def GetModseqs(
