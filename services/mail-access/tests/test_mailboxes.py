@@ -59,7 +59,7 @@ async def test_names_beyond_ascii_travel_in_modified_utf_7(imap: Connect) -> Non
     [
         ("CREATE INBOX", b"NO [ALREADYEXISTS] There is a mailbox of this name"),
         ("CREATE Sent", b"NO [ALREADYEXISTS] There is a mailbox of this name"),
-        ("DELETE INBOX", b"NO [CANNOT] Not with this mailbox name"),
+        ("DELETE INBOX", b"NO [CANNOT] Not with this mailbox"),
         ("DELETE Nowhere", b"NO [NONEXISTENT] No such mailbox"),
         ("SELECT Nowhere", b"NO [NONEXISTENT] No such mailbox"),
         ("STATUS Nowhere (MESSAGES)", b"NO [NONEXISTENT] No such mailbox"),

@@ -14,6 +14,7 @@ from postroom_contracts.errors import (
     InvalidRequestError,
     MailboxExistsError,
     MailboxNotFoundError,
+    MailboxProtectedError,
     NotPermittedError,
     PostroomError,
     TooManyKeywordsError,
@@ -145,7 +146,7 @@ async def test_a_deleted_mailbox_is_purged_in_slices(
 async def test_inbox_cannot_be_deleted(store: MailStore) -> None:
     ann = store.account()
     request = mailbox_pb2.DeleteMailboxRequest(mailbox_id=await store.mailbox_id(ann))
-    with pytest.raises(InvalidNameError):
+    with pytest.raises(MailboxProtectedError):
         await store.mailbox.DeleteMailbox(request, metadata=ann.metadata)
 
 

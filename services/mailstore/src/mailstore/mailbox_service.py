@@ -1,49 +1,45 @@
 """The MailboxService: an account's mailboxes for the services that show them."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 from uuid import UUID
 
 import grpc
 
-from mailstore.accounts import ensure_accounts, lock_accounts
+from mailstore.accounts import ensure_accounts
 from mailstore.blobs.reader import BlobReader
 from mailstore.blobs.segments import OpenSegment
 from mailstore.intake.item import Uploaded, parse_content, parse_instant
 from mailstore.intake.uploads import Uploads, presigned_messages
+from mailstore.mailbox_changes import MailboxChanges
 from mailstore.mailbox_messages import (
     facts_message,
     keyword_messages,
     mailbox_message,
     parse_terms,
-    parse_use,
     rows_message,
 )
 from mailstore.mailboxes import catalogue
 from mailstore.mailboxes.appending import Appending, append_message, check_digest, inline_octets
 from mailstore.mailboxes.catalogue import Owner
 from mailstore.mailboxes.facts import FactColumns, stored_facts
-from mailstore.mailboxes.flags import FlagChange, StoreMode, keywords_of, parse_keywords, store_flags
-from mailstore.mailboxes.moving import Copied, copy_messages, move_messages, remove_messages
-from mailstore.mailboxes.names import parse_name
+from mailstore.mailboxes.flags import keywords_of, parse_keywords
 from mailstore.mailboxes.octets import RangeWanted, read_messages
 from mailstore.mailboxes.recent import claim_recent
-from mailstore.mailboxes.rows import changes_since, pages
+from mailstore.mailboxes.rows import Since, changes_since, pages
 from mailstore.mailboxes.searching import MAX_TERMS, search_text
-from mailstore.mailboxes.uid_ranges import Ranges, parse_ranges, range_messages
+from mailstore.mailboxes.uid_ranges import parse_ranges, range_messages
 from mailstore.scanning import MessageFacts, message_facts
 from postroom.mailstore.v1 import content_pb2, mailbox_pb2, mailbox_pb2_grpc
 from postroom_contracts.capability import CapabilityVerifier, Scope
 from postroom_contracts.errors import InvalidRequestError, LimitError, MailboxNotFoundError, PostroomError
 from postroom_contracts.ids import parse_id
 from postroom_runtime.grpc_server import capability_token
-from postroom_storage.database import Connection, Database
+from postroom_storage.database import Database
 
-T = TypeVar("T")
 _Context = grpc.aio.ServicerContext[Any, Any]
 
 _READING: Final = frozenset({Scope.IMAP, Scope.POP3, Scope.API})
-_ALL_UIDS: Final[Ranges] = ((1, 2**32 - 1),)
 _MAX_READS: Final = 1_000
 _MAX_ACCOUNTS: Final = 10_000
 _MODSEQ: Final = """
@@ -53,7 +49,7 @@ JOIN mailstore.account_state AS s USING (account_id)
 
 
 class MailboxService(mailbox_pb2_grpc.MailboxServiceServicer):
-    """Every change is one transaction that locks the account first; the wake-up follows the commit."""
+    """Answers for the account of the capability, and for no other."""
 
     def __init__(  # what it is made of
         self,
@@ -66,6 +62,7 @@ class MailboxService(mailbox_pb2_grpc.MailboxServiceServicer):
     ) -> None:
         self._database, self._reader, self._segment = database, reader, segment
         self._uploads, self._verifier, self._publish_changed = uploads, verifier, publish_changed
+        self._changes = MailboxChanges(database, publish_changed)
 
     async def ListMailboxes(
         self, request: mailbox_pb2.ListMailboxesRequest, context: _Context
@@ -89,50 +86,25 @@ class MailboxService(mailbox_pb2_grpc.MailboxServiceServicer):
         self, request: mailbox_pb2.CreateMailboxRequest, context: _Context
     ) -> mailbox_pb2.CreateMailboxResponse:
         """A new mailbox."""
-        owner, name, use = await self._owner(), parse_name(request.name), parse_use(request.special_use)
-
-        async def change(connection: Connection, modseq: int) -> catalogue.MailboxRow:
-            return await catalogue.create_mailbox(connection, owner, modseq, name, use)
-
-        created, _ = await self._change(owner, change)
-        return mailbox_pb2.CreateMailboxResponse(mailbox=mailbox_message(created))
+        return await self._changes.create(await self._owner(), request)
 
     async def DeleteMailbox(
         self, request: mailbox_pb2.DeleteMailboxRequest, context: _Context
     ) -> mailbox_pb2.DeleteMailboxResponse:
         """A mailbox less."""
-        owner, mailbox_id = await self._owner(), parse_id(request.mailbox_id)
-
-        async def change(connection: Connection, modseq: int) -> None:
-            await catalogue.delete_mailbox(connection, owner, modseq, mailbox_id)
-
-        await self._change(owner, change)
-        return mailbox_pb2.DeleteMailboxResponse()
+        return await self._changes.delete(await self._owner(), request)
 
     async def RenameMailbox(
         self, request: mailbox_pb2.RenameMailboxRequest, context: _Context
     ) -> mailbox_pb2.RenameMailboxResponse:
         """Another name."""
-        owner, mailbox_id = await self._owner(), parse_id(request.mailbox_id)
-        new_name = parse_name(request.new_name)
-
-        async def change(connection: Connection, modseq: int) -> catalogue.MailboxRow:
-            return await catalogue.rename_mailbox(connection, owner, modseq, mailbox_id, new_name)
-
-        renamed, _ = await self._change(owner, change)
-        return mailbox_pb2.RenameMailboxResponse(mailbox=mailbox_message(renamed))
+        return await self._changes.rename(await self._owner(), request)
 
     async def SetSubscription(
         self, request: mailbox_pb2.SetSubscriptionRequest, context: _Context
     ) -> mailbox_pb2.SetSubscriptionResponse:
         """Subscribe or unsubscribe."""
-        owner, name = await self._owner(), parse_name(request.name)
-
-        async def change(connection: Connection, modseq: int) -> None:
-            await catalogue.set_subscription(connection, owner, modseq, name, subscribed=request.subscribed)
-
-        await self._change(owner, change)
-        return mailbox_pb2.SetSubscriptionResponse()
+        return await self._changes.set_subscription(await self._owner(), request)
 
     async def LoadMailbox(
         self, request: mailbox_pb2.LoadMailboxRequest, context: _Context
@@ -156,7 +128,10 @@ class MailboxService(mailbox_pb2_grpc.MailboxServiceServicer):
     ) -> mailbox_pb2.GetChangesResponse:
         """What is new since a MODSEQ."""
         owner, mailbox_id = await self._owner(), parse_id(request.mailbox_id)
-        changes = await changes_since(self._database, owner.account_id, mailbox_id, request.since_modseq)
+        if request.limit < 0:
+            raise InvalidRequestError("a negative limit")
+        since = Since(request.since_modseq, request.limit, request.after_uid)
+        changes = await changes_since(self._database, owner.account_id, mailbox_id, since)
         async with self._database.connection() as connection:
             try:
                 mailbox = await catalogue.find_mailbox(connection, owner.account_id, mailbox_id)
@@ -170,6 +145,8 @@ class MailboxService(mailbox_pb2_grpc.MailboxServiceServicer):
             keywords=keyword_messages(keywords),
             uid_next=mailbox.uid_next,
             reload=changes.reload,
+            more=changes.more,
+            after_uid=changes.after_uid,
         )
 
     async def GetModseqs(
@@ -277,89 +254,25 @@ class MailboxService(mailbox_pb2_grpc.MailboxServiceServicer):
         self, request: mailbox_pb2.StoreFlagsRequest, context: _Context
     ) -> mailbox_pb2.StoreFlagsResponse:
         """Other flags."""
-        owner, mailbox_id = await self._owner(), parse_id(request.mailbox_id)
-        ranges = parse_ranges(request.uids)
-        try:
-            mode = StoreMode(request.mode)
-        except ValueError:
-            raise InvalidRequestError("no such mode") from None
-        flag_change = FlagChange(mode, request.flags, parse_keywords(request.keywords))
-
-        async def change(connection: Connection, modseq: int) -> mailbox_pb2.StoreFlagsResponse:
-            await catalogue.find_mailbox(connection, owner.account_id, mailbox_id)
-            rows = await store_flags(connection, owner.account_id, mailbox_id, modseq, ranges, flag_change)
-            keywords = await keywords_of(connection, owner.account_id)
-            return mailbox_pb2.StoreFlagsResponse(
-                modseq=modseq, rows=rows_message(rows), keywords=keyword_messages(keywords)
-            )
-
-        stored, _ = await self._change(owner, change)
-        return stored
+        return await self._changes.store_flags(await self._owner(), request)
 
     async def CopyMessages(
         self, request: mailbox_pb2.CopyMessagesRequest, context: _Context
     ) -> mailbox_pb2.CopyMessagesResponse:
         """Copies in another mailbox."""
-        response = mailbox_pb2.CopyMessagesResponse()
-        await self._transfer(request, response, copy_messages)
-        return response
+        return await self._changes.copy(await self._owner(), request)
 
     async def MoveMessages(
         self, request: mailbox_pb2.MoveMessagesRequest, context: _Context
     ) -> mailbox_pb2.MoveMessagesResponse:
         """The messages in another mailbox."""
-        response = mailbox_pb2.MoveMessagesResponse()
-        await self._transfer(request, response, move_messages)
-        return response
+        return await self._changes.move(await self._owner(), request)
 
     async def ExpungeMessages(
         self, request: mailbox_pb2.ExpungeMessagesRequest, context: _Context
     ) -> mailbox_pb2.ExpungeMessagesResponse:
         """Messages less."""
-        owner, mailbox_id = await self._owner(), parse_id(request.mailbox_id)
-        ranges = parse_ranges(request.uids) or _ALL_UIDS
-        only_deleted = not (request.regardless and request.uids)
-
-        async def change(connection: Connection, modseq: int) -> Ranges:
-            await catalogue.find_mailbox(connection, owner.account_id, mailbox_id)
-            return await remove_messages(
-                connection, owner.account_id, mailbox_id, modseq, ranges, only_deleted=only_deleted
-            )
-
-        expunged, modseq = await self._change(owner, change)
-        return mailbox_pb2.ExpungeMessagesResponse(modseq=modseq, expunged=range_messages(expunged))
-
-    async def _transfer(
-        self,
-        request: mailbox_pb2.CopyMessagesRequest | mailbox_pb2.MoveMessagesRequest,
-        response: mailbox_pb2.CopyMessagesResponse | mailbox_pb2.MoveMessagesResponse,
-        transfer: Callable[[Connection, UUID, UUID, int, Ranges, UUID], Awaitable[Copied | None]],
-    ) -> None:
-        owner, mailbox_id = await self._owner(), parse_id(request.mailbox_id)
-        target_id, ranges = parse_id(request.target_mailbox_id), parse_ranges(request.uids)
-
-        async def change(connection: Connection, modseq: int) -> Copied | None:
-            await catalogue.find_mailbox(connection, owner.account_id, mailbox_id)
-            await catalogue.find_mailbox(connection, owner.account_id, target_id)
-            return await transfer(connection, owner.account_id, mailbox_id, modseq, ranges, target_id)
-
-        copied, response.modseq = await self._change(owner, change)
-        if copied is not None:
-            response.target_uid_validity = copied.uid_validity
-            response.source.extend(range_messages(copied.source))
-            response.target.extend(range_messages(copied.target))
-
-    async def _change(self, owner: Owner, change: Callable[[Connection, int], Awaitable[T]]) -> tuple[T, int]:
-        """Make a change in a transaction of the locked account, then wake readers; gives the MODSEQ too."""
-        await ensure_accounts(self._database, {owner.account_id: owner.tenant_id})
-
-        async def transact(connection: Connection) -> tuple[T, int]:
-            modseq = (await lock_accounts(connection, [owner.account_id]))[owner.account_id]
-            return await change(connection, modseq), modseq
-
-        changed, modseq = await self._database.run(transact)
-        await self._publish_changed(owner.account_id, modseq)
-        return changed, modseq
+        return await self._changes.expunge(await self._owner(), request)
 
     async def _appending(
         self, owner: Owner, request: mailbox_pb2.AppendMessageRequest

@@ -1,7 +1,8 @@
 """Upkeep: small chores that one process at a time does, and the gauges of the queue.
 
-Purging the messages of deleted mailboxes in slices, sweeping uploads that were never used and claims that are
-long over, and making the coming months' partitions of journal and history.
+Purging the messages of deleted mailboxes in slices, sweeping uploads that were never used, claims that are
+long over and operations that nobody asks about any more, and making the coming months' partitions of journal
+and history.
 """
 
 import asyncio
@@ -20,6 +21,7 @@ from postroom_runtime.logs import log
 from postroom_storage.database import Connection, Database
 from postroom_storage.errors import ObjectNotFoundError
 from postroom_storage.objects import ObjectStore
+from postroom_storage.operations import forget_old
 
 _DUE: Final = metrics.gauge("queue_due_deliveries", "Remote deliveries that are due and wait for a relay.")
 _OLDEST: Final = metrics.gauge("queue_oldest_due_seconds", "How long the oldest of them has been due.")
@@ -55,11 +57,12 @@ _PARTITIONED: Final = ("change", "delivery_history")
 
 @dataclass(frozen=True, slots=True)
 class UpkeepLimits:
-    """Seconds between rounds and looks at the queue, messages purged in one transaction, months ahead."""
+    """Seconds between rounds and looks at the queue, rows removed in one transaction, months ahead."""
 
     round_seconds: float = 60.0
     gauge_seconds: float = 5.0
     purge_messages: int = 2_000
+    forget_operations: int = 5_000
     months_ahead: int = 2
 
 
@@ -104,7 +107,14 @@ class Upkeep:
 
     async def run_once(self) -> None:
         """One round of all chores; one that cannot be done now comes again in the next."""
-        for chore in (self._make_partitions, self._purge_mailboxes, self._sweep_uploads, self._sweep_claims):
+        chores = (
+            self._make_partitions,
+            self._purge_mailboxes,
+            self._sweep_uploads,
+            self._sweep_claims,
+            self._sweep_operations,
+        )
+        for chore in chores:
             try:
                 await chore()
             except PostroomError as error:
@@ -113,6 +123,12 @@ class Upkeep:
     async def _sweep_claims(self) -> None:
         async with self._database.connection() as connection:
             await connection.execute(_OLD_CLAIMS)
+
+    async def _sweep_operations(self) -> None:
+        forgotten = most = self._limits.forget_operations
+        while forgotten == most:
+            async with self._database.connection() as connection:
+                forgotten = await forget_old(connection, most)
 
     async def _make_partitions(self) -> None:
         today = dt.datetime.now(dt.UTC).date()

@@ -16,7 +16,13 @@ from mailstore.placement import (
     CHANGE_MAILBOX_RENAMED,
     CHANGE_SUBSCRIPTIONS,
 )
-from postroom_contracts.errors import InvalidNameError, LimitError, MailboxExistsError, MailboxNotFoundError
+from postroom_contracts.errors import (
+    InvalidNameError,
+    LimitError,
+    MailboxExistsError,
+    MailboxNotFoundError,
+    MailboxProtectedError,
+)
 from postroom_contracts.ids import new_id
 from postroom_storage.database import Connection
 
@@ -145,11 +151,11 @@ async def create_mailbox(
 async def delete_mailbox(connection: Connection, owner: Owner, modseq: int, mailbox_id: UUID) -> None:
     """Mark a mailbox as gone; its messages are purged behind. Inferiors stay.
 
-    Raises MailboxNotFoundError, InvalidNameError for INBOX.
+    Raises MailboxNotFoundError, MailboxProtectedError for INBOX.
     """
     mailbox = await find_mailbox(connection, owner.account_id, mailbox_id)
     if mailbox.name == INBOX:
-        raise InvalidNameError("INBOX cannot be deleted")
+        raise MailboxProtectedError("INBOX cannot be deleted")
     await connection.execute(_DELETE, mailbox_id)
     await write_change(connection, owner.account_id, modseq, mailbox_id, CHANGE_MAILBOX_DELETED)
 

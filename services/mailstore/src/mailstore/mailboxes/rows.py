@@ -3,10 +3,17 @@
 Pages are read one after another without a transaction: whatever changes between them has a MODSEQ above the
 one that was read first, so the next look at the journal tells it (RFC 7162 s3.1.2.2 allows it to be told
 twice).
+
+Pages of changes follow the journal, which is in the order of MODSEQs. What a page tells is complete up to its
+MODSEQ, and its rows are read as they are now: one that has changed again since has a MODSEQ above the page's,
+and a message that is gone since is told as vanished. Later pages tell both again, which changes nothing for a
+reader that keeps the row with the higher MODSEQ. Messages are first told by ascending UID, since UIDs ascend
+in the order of MODSEQs.
 """
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Final
 from uuid import UUID
 
@@ -36,10 +43,13 @@ SELECT {_COLUMNS} FROM (
 ) AS found
 """
 _STATE: Final = "SELECT modseq, change_floor FROM mailstore.account_state WHERE account_id = $1"
+# WITH TIES: what one transaction did is never cut in two here.
 _JOURNAL: Final = """
-SELECT uids FROM mailstore.change
+SELECT modseq, uids FROM mailstore.change
 WHERE account_id = $1 AND mailbox_id = $2 AND modseq > $3 AND modseq <= $4 AND uids IS NOT NULL
+ORDER BY modseq FETCH FIRST $5 ROWS WITH TIES
 """
+_ALL: Final = 2**62
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +65,40 @@ class RowColumns:
 
 
 @dataclass(frozen=True, slots=True)
+class Since:
+    """From where on a reader asks for changes: what it knows, and in how large a page; 0 for all at once.
+
+    `after_uid` is where the page before ended within a change that is larger than a page.
+    """
+
+    modseq: int
+    limit: int = 0
+    after_uid: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Changes:
-    """What a reader at some MODSEQ does not know yet. `reload`: the journal does not reach back so far."""
+    """What a reader does not know yet, complete up to `modseq`; `more` says that there is more to ask for.
+
+    `reload`: the journal does not reach back so far.
+    """
 
     modseq: int
     rows: RowColumns = field(default_factory=RowColumns)
     vanished: Ranges = ()
     reload: bool = False
+    more: bool = False
+    after_uid: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Page:
+    """Which messages a page of changes tells of."""
+
+    modseq: int
+    touched: Ranges
+    more: bool = False
+    after_uid: int = 0
 
 
 async def pages(database: Database, account_id: UUID, mailbox_id: UUID) -> AsyncGenerator[RowColumns]:
@@ -81,20 +118,69 @@ async def rows_of(connection: Connection, account_id: UUID, mailbox_id: UUID, ra
     return _columns(await connection.fetchrow(_OF_RANGES, account_id, mailbox_id, *bounds(ranges)))
 
 
-async def changes_since(database: Database, account_id: UUID, mailbox_id: UUID, since: int) -> Changes:
-    """What changed in a mailbox after a MODSEQ, up to the account's MODSEQ that is read first."""
+async def changes_since(database: Database, account_id: UUID, mailbox_id: UUID, since: Since) -> Changes:
+    """What changed after a MODSEQ, up to the account's MODSEQ that is read first, or one page of it."""
     async with database.connection() as connection:
         state = await connection.fetchrow(_STATE, account_id)
         if state is None:
             return Changes(0, reload=True)
-        if since < state["change_floor"] - 1:
+        if since.modseq < state["change_floor"] - 1:
             return Changes(state["modseq"], reload=True)
-        journal = await connection.fetch(_JOURNAL, account_id, mailbox_id, since, state["modseq"])
-        touched = merge(sorted(each for row in journal for each in from_multirange(row["uids"])))
-        if not touched:
-            return Changes(state["modseq"])
-        rows = await rows_of(connection, account_id, mailbox_id, touched)
-    return Changes(state["modseq"], rows, _without(touched, compress(rows.uids)))
+        most = min(since.limit, PAGE_ROWS) or _ALL
+        journal = await connection.fetch(
+            _JOURNAL, account_id, mailbox_id, since.modseq, state["modseq"], most
+        )
+        page = _page(journal, since, most, state["modseq"])
+        rows = RowColumns()
+        if page.touched:
+            rows = await rows_of(connection, account_id, mailbox_id, page.touched)
+    vanished = _without(page.touched, compress(rows.uids))
+    return Changes(page.modseq, rows, vanished, more=page.more, after_uid=page.after_uid)
+
+
+def _page(journal: Sequence[Record], since: Since, most: int, last_modseq: int) -> _Page:
+    """The first changes of the journal that have so many messages at most."""
+    told: list[tuple[int, int]] = []
+    room, complete = most, since.modseq
+    for modseq, group in groupby(journal, lambda row: row["modseq"]):
+        ranges = _merged(each for row in group for each in from_multirange(row["uids"]))
+        if complete == since.modseq and since.after_uid:
+            ranges = _above(ranges, since.after_uid)
+        if (count := _count(ranges)) > room:
+            if told:
+                return _Page(complete, _merged(told), more=True)
+            ranges = _first(ranges, room)
+            return _Page(complete, ranges, more=True, after_uid=ranges[-1][1])
+        told += ranges
+        room -= count
+        complete = modseq
+    if len(journal) >= most:  # there may be more of it
+        return _Page(complete, _merged(told), more=True)
+    return _Page(last_modseq, _merged(told))
+
+
+def _merged(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    return merge(sorted(ranges))
+
+
+def _count(ranges: Ranges) -> int:
+    return sum(last - first + 1 for first, last in ranges)
+
+
+def _above(ranges: Ranges, uid: int) -> list[tuple[int, int]]:
+    """What of ascending ranges is above a UID."""
+    return [(max(first, uid + 1), last) for first, last in ranges if last > uid]
+
+
+def _first(ranges: Ranges, count: int) -> list[tuple[int, int]]:
+    """The first so many UIDs of ascending ranges."""
+    found: list[tuple[int, int]] = []
+    for first, last in ranges:
+        if count <= 0:
+            break
+        found.append((first, min(last, first + count - 1)))
+        count -= last - first + 1
+    return found
 
 
 def _without(ranges: Ranges, holes: Ranges) -> list[tuple[int, int]]:
