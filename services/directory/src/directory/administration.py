@@ -1,13 +1,17 @@
-"""What administrators do: domains, accounts, aliases. Every method is one transaction."""
+"""What administrators do: domains, accounts, aliases.
 
-from collections.abc import Sequence
+What changes something does so within the caller's transaction; who opened it commits it.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
 import asyncpg
 from asyncpg import Record
+from google.protobuf.message import Message
 from sqlalchemy import Select, Table, delete, func, select, update
 from sqlalchemy.dialects.postgresql import aggregate_order_by, insert
 
@@ -31,8 +35,12 @@ from postroom_contracts.errors import (
 from postroom_contracts.ids import DEFAULT_TENANT, TenantId, new_id
 from postroom_storage.core import fetch, fetch_one
 from postroom_storage.database import Connection, Database
+from postroom_storage.operations import Operation, forget_old, once
+
+M = TypeVar("M", bound=Message)
 
 _KIND: Final = "password"
+_FORGOTTEN_AT_ONCE: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +80,15 @@ class Alias:
     created_at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class NewAccount:
+    """Who is to have an account; `hash` is what is kept of the password."""
+
+    address: Address
+    display_name: str
+    hash: str
+
+
 class Administration:
     """Addresses are unique over accounts and aliases, whoever makes them at the same time."""
 
@@ -80,19 +97,27 @@ class Administration:
         self._passwords = passwords
         self._limits = limits
 
+    async def once(
+        self, operation: Operation | None, answer: type[M], work: Callable[[Connection], Awaitable[M]]
+    ) -> M:
+        """Make changes in one transaction, or give the answer of when they were made."""
+
+        async def change(connection: Connection) -> M:
+            # Each takes some that are over with it, so that the table stays small.
+            await forget_old(connection, _FORGOTTEN_AT_ONCE)
+            return await work(connection)
+
+        return await once(self._database, operation, answer, change)
+
     async def list_tenants(self, page: Page) -> list[Tenant]:
         """In the order of creation."""
         return [Tenant(TenantId(row["id"]), row["name"]) for row in await self._list(TENANT, page)]
 
-    async def create_domain(self, name: str, tenant: UUID | None) -> Domain:
+    async def create_domain(self, connection: Connection, name: str, tenant: UUID | None) -> Domain:
         """Raises `DomainExistsError`, `TenantNotFoundError`, `InvalidAddressError`."""
         row = {"id": new_id(), "tenant_id": tenant or DEFAULT_TENANT, "name": parse_domain(name)}
-
-        async def create(connection: Connection) -> Record | None:
-            return await fetch_one(connection, insert(DOMAIN).values(row).returning(DOMAIN))
-
         try:
-            made = await self._database.run(create)
+            made = await fetch_one(connection, insert(DOMAIN).values(row).returning(DOMAIN))
         except asyncpg.UniqueViolationError:
             raise DomainExistsError from None
         except asyncpg.ForeignKeyViolationError:
@@ -103,47 +128,38 @@ class Administration:
         """In the order of creation."""
         return [_domain(row) for row in await self._list(DOMAIN, page)]
 
-    async def delete_domain(self, name: str) -> None:
+    async def delete_domain(self, connection: Connection, name: str) -> None:
         """Raises `DomainNotFoundError`, `DomainInUseError` while accounts or aliases live in it."""
-        wanted = parse_domain(name)
-
-        async def remove(connection: Connection) -> Record | None:
-            statement = delete(DOMAIN).where(DOMAIN.c.name == wanted).returning(DOMAIN.c.id)
-            return await fetch_one(connection, statement)
-
+        statement = delete(DOMAIN).where(DOMAIN.c.name == parse_domain(name)).returning(DOMAIN.c.id)
         try:
-            removed = await self._database.run(remove)
+            removed = await fetch_one(connection, statement)
         except asyncpg.ForeignKeyViolationError:
             raise DomainInUseError from None
         if removed is None:
             raise DomainNotFoundError
 
-    async def create_account(self, address: str, password: str, display_name: str) -> Account:
-        """Raises `AccountExistsError`, `AliasExistsError`, `DomainNotFoundError`, and for wrong values
-        `InvalidAddressError` or `InvalidRequestError`.
-        """
-        wanted = parse_address(address)
-        shown = clean(display_name, self._limits.display_name)
-        kept = await self._hash(password)
-
-        async def create(connection: Connection) -> Record | None:
-            domain = await _lock_domain(connection, wanted.domain)
-            account_id, tenant_id = new_id(), domain["tenant_id"]
-            row = {"id": account_id, "tenant_id": tenant_id, "address": str(wanted), "display_name": shown}
-            made = await fetch_one(connection, insert(ACCOUNT).values(row).returning(ACCOUNT))
-            await _take_address(connection, wanted, domain, {"account_id": account_id})
-            credential = {
-                "id": new_id(),
-                "tenant_id": tenant_id,
-                "account_id": account_id,
-                "kind": _KIND,
-                "version": 1,
-                "hash": kept,
-            }
-            await fetch(connection, insert(CREDENTIAL).values(credential))
-            return made
-
-        return account_of(_one(await self._database.run(create)))
+    async def create_account(self, connection: Connection, wanted: NewAccount) -> Account:
+        """Raises `AccountExistsError`, `AliasExistsError`, `DomainNotFoundError`."""
+        domain = await _lock_domain(connection, wanted.address.domain)
+        account_id, tenant_id = new_id(), domain["tenant_id"]
+        row = {
+            "id": account_id,
+            "tenant_id": tenant_id,
+            "address": str(wanted.address),
+            "display_name": wanted.display_name,
+        }
+        made = await fetch_one(connection, insert(ACCOUNT).values(row).returning(ACCOUNT))
+        await _take_address(connection, wanted.address, domain, {"account_id": account_id})
+        credential = {
+            "id": new_id(),
+            "tenant_id": tenant_id,
+            "account_id": account_id,
+            "kind": _KIND,
+            "version": 1,
+            "hash": wanted.hash,
+        }
+        await fetch(connection, insert(CREDENTIAL).values(credential))
+        return account_of(_one(made))
 
     async def get_account(self, address: str) -> Account:
         """Raises `AccountNotFoundError`."""
@@ -158,10 +174,12 @@ class Administration:
         """In the order of creation."""
         return [account_of(row) for row in await self._list(ACCOUNT, page)]
 
-    async def set_password(self, address: str, password: str) -> None:
-        """Bites at once: what was verified or signed with the old one ends. Raises `AccountNotFoundError`."""
+    async def set_password(self, connection: Connection, address: str, kept: str) -> None:
+        """Bites at once: what was verified or signed with the old one ends. Raises `AccountNotFoundError`.
+
+        `kept` is what `hash_password` gave.
+        """
         wanted = parse_address(address)
-        kept = await self._hash(password)
         statement = (
             update(CREDENTIAL)
             .where(
@@ -171,15 +189,15 @@ class Administration:
             .values(hash=kept, version=CREDENTIAL.c.version + 1, changed_at=func.now())
             .returning(CREDENTIAL.c.id)
         )
-        if await self._database.run(lambda connection: fetch_one(connection, statement)) is None:
+        if await fetch_one(connection, statement) is None:
             raise AccountNotFoundError
 
-    async def delete_account(self, address: str) -> None:
+    async def delete_account(self, connection: Connection, address: str) -> None:
         """Raises `AccountNotFoundError`. Its mail and files are the stores' business."""
-        if not await self._delete_owned(ACCOUNT, ADDRESS.c.account_id, parse_address(address)):
+        if not await _delete_owned(connection, ACCOUNT, ADDRESS.c.account_id, parse_address(address)):
             raise AccountNotFoundError
 
-    async def create_alias(self, address: str, targets: Sequence[str]) -> Alias:
+    async def create_alias(self, connection: Connection, address: str, targets: Sequence[str]) -> Alias:
         """Targets may be aliases, or addresses of other houses, and need not exist yet.
 
         Raises `AliasExistsError`, `AccountExistsError`, `DomainNotFoundError`, `LimitError`, and for wrong
@@ -191,26 +209,17 @@ class Administration:
         if len(targets) > self._limits.alias_targets:
             raise LimitError("too many targets")
         distinct = list(dict.fromkeys(str(parse_address(target)) for target in targets))
-
-        async def create(connection: Connection) -> Record | None:
-            domain = await _lock_domain(connection, wanted.domain)
-            alias_id, tenant_id = new_id(), domain["tenant_id"]
-            row = {"id": alias_id, "tenant_id": tenant_id, "address": str(wanted)}
-            made = await fetch_one(connection, insert(ALIAS).values(row).returning(ALIAS))
-            await _take_address(connection, wanted, domain, {"alias_id": alias_id})
-            rows = [
-                {
-                    "alias_id": row["id"],
-                    "position": position,
-                    "tenant_id": row["tenant_id"],
-                    "address": target,
-                }
-                for position, target in enumerate(distinct)
-            ]
-            await fetch(connection, insert(ALIAS_TARGET).values(rows))
-            return made
-
-        return _alias(_one(await self._database.run(create)), distinct)
+        domain = await _lock_domain(connection, wanted.domain)
+        alias_id, tenant_id = new_id(), domain["tenant_id"]
+        row = {"id": alias_id, "tenant_id": tenant_id, "address": str(wanted)}
+        made = await fetch_one(connection, insert(ALIAS).values(row).returning(ALIAS))
+        await _take_address(connection, wanted, domain, {"alias_id": alias_id})
+        rows = [
+            {"alias_id": alias_id, "position": position, "tenant_id": tenant_id, "address": target}
+            for position, target in enumerate(distinct)
+        ]
+        await fetch(connection, insert(ALIAS_TARGET).values(rows))
+        return _alias(_one(made), distinct)
 
     async def list_aliases(self, page: Page) -> list[Alias]:
         """In the order of creation."""
@@ -224,23 +233,34 @@ class Administration:
             rows = await fetch(connection, _paged(select(ALIAS, targets), ALIAS, page))
         return [_alias(row, row["targets"]) for row in rows]
 
-    async def delete_alias(self, address: str) -> None:
+    async def delete_alias(self, connection: Connection, address: str) -> None:
         """Raises `AliasNotFoundError`."""
-        if not await self._delete_owned(ALIAS, ADDRESS.c.alias_id, parse_address(address)):
+        if not await _delete_owned(connection, ALIAS, ADDRESS.c.alias_id, parse_address(address)):
             raise AliasNotFoundError
 
-    async def _hash(self, password: str) -> str:
+    async def new_account(self, address: str, password: str, display_name: str) -> NewAccount:
+        """What `create_account` takes. Raises `InvalidAddressError`, `InvalidRequestError`."""
+        wanted, shown = parse_address(address), clean(display_name, self._limits.display_name)
+        return NewAccount(wanted, shown, await self.hash_password(password))
+
+    async def hash_password(self, password: str) -> str:
+        """What to keep of a password. Raises `InvalidRequestError` for one that nobody may have."""
         if len(clean(password, self._limits.password)) < self._limits.password_characters:
             raise InvalidRequestError("the password is too short")
         return await self._passwords.hash(password)
+
+    async def digest_password(self, password: str, salt: bytes) -> bytes:
+        """What tells a password from others, under a salt of one's own, as dear to try as what is kept."""
+        return await self._passwords.digest(clean(password, self._limits.password), salt)
 
     async def _list(self, table: Table, page: Page) -> Sequence[Record]:
         async with self._database.connection() as connection:
             return await fetch(connection, _paged(select(table), table, page))
 
-    async def _delete_owned(self, table: Table, owner: Any, address: Address) -> bool:
-        statement = delete(table).where(table.c.id.in_(_select_owner(owner, address))).returning(table.c.id)
-        return await self._database.run(lambda connection: fetch_one(connection, statement)) is not None
+
+async def _delete_owned(connection: Connection, table: Table, owner: Any, address: Address) -> bool:
+    statement = delete(table).where(table.c.id.in_(_select_owner(owner, address))).returning(table.c.id)
+    return await fetch_one(connection, statement) is not None
 
 
 async def _lock_domain(connection: Connection, name: str) -> Record:

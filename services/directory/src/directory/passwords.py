@@ -13,6 +13,7 @@ from uuid import UUID
 
 from argon2 import PasswordHasher
 from argon2.exceptions import Argon2Error, InvalidHashError
+from argon2.low_level import Type, hash_secret_raw
 
 from directory.limits import Limits
 from postroom_contracts.errors import UnavailableError
@@ -39,6 +40,10 @@ class Passwords:
     async def hash(self, password: str) -> str:
         """What to keep of a password. Raises `UnavailableError` when too many wait."""
         return await self._in_thread(lambda: _HASHER.hash(password))
+
+    async def digest(self, password: str, salt: bytes) -> bytes:
+        """What is the same for the same password and salt only. Raises `UnavailableError` as `hash` does."""
+        return await self._in_thread(lambda: _digest(password, salt))
 
     async def verify(self, password: str, kept: str | None) -> bool:
         """Whether it is the password; without one to compare with, no, in the same time."""
@@ -89,6 +94,18 @@ class VerifiedPasswords:
     def _tag(self, credential: UUID, version: int, password: str) -> bytes:
         said = credential.bytes + version.to_bytes(8, "big") + password.encode()
         return hmac.digest(self._key, said, sha256)
+
+
+def _digest(password: str, salt: bytes) -> bytes:
+    return hash_secret_raw(
+        password.encode(),
+        salt,
+        time_cost=_HASHER.time_cost,
+        memory_cost=_HASHER.memory_cost,
+        parallelism=_HASHER.parallelism,
+        hash_len=_HASHER.hash_len,
+        type=Type.ID,
+    )
 
 
 def _matches(kept: str, password: str) -> bool:

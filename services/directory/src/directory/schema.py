@@ -120,3 +120,16 @@ LOGIN_FAILURE = Table(
     Column("expires_at", DateTime(timezone=True), nullable=False, index=True),
     PrimaryKeyConstraint("network", "address_digest", name="login_failure_pkey"),
 )
+
+# What administrators asked for, and were answered: `postroom_storage.operations`.
+OPERATION = Table(
+    "operation",
+    METADATA,
+    Column("account_id", Uuid, nullable=False),
+    Column("id", Uuid, nullable=False),
+    Column("tenant_id", Uuid, nullable=False),
+    Column("request", LargeBinary, nullable=False),
+    Column("answer", LargeBinary),
+    Column("asked_at", DateTime(timezone=True), nullable=False, server_default=func.now(), index=True),
+    PrimaryKeyConstraint("account_id", "id", name="operation_pkey"),
+)

@@ -1,32 +1,49 @@
 """The gRPC face of directory: messages in, domain calls, messages out."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from datetime import datetime
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias, TypeVar
 from uuid import UUID
 
 import grpc
-from google.protobuf.timestamp_pb2 import Timestamp
+from google.protobuf.message import Message
 
-from directory import administration
-from directory.accounts import Account
-from directory.addresses import Address
 from directory.administration import Administration, Page
 from directory.authentication import Authenticator, Login, LoginRequest
 from directory.keys import KeyRing
 from directory.limits import Limits
-from directory.resolving import Outcome, Resolution, Resolver
+from directory.messages import (
+    account_message,
+    alias_message,
+    domain_message,
+    maybe_account_message,
+    resolution_message,
+    timestamp,
+)
+from directory.resolving import Resolver
 from postroom.directory.v1 import directory_pb2 as pb
 from postroom.directory.v1.directory_pb2_grpc import DirectoryServiceServicer
-from postroom_contracts.capability import Scope
+from postroom_contracts.capability import Capability, Scope
 from postroom_contracts.errors import InvalidRequestError, PostroomError, UnavailableError
 from postroom_contracts.ids import parse_id
 from postroom_runtime import metrics
 from postroom_runtime.grpc_server import capability_token
+from postroom_storage.database import Connection
+from postroom_storage.operations import operation_of
 
+M = TypeVar("M", bound=Message)
+S = TypeVar("S", pb.CreateAccountRequest, pb.SetPasswordRequest)
 _Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+_Change: TypeAlias = (
+    pb.CreateDomainRequest
+    | pb.DeleteDomainRequest
+    | pb.CreateAccountRequest
+    | pb.SetPasswordRequest
+    | pb.DeleteAccountRequest
+    | pb.CreateAliasRequest
+    | pb.DeleteAliasRequest
+)
 
 _SCOPES: Final = {
     pb.SCOPE_IMAP: Scope.IMAP,
@@ -35,11 +52,6 @@ _SCOPES: Final = {
     pb.SCOPE_FTP: Scope.FTP,
     pb.SCOPE_API: Scope.API,
     pb.SCOPE_ADMIN: Scope.ADMIN,
-}
-_OUTCOMES: Final = {
-    Outcome.LOCAL: pb.Resolution.OUTCOME_LOCAL,
-    Outcome.REMOTE: pb.Resolution.OUTCOME_REMOTE,
-    Outcome.UNKNOWN: pb.Resolution.OUTCOME_UNKNOWN,
 }
 _LOGINS: Final = metrics.counter(
     "directory_logins_total", "Logins by what they were for and how they ended.", ["scope", "outcome"]
@@ -92,13 +104,13 @@ class DirectoryService(DirectoryServiceServicer):
         finally:
             _LOGINS.labels(scope, outcome).inc()
         answer = pb.AuthenticateResponse(
-            account=_account_or_none(login.account),
+            account=maybe_account_message(login.account),
             capability=login.capability.text,
-            capability_expires_at=_timestamp(login.capability.expires_at),
+            capability_expires_at=timestamp(login.capability.expires_at),
         )
         if login.session is not None:
             answer.session_token = login.session.text
-            answer.session_expires_at.CopyFrom(_timestamp(login.session.expires_at))
+            answer.session_expires_at.CopyFrom(timestamp(login.session.expires_at))
         return answer
 
     async def AuthenticateAdmin(
@@ -109,7 +121,7 @@ class DirectoryService(DirectoryServiceServicer):
             login = await self._authenticator.authenticate_admin(request.token)
         return pb.AuthenticateAdminResponse(
             capability=login.capability.text,
-            capability_expires_at=_timestamp(login.capability.expires_at),
+            capability_expires_at=timestamp(login.capability.expires_at),
         )
 
     async def RenewCapability(
@@ -120,8 +132,8 @@ class DirectoryService(DirectoryServiceServicer):
             login: Login = await self._authenticator.renew(request.token)
         return pb.RenewCapabilityResponse(
             capability=login.capability.text,
-            capability_expires_at=_timestamp(login.capability.expires_at),
-            account=_account_or_none(login.account),
+            capability_expires_at=timestamp(login.capability.expires_at),
+            account=maybe_account_message(login.account),
         )
 
     async def GetCapabilityKeys(
@@ -142,7 +154,7 @@ class DirectoryService(DirectoryServiceServicer):
             found = await self._resolver.resolve(request.addresses)
         return pb.ResolveRecipientsResponse(
             resolutions=[
-                _resolution(address, resolution)
+                resolution_message(address, resolution)
                 for address, resolution in zip(request.addresses, found, strict=True)
             ]
         )
@@ -161,10 +173,14 @@ class DirectoryService(DirectoryServiceServicer):
         self, request: pb.CreateDomainRequest, context: _Context
     ) -> pb.CreateDomainResponse:
         """Makes a domain ours."""
-        async with self._as_admin(changes="domain"):
+
+        async def create(connection: Connection) -> pb.CreateDomainResponse:
             tenant = parse_id(request.tenant_id) if request.tenant_id else None
-            domain = await self._administration.create_domain(request.name, tenant)
-        return pb.CreateDomainResponse(domain=_domain(domain))
+            domain = await self._administration.create_domain(connection, request.name, tenant)
+            return pb.CreateDomainResponse(domain=domain_message(domain))
+
+        async with self._as_admin(changes="domain") as admin:
+            return await self._once(admin, request, pb.CreateDomainResponse, create)
 
     async def ListDomains(self, request: pb.ListDomainsRequest, context: _Context) -> pb.ListDomainsResponse:
         """All domains, in pages."""
@@ -172,7 +188,7 @@ class DirectoryService(DirectoryServiceServicer):
             page = self._page(request.cursor, request.limit)
             found = await self._administration.list_domains(page)
         return pb.ListDomainsResponse(
-            domains=[_domain(domain) for domain in found],
+            domains=[domain_message(domain) for domain in found],
             next_cursor=_next_cursor(page, [domain.id for domain in found]),
         )
 
@@ -180,25 +196,35 @@ class DirectoryService(DirectoryServiceServicer):
         self, request: pb.DeleteDomainRequest, context: _Context
     ) -> pb.DeleteDomainResponse:
         """Gives a domain up in which nobody lives."""
-        async with self._as_admin(changes="domain"):
-            await self._administration.delete_domain(request.name)
-        return pb.DeleteDomainResponse()
+
+        async def delete(connection: Connection) -> pb.DeleteDomainResponse:
+            await self._administration.delete_domain(connection, request.name)
+            return pb.DeleteDomainResponse()
+
+        async with self._as_admin(changes="domain") as admin:
+            return await self._once(admin, request, pb.DeleteDomainResponse, delete)
 
     async def CreateAccount(
         self, request: pb.CreateAccountRequest, context: _Context
     ) -> pb.CreateAccountResponse:
         """Makes an account with its password."""
-        async with self._as_admin(changes="account"):
-            account = await self._administration.create_account(
+        async with self._as_admin(changes="account") as admin:
+            wanted = await self._administration.new_account(
                 request.address, request.password, request.display_name
             )
-        return pb.CreateAccountResponse(account=_account(account))
+
+            async def create(connection: Connection) -> pb.CreateAccountResponse:
+                account = await self._administration.create_account(connection, wanted)
+                return pb.CreateAccountResponse(account=account_message(account))
+
+            masked = await self._masked(request)
+            return await self._once(admin, masked, pb.CreateAccountResponse, create)
 
     async def GetAccount(self, request: pb.GetAccountRequest, context: _Context) -> pb.GetAccountResponse:
         """The account with this address; aliases are not looked at."""
         async with self._as_admin():
             account = await self._administration.get_account(request.address)
-        return pb.GetAccountResponse(account=_account(account))
+        return pb.GetAccountResponse(account=account_message(account))
 
     async def ListAccounts(
         self, request: pb.ListAccountsRequest, context: _Context
@@ -208,29 +234,43 @@ class DirectoryService(DirectoryServiceServicer):
             page = self._page(request.cursor, request.limit)
             found = await self._administration.list_accounts(page)
         return pb.ListAccountsResponse(
-            accounts=[_account(account) for account in found],
+            accounts=[account_message(account) for account in found],
             next_cursor=_next_cursor(page, [account.id for account in found]),
         )
 
     async def SetPassword(self, request: pb.SetPasswordRequest, context: _Context) -> pb.SetPasswordResponse:
         """Another password, from now on."""
-        async with self._as_admin(changes="credential"):
-            await self._administration.set_password(request.address, request.password)
-        return pb.SetPasswordResponse()
+        async with self._as_admin(changes="credential") as admin:
+            kept = await self._administration.hash_password(request.password)
+
+            async def change(connection: Connection) -> pb.SetPasswordResponse:
+                await self._administration.set_password(connection, request.address, kept)
+                return pb.SetPasswordResponse()
+
+            masked = await self._masked(request)
+            return await self._once(admin, masked, pb.SetPasswordResponse, change)
 
     async def DeleteAccount(
         self, request: pb.DeleteAccountRequest, context: _Context
     ) -> pb.DeleteAccountResponse:
         """Ends an account; its address is free again."""
-        async with self._as_admin(changes="account"):
-            await self._administration.delete_account(request.address)
-        return pb.DeleteAccountResponse()
+
+        async def delete(connection: Connection) -> pb.DeleteAccountResponse:
+            await self._administration.delete_account(connection, request.address)
+            return pb.DeleteAccountResponse()
+
+        async with self._as_admin(changes="account") as admin:
+            return await self._once(admin, request, pb.DeleteAccountResponse, delete)
 
     async def CreateAlias(self, request: pb.CreateAliasRequest, context: _Context) -> pb.CreateAliasResponse:
         """Makes an address stand for others."""
-        async with self._as_admin(changes="alias"):
-            alias = await self._administration.create_alias(request.address, request.targets)
-        return pb.CreateAliasResponse(alias=_alias(alias))
+
+        async def create(connection: Connection) -> pb.CreateAliasResponse:
+            alias = await self._administration.create_alias(connection, request.address, request.targets)
+            return pb.CreateAliasResponse(alias=alias_message(alias))
+
+        async with self._as_admin(changes="alias") as admin:
+            return await self._once(admin, request, pb.CreateAliasResponse, create)
 
     async def ListAliases(self, request: pb.ListAliasesRequest, context: _Context) -> pb.ListAliasesResponse:
         """All aliases, in pages."""
@@ -238,15 +278,19 @@ class DirectoryService(DirectoryServiceServicer):
             page = self._page(request.cursor, request.limit)
             found = await self._administration.list_aliases(page)
         return pb.ListAliasesResponse(
-            aliases=[_alias(alias) for alias in found],
+            aliases=[alias_message(alias) for alias in found],
             next_cursor=_next_cursor(page, [alias.id for alias in found]),
         )
 
     async def DeleteAlias(self, request: pb.DeleteAliasRequest, context: _Context) -> pb.DeleteAliasResponse:
         """Ends an alias."""
-        async with self._as_admin(changes="alias"):
-            await self._administration.delete_alias(request.address)
-        return pb.DeleteAliasResponse()
+
+        async def delete(connection: Connection) -> pb.DeleteAliasResponse:
+            await self._administration.delete_alias(connection, request.address)
+            return pb.DeleteAliasResponse()
+
+        async with self._as_admin(changes="alias") as admin:
+            return await self._once(admin, request, pb.DeleteAliasResponse, delete)
 
     @asynccontextmanager
     async def _in_time(self) -> AsyncGenerator[None]:
@@ -257,17 +301,36 @@ class DirectoryService(DirectoryServiceServicer):
             raise UnavailableError("too late") from None
 
     @asynccontextmanager
-    async def _as_admin(self, changes: str | None = None) -> AsyncGenerator[None]:
+    async def _as_admin(self, changes: str | None = None) -> AsyncGenerator[Capability]:
         """For administrators only; afterwards, when it succeeded, whoever listens is told what changed."""
         async with self._in_time():
-            await self._authenticator.verifier.verify(capability_token(), scopes=(Scope.ADMIN,))
-            yield
+            yield await self._authenticator.verifier.verify(capability_token(), scopes=(Scope.ADMIN,))
         if changes is not None:
             try:
                 async with asyncio.timeout(_PUBLISH_SECONDS):
                     await self._publisher.publish(f"postroom.directory.changed.{changes}")
             except TimeoutError:
                 return  # it is committed, and listeners look by themselves too
+
+    async def _once(
+        self,
+        admin: Capability,
+        request: _Change,
+        answer: type[M],
+        work: Callable[[Connection], Awaitable[M]],
+    ) -> M:
+        operation = operation_of(admin.account_id, admin.tenant_id, request.operation_id, request)
+        return await self._administration.once(operation, answer, work)
+
+    async def _masked(self, request: S) -> S:
+        """The request as it is remembered: nothing that is easier to try than what is kept of a password."""
+        if not request.operation_id:
+            return request
+        salt = parse_id(request.operation_id).bytes
+        masked = type(request)()
+        masked.CopyFrom(request)
+        masked.password = (await self._administration.digest_password(request.password, salt)).hex()
+        return masked
 
     def _page(self, cursor: str, limit: int) -> Page:
         """Raises `InvalidRequestError` for a cursor that we did not give."""
@@ -282,57 +345,3 @@ class DirectoryService(DirectoryServiceServicer):
 
 def _next_cursor(page: Page, ids: list[Any]) -> str:
     return ids[-1].hex if len(ids) == page.limit else ""
-
-
-def _timestamp(instant: datetime) -> Timestamp:
-    found = Timestamp()
-    found.FromDatetime(instant)
-    return found
-
-
-def _account(account: Account) -> pb.Account:
-    return pb.Account(
-        id=account.id.bytes,
-        tenant_id=account.tenant_id.bytes,
-        address=account.address,
-        display_name=account.display_name,
-        created_at=_timestamp(account.created_at),
-    )
-
-
-def _account_or_none(account: Account | None) -> pb.Account | None:
-    return None if account is None else _account(account)
-
-
-def _domain(domain: administration.Domain) -> pb.Domain:
-    return pb.Domain(
-        id=domain.id.bytes,
-        tenant_id=domain.tenant_id.bytes,
-        name=domain.name,
-        created_at=_timestamp(domain.created_at),
-    )
-
-
-def _alias(alias: administration.Alias) -> pb.Alias:
-    return pb.Alias(
-        id=alias.id.bytes,
-        tenant_id=alias.tenant_id.bytes,
-        address=alias.address,
-        targets=alias.targets,
-        created_at=_timestamp(alias.created_at),
-    )
-
-
-def _resolution(address: str, resolution: Resolution) -> pb.Resolution:
-    targets = [
-        pb.Target(remote_address=str(target))
-        if isinstance(target, Address)
-        else pb.Target(account_id=target.bytes)
-        for target in resolution.targets
-    ]
-    return pb.Resolution(
-        address=address,
-        outcome=_OUTCOMES[resolution.outcome],
-        tenant_id=b"" if resolution.tenant_id is None else resolution.tenant_id.bytes,
-        targets=targets,
-    )
