@@ -1,10 +1,11 @@
 """Hostile mails: each is scanned whole within half a second of CPU, and what was cut off is named."""
 
-from time import process_time
+from functools import partial
 from typing import Final
 
 import pytest
 
+from postroom_testing.costs import least_seconds
 from postroom_wire.mime import Limit, display, encode_parts, scan
 
 HEADER: Final = b"From: ann@example.com\r\nSubject: x\r\n"
@@ -125,11 +126,14 @@ BOMBS: Final = {
 @pytest.mark.parametrize("name", BOMBS)
 def test_a_hostile_mail_costs_little_and_is_still_shown(name: str) -> None:
     octets, limited = BOMBS[name]
-    start = process_time()
+
+    def show() -> None:
+        scanned = scan(octets)
+        display(octets, scanned.table)
+        encode_parts(scanned.table)
+
+    assert least_seconds(show, enough=0.5) < 0.5
     scanned = scan(octets)
-    display(octets, scanned.table)
-    encode_parts(scanned.table)
-    assert process_time() - start < 0.5
     assert scanned.limited == limited
     assert scanned.from_[0].address == "ann@example.com"
 
@@ -148,6 +152,4 @@ FIELDS: Final = (
 def test_no_repetition_in_any_field_costs_much(fragment: bytes) -> None:
     for field in FIELDS:
         octets = field + fragment * (250_000 // len(fragment)) + b"\r\n\r\nhi\r\n"
-        start = process_time()
-        scan(octets)
-        assert process_time() - start < 0.5, field
+        assert least_seconds(partial(scan, octets), enough=0.5) < 0.5, field
