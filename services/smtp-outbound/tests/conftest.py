@@ -25,5 +25,6 @@ async def house(shared_core: Core, dns: DnsServer) -> AsyncIterator[House]:
     await shared_core.fetch("DELETE FROM mailstore.delivery WHERE site IS NOT NULL")
     await shared_core.fetch("DELETE FROM mailstore.claim")
     await shared_core.fetch("DELETE FROM mailstore.domain_site")
+    await shared_core.fetch("DELETE FROM mailstore.site")
     await shared_core.fetch("DELETE FROM mailstore.bounce")
     await shared_core.fetch("DELETE FROM mailstore.mailbox_message")

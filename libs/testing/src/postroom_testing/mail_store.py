@@ -296,8 +296,9 @@ class _Parts:
             database, self.reader, self.segment, self.uploads, verifier, hooks.publish
         )
         schedule = overrides.get("schedule", _module("queue.schedule").RetrySchedule())
+        retrying = _module("queue.reports").Retrying(schedule)
         self.queue = _module("queue_service").QueueService(
-            database, self.reader, verifier, hooks.ring, schedule, overrides.get("claim_limits")
+            database, self.reader, verifier, hooks.ring, retrying, overrides.get("claim_limits")
         )
 
     def add(self, server: Any) -> None:

@@ -1,6 +1,5 @@
 """The QueueService: the queue for relays, and for administrators."""
 
-import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, Final
 from uuid import UUID
@@ -12,8 +11,7 @@ from mailstore.blobs.reader import BlobReader
 from mailstore.lanes import REMOTE_BELL, local_bell
 from mailstore.queue import claims, listing
 from mailstore.queue.claims import ClaimedDelivery, ClaimLimits, ClaimWish
-from mailstore.queue.reports import Report, Verdict, take_reports
-from mailstore.queue.schedule import RetrySchedule
+from mailstore.queue.reports import Report, Retrying, Verdict, take_reports
 from mailstore.queue.sites import report_site
 from postroom.mailstore.v1 import content_pb2, queue_pb2, queue_pb2_grpc
 from postroom_contracts.capability import CapabilityVerifier, Scope
@@ -43,12 +41,11 @@ class QueueService(queue_pb2_grpc.QueueServiceServicer):
         reader: BlobReader,
         verifier: CapabilityVerifier,
         ring: Callable[[str], Awaitable[None]],
-        schedule: RetrySchedule,
+        retrying: Retrying,
         limits: ClaimLimits | None = None,
     ) -> None:
         self._database, self._reader, self._verifier, self._ring = database, reader, verifier, ring
-        self._schedule, self._limits = schedule, limits or ClaimLimits()
-        self._randomness = random.Random()
+        self._retrying, self._limits = retrying, limits or ClaimLimits()
 
     async def Claim(self, request: queue_pb2.ClaimRequest, context: _Context) -> queue_pb2.ClaimResponse:
         """Work for a relay."""
@@ -104,7 +101,7 @@ class QueueService(queue_pb2_grpc.QueueServiceServicer):
             raise InvalidRequestError("too many reports")
         reports = [_report(report) for report in request.reports]
         claim_id, token = parse_id(request.claim_id), parse_id(request.token)
-        live = await take_reports(self._database, claim_id, token, reports, self._schedule, self._randomness)
+        live = await take_reports(self._database, claim_id, token, reports, self._retrying)
         return queue_pb2.ReportResponse(live=live)
 
     async def Release(
@@ -227,6 +224,8 @@ def _report(report: queue_pb2.DeliveryReport) -> Report:
         clean_line(report.status)[:20],
         clean_line(report.diagnostic)[:_MAX_TEXT],
         clean_line(report.remote_host)[:300],
+        clean_line(report.site).lower()[:_MAX_TEXT],
+        report.site_refused,
     )
 
 
@@ -250,6 +249,8 @@ def _entry(message: listing.ListedMessage) -> queue_pb2.QueueEntry:
             parked=delivery.parked,
         )
         added.due_at.FromDatetime(delivery.due_at)
+        if delivery.site_held_until is not None:
+            added.site_held_until.FromDatetime(delivery.site_held_until)
     return entry
 
 

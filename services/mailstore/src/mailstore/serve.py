@@ -18,10 +18,13 @@ from mailstore.local_delivery.worker import FilingLimits, LocalDeliveryWorker
 from mailstore.mailbox_service import MailboxService
 from mailstore.policy import POLICY
 from mailstore.queue.bounces import Bouncer
+from mailstore.queue.reports import Retrying
 from mailstore.queue.schedule import RetrySchedule
+from mailstore.queue.sites import SITE_SCHEDULE
+from mailstore.queue.sweeping import SweepLimits
 from mailstore.queue_service import QueueService
 from mailstore.settings import Settings
-from mailstore.upkeep import Upkeep
+from mailstore.upkeep import Upkeep, UpkeepLimits
 from postroom.directory.v1 import directory_pb2, directory_pb2_grpc
 from postroom.mailstore.v1 import delivery_pb2_grpc, mailbox_pb2_grpc, queue_pb2_grpc
 from postroom_contracts.capability import CapabilityVerifier, PublicKey
@@ -119,7 +122,12 @@ class _Parts:
         mailbox = MailboxService(
             database, reader, self._segment, uploads, verifier, self._bus.publish_changed
         )
-        queue = QueueService(database, reader, verifier, self._bus.ring, schedule)
+        site_schedule = RetrySchedule(
+            min(settings.retry_seconds, SITE_SCHEDULE.first_seconds),
+            most_seconds=min(settings.retry_max_seconds, SITE_SCHEDULE.most_seconds),
+        )
+        retrying = Retrying(schedule, site_schedule)
+        queue = QueueService(database, reader, verifier, self._bus.ring, retrying)
 
         def add(server: grpc.aio.Server) -> None:
             delivery_pb2_grpc.add_DeliveryServiceServicer_to_server(delivery, server)
@@ -140,7 +148,9 @@ class _Parts:
             limits=FilingLimits(lease_seconds=settings.lane_lease_seconds),
         )
         bouncer = Bouncer(database, self._reader, self._segment, self._ring, hostname=settings.hostname)
-        upkeep = Upkeep(database, self._objects)
+        # An id is kept for longer than anybody may still ask with it: a day more than its mail may wait.
+        sweep = SweepLimits(known_seconds=settings.queue_lifetime_seconds + 86_400.0)
+        upkeep = Upkeep(database, self._objects, UpkeepLimits(sweep=sweep))
         return [
             self._committer.run(),
             worker.run(),

@@ -1,20 +1,29 @@
 """Upkeep: small chores that one process at a time does, and the gauges of the queue.
 
 Purging the messages of deleted mailboxes in slices, sweeping uploads that were never used, claims that are
-long over and operations that nobody asks about any more, and making the coming months' partitions of journal
-and history.
+long over and operations that nobody asks about any more, ending and forgetting what the queue is done with
+(`queue.sweeping`), and making the coming months' partitions of journal and history.
 """
 
 import asyncio
 import datetime as dt
 import random
-from dataclasses import dataclass
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 from typing import Final
 from uuid import UUID
 
 from mailstore.accounts import lock_accounts
 from mailstore.blobs.reader import message_key
 from mailstore.mailboxes.moving import remove_messages
+from mailstore.queue.sweeping import (
+    SweepLimits,
+    expire_deliveries,
+    forget_accepted,
+    forget_lanes,
+    forget_sites,
+)
 from postroom_contracts.errors import PostroomError
 from postroom_runtime import metrics
 from postroom_runtime.logs import log
@@ -26,13 +35,22 @@ from postroom_storage.operations import forget_old
 _DUE: Final = metrics.gauge("queue_due_deliveries", "Remote deliveries that are due and wait for a relay.")
 _OLDEST: Final = metrics.gauge("queue_oldest_due_seconds", "How long the oldest of them has been due.")
 _PARKED: Final = metrics.gauge("queue_parked_deliveries", "Deliveries that need an administrator.")
+_HELD: Final = metrics.gauge("queue_held_deliveries", "Deliveries that are due to sites that are held back.")
+_HELD_SITES: Final = metrics.gauge("queue_held_sites", "Sites that let nobody in and are held back now.")
 
 _QUEUE: Final = """
-SELECT count(*) FILTER (WHERE site IS NOT NULL AND NOT parked AND due_at <= now()) AS due,
-       coalesce(extract(epoch FROM now() - min(due_at) FILTER (
-           WHERE site IS NOT NULL AND NOT parked AND due_at <= now())), 0)::float8 AS oldest,
-       count(*) FILTER (WHERE parked) AS parked
-FROM mailstore.delivery
+WITH held AS MATERIALIZED (SELECT name FROM mailstore.site WHERE back_off_until > now()),
+queue AS (
+    SELECT due_at, parked, site IS NOT NULL AND NOT parked AND due_at <= now() AS due,
+           site IN (SELECT name FROM held) AS held
+    FROM mailstore.delivery
+)
+SELECT count(*) FILTER (WHERE due AND NOT held) AS due,
+       coalesce(extract(epoch FROM now() - min(due_at) FILTER (WHERE due AND NOT held)), 0)::float8 AS oldest,
+       count(*) FILTER (WHERE due AND held) AS held,
+       count(*) FILTER (WHERE parked) AS parked,
+       (SELECT count(*) FROM held) AS held_sites
+FROM queue
 """
 _DELETED: Final = """
 SELECT b.id, b.account_id FROM mailstore.mailbox AS b
@@ -64,6 +82,7 @@ class UpkeepLimits:
     purge_messages: int = 2_000
     forget_operations: int = 5_000
     months_ahead: int = 2
+    sweep: SweepLimits = field(default_factory=SweepLimits)
 
 
 class Upkeep:
@@ -71,6 +90,7 @@ class Upkeep:
 
     def __init__(self, database: Database, objects: ObjectStore, limits: UpkeepLimits | None = None) -> None:
         self._database, self._objects, self._limits = database, objects, limits or UpkeepLimits()
+        self._lanes_forgotten_at = float("-inf")
 
     async def run(self) -> None:
         """Do the chores when no other process does, until cancelled."""
@@ -104,21 +124,36 @@ class Upkeep:
             _DUE.set(row["due"])
             _OLDEST.set(row["oldest"])
             _PARKED.set(row["parked"])
+            _HELD.set(row["held"])
+            _HELD_SITES.set(row["held_sites"])
 
     async def run_once(self) -> None:
         """One round of all chores; one that cannot be done now comes again in the next."""
-        chores = (
+        chores: tuple[Callable[[], Awaitable[None]], ...] = (
             self._make_partitions,
+            self._expire_deliveries,
             self._purge_mailboxes,
             self._sweep_uploads,
             self._sweep_claims,
             self._sweep_operations,
+            self._sweep_queue,
         )
         for chore in chores:
             try:
                 await chore()
             except PostroomError as error:
                 log.warning("chore_put_off", chore=chore.__name__.lstrip("_"), error=str(error))
+
+    async def _expire_deliveries(self) -> None:
+        await expire_deliveries(self._database, self._limits.sweep)
+
+    async def _sweep_queue(self) -> None:
+        limits = self._limits.sweep
+        await forget_accepted(self._database, limits)
+        if time.monotonic() - self._lanes_forgotten_at >= limits.lanes_seconds:
+            await forget_lanes(self._database, limits)
+            self._lanes_forgotten_at = time.monotonic()
+        await forget_sites(self._database, limits)
 
     async def _sweep_claims(self) -> None:
         async with self._database.connection() as connection:

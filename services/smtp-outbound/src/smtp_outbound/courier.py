@@ -80,12 +80,9 @@ class Courier:
             if self.site == route.site and (found := await self._over_kept(recipients, outgoing)) is not None:
                 return found
             await self.hang_up()
-            self._remote = remote = await self._dial_any(route)
-            return await _over_new(remote, recipients, outgoing)
+            return await self._over_new(route, recipients, outgoing)
         except UnroutableError as error:
             return _same(recipients, undelivered(error.status), error.status, error.diagnostic)
-        except NoServiceError as error:
-            return _no_service(recipients, error)
         except UnavailableError as error:
             log.warning("store_away", error=str(error))
             return _same(recipients, DEFERRED, "4.3.0", "The mail store is away")
@@ -100,6 +97,19 @@ class Courier:
             return _broken(recipients, error, remote) if error.ended or error.results else None
         if all(result.reply.code == 421 for result in results):
             return None
+        reached("relay.after_end")
+        return _decided(recipients, results, remote)
+
+    async def _over_new(self, route: Route, recipients: Recipients, outgoing: Outgoing) -> Reports:
+        """Send over a connection that is made for it."""
+        try:
+            self._remote = remote = await self._dial_any(route)
+        except NoServiceError as error:
+            return _no_service(recipients, error, route.site)
+        try:
+            results = await remote.send(outgoing)
+        except BrokenError as error:
+            return _broken(recipients, error, remote)
         reached("relay.after_end")
         return _decided(recipients, results, remote)
 
@@ -125,15 +135,6 @@ def put_off(message: queue_pb2.QueuedMessage, diagnostic: str) -> Reports:
     return [report(recipient, DEFERRED, "4.3.0", diagnostic) for recipient in message.recipients]
 
 
-async def _over_new(remote: Remote, recipients: Recipients, outgoing: Outgoing) -> Reports:
-    try:
-        results = await remote.send(outgoing)
-    except BrokenError as error:
-        return _broken(recipients, error, remote)
-    reached("relay.after_end")
-    return _decided(recipients, results, remote)
-
-
 def _addressed(message: queue_pb2.QueuedMessage) -> tuple[Recipients, Reports]:
     """The recipients by path, and what to report of those that cannot be written as one."""
     recipients: Recipients = {}
@@ -148,7 +149,7 @@ def _addressed(message: queue_pb2.QueuedMessage) -> tuple[Recipients, Reports]:
 
 def _decided(recipients: Recipients, results: Sequence[RecipientResult], remote: Remote) -> Reports:
     return [
-        report_result(recipient, result, remote.host, tls=remote.tls)
+        report_result(recipient, result, remote.host, site=remote.site, tls=remote.tls)
         for result in results
         for recipient in recipients[result.recipient]
     ]
@@ -160,14 +161,20 @@ def _broken(recipients: Recipients, error: BrokenError, remote: Remote) -> Repor
     rest = {path: those for path, those in recipients.items() if path not in decided}
     said = f"{error.reason} after the end of the message" if error.ended else error.reason
     log.info("connection_broken", remote_host=remote.host, reason=error.reason, unknown=error.ended)
-    return _decided(recipients, error.results, remote) + _same(rest, DEFERRED, "4.4.2", said, remote.host)
+    unknown = _same(rest, DEFERRED, "4.4.2", said, remote.host)
+    for each in unknown:
+        each.site = remote.site
+    return _decided(recipients, error.results, remote) + unknown
 
 
-def _no_service(recipients: Recipients, error: NoServiceError) -> Reports:
+def _no_service(recipients: Recipients, error: NoServiceError, site: str) -> Reports:
     """Try later, whatever the greeting was: a host that refuses today may serve another day."""
     status = (error.reply.enhanced if error.reply is not None else None) or "4.4.1"
     said = str(error.reply) if error.reply is not None else error.reason
-    return _same(recipients, DEFERRED, f"4{status[1:]}", said, error.host)
+    refused = _same(recipients, DEFERRED, f"4{status[1:]}", said, error.host)
+    for each in refused:
+        each.site, each.site_refused = site, True
+    return refused
 
 
 def _same(

@@ -133,14 +133,19 @@ class Relay:
             with bind_trace(message.traceparent), bound_contextvars(queue_id=queue_id):
                 try:
                     with _SECONDS.time():
-                        await self._send(work, message)
+                        let_in = await self._send(work, message)
                 except ClaimLostError:
                     log.warning("claim_lost", site=work.claim.site)
                     return
             self._office.held.progress(self._hold)
+            if not let_in:
+                return  # the rest goes to the same hosts, and the queue knows when to try them again
 
-    async def _send(self, work: _Work, message: queue_pb2.QueuedMessage) -> None:
-        """Have one message brought. Raises ClaimLostError when it belongs to another relay by now."""
+    async def _send(self, work: _Work, message: queue_pb2.QueuedMessage) -> bool:
+        """Have one message brought; whether the hosts let us in, if they were asked.
+
+        Raises ClaimLostError when it belongs to another relay by now.
+        """
 
         async def before_end() -> None:
             reached("relay.before_end")
@@ -172,6 +177,7 @@ class Relay:
                 tls=each.tls,
             )
         work.reporter.add(reports)
+        return not any(each.site_refused for each in reports)
 
     async def _tell_site(self, domain: str, site: str) -> None:
         try:

@@ -51,9 +51,9 @@ def undelivered(status: str) -> Outcome:
 
 
 def report_result(
-    recipient: queue_pb2.QueuedRecipient, result: RecipientResult, remote_host: str, *, tls: bool
+    recipient: queue_pb2.QueuedRecipient, result: RecipientResult, remote_host: str, *, site: str, tls: bool
 ) -> queue_pb2.DeliveryReport:
-    """What a host said of one recipient."""
+    """What a host of a site said of one recipient."""
     reply = result.reply
     if result.delivered:
         outcome = DELIVERED
@@ -64,7 +64,7 @@ def report_result(
         status = "4.5.3"  # "552 too many recipients" of old
     said_by = "" if result.stage is Stage.LOCAL else remote_host
     found = report(recipient, outcome, status, str(reply), said_by)
-    found.tls = tls
+    found.site, found.tls = site, tls
     return found
 
 

@@ -2,7 +2,8 @@
 
 A lane is (site, tenant, priority). Of the lanes with due deliveries whose site has a free slot, the one with
 the least virtual time is next, so tenants share a site fairly. A claim that ran out holds nothing: its
-deliveries are claimed by whoever comes next.
+deliveries are claimed by whoever comes next. A site that lets nobody in (`sites`) is claimed after its time,
+by one relay with one delivery, which finds out whether that has changed.
 """
 
 import datetime as dt
@@ -18,6 +19,8 @@ from postroom_contracts.ids import new_id
 from postroom_runtime.steps import reached
 from postroom_storage.database import Connection, Database
 
+# $2: claims of a site that has no limit of its own.
+_SLOTS: Final = "CASE WHEN s.failures > 0 THEN 1 ELSE coalesce(s.max_claims, $2) END"
 # Free: never claimed, or by a claim that is over. What has expired is tried once more; the report ends it.
 _FREE: Final = """
     NOT d.parked AND d.due_at <= now()
@@ -30,7 +33,7 @@ FROM mailstore.remote_lane AS lane LEFT JOIN mailstore.site AS s ON s.name = lan
 WHERE ($1 = '' OR lane.site = $1) AND NOT lane.site = ANY($3::text[])
   AND coalesce(s.back_off_until, '-infinity') <= now()
   AND (SELECT count(*) FROM mailstore.claim AS c WHERE c.site = lane.site AND c.expires_at > now())
-      < coalesce(s.max_claims, $2)
+      < {_SLOTS}
   AND EXISTS (SELECT FROM mailstore.delivery AS d
               WHERE d.site = lane.site AND d.tenant_id = lane.tenant_id AND d.priority = lane.priority
                 AND {_FREE})
@@ -39,9 +42,12 @@ FOR UPDATE OF lane SKIP LOCKED
 """
 # Claims of two tenants' lanes of one site would else count each other's slots before they are taken.
 _LOCK_SITE: Final = "SELECT pg_advisory_xact_lock(hashtextextended('mailstore.site.' || $1, 0))"
-_SLOT_FREE: Final = """
-SELECT count(*) < coalesce((SELECT s.max_claims FROM mailstore.site AS s WHERE s.name = $1), $2)
-FROM mailstore.claim AS c WHERE c.site = $1 AND c.expires_at > now()
+_SLOT: Final = f"""
+SELECT coalesce(s.back_off_until, '-infinity') <= now()
+       AND (SELECT count(*) FROM mailstore.claim AS c WHERE c.site = $1 AND c.expires_at > now()) < {_SLOTS}
+       AS free,
+       coalesce(s.failures, 0) > 0 AS failing
+FROM (SELECT) AS one LEFT JOIN mailstore.site AS s ON s.name = $1
 """
 _TAKE: Final = f"""
 WITH due AS MATERIALIZED (
@@ -69,15 +75,14 @@ WHERE site = $1 AND tenant_id = $2 AND priority = $3
 """
 _VIRTUAL_LAG: Final = 1_000.0
 _NEXT_DUE: Final = """
-SELECT min(due_at) FROM mailstore.delivery WHERE site IS NOT NULL AND NOT parked AND due_at > now()
+SELECT least(
+    (SELECT min(due_at) FROM mailstore.delivery WHERE site IS NOT NULL AND NOT parked AND due_at > now()),
+    (SELECT min(back_off_until) FROM mailstore.site WHERE back_off_until > now()))
 """
 _BLOBS: Final = "SELECT id, size, digest FROM mailstore.blob WHERE id = ANY($1::uuid[])"
 _EXTEND: Final = """
 UPDATE mailstore.claim SET expires_at = now() + make_interval(secs => $3)
 WHERE id = $1 AND token = $2 AND expires_at > now() RETURNING expires_at
-"""
-_LIVE: Final = """
-SELECT expires_at > now() FROM mailstore.claim WHERE id = $1 AND token = $2 FOR UPDATE
 """
 SITE_NOW: Final = """
     coalesce((SELECT s.site FROM mailstore.domain_site AS s WHERE s.domain = d.domain), d.site)
@@ -166,11 +171,13 @@ async def open_claim(database: Database, wish: ClaimWish, limits: ClaimLimits) -
         if lane is None:
             return None
         await connection.execute(_LOCK_SITE, lane["site"])
-        if not await connection.fetchval(_SLOT_FREE, lane["site"], limits.claims_of_site):
+        slot = await connection.fetchrow(_SLOT, lane["site"], limits.claims_of_site)
+        if slot is None or not slot["free"]:
             return None
+        most = 1 if slot["failing"] else wish.most
         claim_id, token = new_id(), uuid4()
         found = (lane["site"], lane["tenant_id"], lane["priority"])
-        rows = await connection.fetch(_TAKE, *found, wish.most, claim_id, limits.starts)
+        rows = await connection.fetch(_TAKE, *found, most, claim_id, limits.starts)
         live = [row for row in rows if not row["parked"]]
         await connection.execute(_ADVANCE, *found, float(len(rows)), _VIRTUAL_LAG)
         expires_at = await connection.fetchval(
@@ -185,7 +192,7 @@ async def open_claim(database: Database, wish: ClaimWish, limits: ClaimLimits) -
 
 
 async def next_due(database: Database) -> dt.datetime | None:
-    """When the next remote delivery falls due."""
+    """When the next remote delivery falls due, or a site is tried again."""
     async with database.connection() as connection:
         return await connection.fetchval(_NEXT_DUE)
 
@@ -197,11 +204,6 @@ async def extend_claim(database: Database, claim_id: UUID, token: UUID, seconds:
     if expires_at is None:
         raise ClaimLostError("the claim ran out")
     return expires_at
-
-
-async def is_live(connection: Connection, claim_id: UUID, token: UUID) -> bool:
-    """Whether a claim is live; if so it stays so for the rest of the transaction."""
-    return bool(await connection.fetchval(_LIVE, claim_id, token))
 
 
 async def release_claim(database: Database, claim_id: UUID, token: UUID) -> None:

@@ -8,9 +8,13 @@ from uuid import UUID
 
 from asyncpg import Record
 
+from mailstore.queue.claims import ADD_LANES
 from mailstore.queue.reports import Ending, Report, Verdict, end_deliveries
 from postroom_contracts.errors import MessageNotFoundError
 from postroom_storage.database import Connection, Database
+
+_RETRIED_PRIORITY: Final = 1
+"""Of lanes whose mail goes before all else of its site."""
 
 _FIELDS: Final = """
 SELECT a.id, a.tenant_id, a.reverse_path, b.size, a.received_at, a.expires_at
@@ -28,21 +32,39 @@ _ONE: Final = (
 )
 _DELIVERIES: Final = """
 SELECT d.id, d.accepted_id, d.recipient, coalesce(d.site, 'local') AS site, d.due_at, d.attempts,
-       d.last_diagnostic, d.parked, coalesce(c.worker, '') AS claimed_by
+       coalesce(nullif(d.last_diagnostic, ''), s.last_diagnostic, '') AS last_diagnostic, d.parked,
+       coalesce(c.worker, '') AS claimed_by,
+       CASE WHEN s.back_off_until > now() THEN s.back_off_until END AS site_held_until
 FROM mailstore.delivery AS d
+LEFT JOIN mailstore.site AS s ON s.name = d.site
 LEFT JOIN mailstore.claim AS c ON c.id = d.claim_id AND c.expires_at > now()
 WHERE d.accepted_id = ANY($1::uuid[]) ORDER BY d.id
 """
-_RETRY: Final = """
-UPDATE mailstore.delivery SET due_at = now(), parked = false, starts = attempts WHERE accepted_id = $1
-RETURNING local_lane
+# Sites are not waited for, and of all that waits for them this message is tried first. Local mail counts only
+# the starts that killed a worker, so it begins anew.
+_RETRY: Final = f"""
+WITH retried AS (
+    UPDATE mailstore.delivery
+    SET due_at = now(), parked = false, starts = CASE WHEN site IS NULL THEN 0 ELSE attempts END,
+        priority = CASE WHEN site IS NULL THEN priority ELSE {_RETRIED_PRIORITY} END
+    WHERE accepted_id = $1 RETURNING local_lane, site, tenant_id, priority
+), lanes AS (
+    {ADD_LANES} retried WHERE site IS NOT NULL ON CONFLICT DO NOTHING
+), unheld AS (
+    UPDATE mailstore.site SET back_off_until = '-infinity'
+    WHERE name IN (SELECT site FROM retried) AND back_off_until > now()
+)
+SELECT local_lane FROM retried
 """
 _CANCELLABLE: Final = "SELECT id FROM mailstore.delivery WHERE accepted_id = $1 FOR UPDATE"
 
 
 @dataclass(frozen=True, slots=True)
 class ListedDelivery:
-    """One recipient that is waited for; `claimed_by` names the relay that holds it."""
+    """One recipient that is waited for; `claimed_by` names the relay that holds it.
+
+    `site_held_until` is when its site, which let nobody in, is tried again.
+    """
 
     id: UUID
     accepted_id: UUID
@@ -53,6 +75,7 @@ class ListedDelivery:
     last_diagnostic: str
     parked: bool
     claimed_by: str
+    site_held_until: dt.datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +107,10 @@ async def get_queued(database: Database, message_id: UUID) -> ListedMessage:
 
 
 async def retry_queued(database: Database, message_id: UUID) -> list[int | None]:
-    """Make a message's deliveries due now; gives the local lane of each, None for a remote one."""
+    """Make a message's deliveries due now, those that are parked too.
+
+    Gives the local lane of each, None for a remote one.
+    """
     async with database.connection() as connection:
         rows = await connection.fetch(_RETRY, message_id)
     if not rows:
@@ -98,7 +124,8 @@ async def cancel_queued(database: Database, message_id: UUID) -> int:
     async def transact(connection: Connection) -> int:
         rows = await connection.fetch(_CANCELLABLE, message_id)
         cancelled = [Report(row["id"], Verdict.FAILED, "5.0.0", "cancelled", "") for row in rows]
-        await end_deliveries(connection, [(report, Ending.CANCELLED) for report in cancelled])
+        endings = [(report, Ending.CANCELLED) for report in cancelled]
+        await end_deliveries(connection, endings, tried=False)
         return len(rows)
 
     if not (cancelled := await database.run(transact)):

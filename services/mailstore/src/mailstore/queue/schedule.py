@@ -1,4 +1,4 @@
-"""When a deferred delivery is tried again: growing delays with jitter (RFC 5321 s4.5.4.1)."""
+"""When a deferred delivery, or a site, is tried again: growing delays with jitter (RFC 5321 s4.5.4.1)."""
 
 import random
 from dataclasses import dataclass

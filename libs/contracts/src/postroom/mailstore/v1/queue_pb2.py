@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from postroom.mailstore.v1 import content_pb2 as postroom_dot_mailstore_dot_v1_dot_content__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!postroom/mailstore/v1/queue.proto\x12\x15postroom.mailstore.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a#postroom/mailstore/v1/content.proto\"o\n\x0c\x43laimRequest\x12\x0e\n\x06worker\x18\x01 \x01(\t\x12\x0c\n\x04site\x18\x02 \x01(\t\x12\x14\n\x0cmax_messages\x18\x03 \x01(\x05\x12\x15\n\rlease_seconds\x18\x04 \x01(\x01\x12\x14\n\x0c\x65xcept_sites\x18\x05 \x03(\t\"\xd7\x01\n\rClaimResponse\x12\x10\n\x08\x63laim_id\x18\x01 \x01(\x0c\x12\r\n\x05token\x18\x02 \x01(\x0c\x12.\n\nexpires_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04site\x18\x04 \x01(\t\x12\x36\n\x08messages\x18\x05 \x03(\x0b\x32$.postroom.mailstore.v1.QueuedMessage\x12/\n\x0bnext_due_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xa7\x02\n\rQueuedMessage\x12\n\n\x02id\x18\x01 \x01(\x0c\x12\x11\n\ttenant_id\x18\x02 \x01(\x0c\x12\x14\n\x0creverse_path\x18\x03 \x01(\t\x12\x0e\n\x06\x64omain\x18\x04 \x01(\t\x12:\n\nrecipients\x18\x05 \x03(\x0b\x32&.postroom.mailstore.v1.QueuedRecipient\x12\x0c\n\x04size\x18\x06 \x01(\x03\x12\x0e\n\x06\x64igest\x18\x07 \x01(\x0c\x12\x11\n\teight_bit\x18\x08 \x01(\x08\x12\x11\n\tsmtp_utf8\x18\t \x01(\x08\x12\x13\n\x0btraceparent\x18\n \x01(\t\x12.\n\nexpires_at\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04zstd\x18\x0c \x01(\x0c\"I\n\x0fQueuedRecipient\x12\x13\n\x0b\x64\x65livery_id\x18\x01 \x01(\x0c\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12\x10\n\x08\x61ttempts\x18\x03 \x01(\x05\"G\n\rExtendRequest\x12\x10\n\x08\x63laim_id\x18\x01 \x01(\x0c\x12\r\n\x05token\x18\x02 \x01(\x0c\x12\x15\n\rlease_seconds\x18\x03 \x01(\x01\"@\n\x0e\x45xtendResponse\x12.\n\nexpires_at\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"I\n\x12ReadContentRequest\x12\x10\n\x08\x63laim_id\x18\x01 \x01(\x0c\x12\r\n\x05token\x18\x02 \x01(\x0c\x12\x12\n\nmessage_id\x18\x03 \x01(\x0c\"I\n\x13ReadContentResponse\x12\x32\n\x05\x63hunk\x18\x01 \x01(\x0b\x32#.postroom.mailstore.v1.ContentChunk\"\x90\x02\n\x0e\x44\x65liveryReport\x12\x13\n\x0b\x64\x65livery_id\x18\x01 \x01(\x0c\x12>\n\x07outcome\x18\x02 \x01(\x0e\x32-.postroom.mailstore.v1.DeliveryReport.Outcome\x12\x0e\n\x06status\x18\x03 \x01(\t\x12\x12\n\ndiagnostic\x18\x04 \x01(\t\x12\x13\n\x0bremote_host\x18\x05 \x01(\t\x12\x0b\n\x03tls\x18\x06 \x01(\x08\"c\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x15\n\x11OUTCOME_DELIVERED\x10\x01\x12\x14\n\x10OUTCOME_DEFERRED\x10\x02\x12\x12\n\x0eOUTCOME_FAILED\x10\x03\"h\n\rReportRequest\x12\x10\n\x08\x63laim_id\x18\x01 \x01(\x0c\x12\r\n\x05token\x18\x02 \x01(\x0c\x12\x36\n\x07reports\x18\x03 \x03(\x0b\x32%.postroom.mailstore.v1.DeliveryReport\"\x1e\n\x0eReportResponse\x12\x0c\n\x04live\x18\x01 \x01(\x08\"1\n\x0eReleaseRequest\x12\x10\n\x08\x63laim_id\x18\x01 \x01(\x0c\x12\r\n\x05token\x18\x02 \x01(\x0c\"\x11\n\x0fReleaseResponse\"1\n\x11ReportSiteRequest\x12\x0e\n\x06\x64omain\x18\x01 \x01(\t\x12\x0c\n\x04site\x18\x02 \x01(\t\"\x14\n\x12ReportSiteResponse\"\xea\x01\n\nQueueEntry\x12\n\n\x02id\x18\x01 \x01(\x0c\x12\x11\n\ttenant_id\x18\x02 \x01(\x0c\x12\x14\n\x0creverse_path\x18\x03 \x01(\t\x12\x0c\n\x04size\x18\x04 \x01(\x03\x12/\n\x0breceived_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nexpires_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x38\n\ndeliveries\x18\x07 \x03(\x0b\x32$.postroom.mailstore.v1.QueueDelivery\"\xbe\x01\n\rQueueDelivery\x12\x13\n\x0b\x64\x65livery_id\x18\x01 \x01(\x0c\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12\x0c\n\x04site\x18\x03 \x01(\t\x12*\n\x06\x64ue_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08\x61ttempts\x18\x05 \x01(\x05\x12\x17\n\x0flast_diagnostic\x18\x06 \x01(\t\x12\x12\n\nclaimed_by\x18\x07 \x01(\t\x12\x0e\n\x06parked\x18\x08 \x01(\x08\"1\n\x10ListQueueRequest\x12\x0e\n\x06\x63ursor\x18\x01 \x01(\t\x12\r\n\x05limit\x18\x02 \x01(\x05\"\\\n\x11ListQueueResponse\x12\x32\n\x07\x65ntries\x18\x01 \x03(\x0b\x32!.postroom.mailstore.v1.QueueEntry\x12\x13\n\x0bnext_cursor\x18\x02 \x01(\t\"\x1e\n\x10GetQueuedRequest\x12\n\n\x02id\x18\x01 \x01(\x0c\"E\n\x11GetQueuedResponse\x12\x30\n\x05\x65ntry\x18\x01 \x01(\x0b\x32!.postroom.mailstore.v1.QueueEntry\" \n\x12RetryQueuedRequest\x12\n\n\x02id\x18\x01 \x01(\x0c\")\n\x13RetryQueuedResponse\x12\x12\n\ndeliveries\x18\x01 \x01(\x05\"!\n\x13\x43\x61ncelQueuedRequest\x12\n\n\x02id\x18\x01 \x01(\x0c\"*\n\x14\x43\x61ncelQueuedResponse\x12\x12\n\ndeliveries\x18\x01 \x01(\x05\x32\xc4\x07\n\x0cQueueService\x12R\n\x05\x43laim\x12#.postroom.mailstore.v1.ClaimRequest\x1a$.postroom.mailstore.v1.ClaimResponse\x12U\n\x06\x45xtend\x12$.postroom.mailstore.v1.ExtendRequest\x1a%.postroom.mailstore.v1.ExtendResponse\x12\x66\n\x0bReadContent\x12).postroom.mailstore.v1.ReadContentRequest\x1a*.postroom.mailstore.v1.ReadContentResponse0\x01\x12U\n\x06Report\x12$.postroom.mailstore.v1.ReportRequest\x1a%.postroom.mailstore.v1.ReportResponse\x12X\n\x07Release\x12%.postroom.mailstore.v1.ReleaseRequest\x1a&.postroom.mailstore.v1.ReleaseResponse\x12\x61\n\nReportSite\x12(.postroom.mailstore.v1.ReportSiteRequest\x1a).postroom.mailstore.v1.ReportSiteResponse\x12^\n\tListQueue\x12\'.postroom.mailstore.v1.ListQueueRequest\x1a(.postroom.mailstore.v1.ListQueueResponse\x12^\n\tGetQueued\x12\'.postroom.mailstore.v1.GetQueuedRequest\x1a(.postroom.mailstore.v1.GetQueuedResponse\x12\x64\n\x0bRetryQueued\x12).postroom.mailstore.v1.RetryQueuedRequest\x1a*.postroom.mailstore.v1.RetryQueuedResponse\x12g\n\x0c\x43\x61ncelQueued\x12*.postroom.mailstore.v1.CancelQueuedRequest\x1a+.postroom.mailstore.v1.CancelQueuedResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!postroom/mailstore/v1/queue.proto\x12\x15postroom.mailstore.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a#postroom/mailstore/v1/content.proto\"o\n\x0c\x43laimRequest\x12\x0e\n\x06worker\x18\x01 \x01(\t\x12\x0c\n\x04site\x18\x02 \x01(\t\x12\x14\n\x0cmax_messages\x18\x03 \x01(\x05\x12\x15\n\rlease_seconds\x18\x04 \x01(\x01\x12\x14\n\x0c\x65xcept_sites\x18\x05 \x03(\t\"\xd7\x01\n\rClaimResponse\x12\x10\n\x08\x63laim_id\x18\x01 \x01(\x0c\x12\r\n\x05token\x18\x02 \x01(\x0c\x12.\n\nexpires_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04site\x18\x04 \x01(\t\x12\x36\n\x08messages\x18\x05 \x03(\x0b\x32$.postroom.mailstore.v1.QueuedMessage\x12/\n\x0bnext_due_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xa7\x02\n\rQueuedMessage\x12\n\n\x02id\x18\x01 \x01(\x0c\x12\x11\n\ttenant_id\x18\x02 \x01(\x0c\x12\x14\n\x0creverse_path\x18\x03 \x01(\t\x12\x0e\n\x06\x64omain\x18\x04 \x01(\t\x12:\n\nrecipients\x18\x05 \x03(\x0b\x32&.postroom.mailstore.v1.QueuedRecipient\x12\x0c\n\x04size\x18\x06 \x01(\x03\x12\x0e\n\x06\x64igest\x18\x07 \x01(\x0c\x12\x11\n\teight_bit\x18\x08 \x01(\x08\x12\x11\n\tsmtp_utf8\x18\t \x01(\x08\x12\x13\n\x0btraceparent\x18\n \x01(\t\x12.\n\nexpires_at\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04zstd\x18\x0c \x01(\x0c\"I\n\x0fQueuedRecipient\x12\x13\n\x0b\x64\x65livery_id\x18\x01 \x01(\x0c\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12\x10\n\x08\x61ttempts\x18\x03 \x01(\x05\"G\n\rExtendRequest\x12\x10\n\x08\x63laim_id\x18\x01 \x01(\x0c\x12\r\n\x05token\x18\x02 \x01(\x0c\x12\x15\n\rlease_seconds\x18\x03 \x01(\x01\"@\n\x0e\x45xtendResponse\x12.\n\nexpires_at\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"I\n\x12ReadContentRequest\x12\x10\n\x08\x63laim_id\x18\x01 \x01(\x0c\x12\r\n\x05token\x18\x02 \x01(\x0c\x12\x12\n\nmessage_id\x18\x03 \x01(\x0c\"I\n\x13ReadContentResponse\x12\x32\n\x05\x63hunk\x18\x01 \x01(\x0b\x32#.postroom.mailstore.v1.ContentChunk\"\xb4\x02\n\x0e\x44\x65liveryReport\x12\x13\n\x0b\x64\x65livery_id\x18\x01 \x01(\x0c\x12>\n\x07outcome\x18\x02 \x01(\x0e\x32-.postroom.mailstore.v1.DeliveryReport.Outcome\x12\x0e\n\x06status\x18\x03 \x01(\t\x12\x12\n\ndiagnostic\x18\x04 \x01(\t\x12\x13\n\x0bremote_host\x18\x05 \x01(\t\x12\x0b\n\x03tls\x18\x06 \x01(\x08\x12\x0c\n\x04site\x18\x07 \x01(\t\x12\x14\n\x0csite_refused\x18\x08 \x01(\x08\"c\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x15\n\x11OUTCOME_DELIVERED\x10\x01\x12\x14\n\x10OUTCOME_DEFERRED\x10\x02\x12\x12\n\x0eOUTCOME_FAILED\x10\x03\"h\n\rReportRequest\x12\x10\n\x08\x63laim_id\x18\x01 \x01(\x0c\x12\r\n\x05token\x18\x02 \x01(\x0c\x12\x36\n\x07reports\x18\x03 \x03(\x0b\x32%.postroom.mailstore.v1.DeliveryReport\"\x1e\n\x0eReportResponse\x12\x0c\n\x04live\x18\x01 \x01(\x08\"1\n\x0eReleaseRequest\x12\x10\n\x08\x63laim_id\x18\x01 \x01(\x0c\x12\r\n\x05token\x18\x02 \x01(\x0c\"\x11\n\x0fReleaseResponse\"1\n\x11ReportSiteRequest\x12\x0e\n\x06\x64omain\x18\x01 \x01(\t\x12\x0c\n\x04site\x18\x02 \x01(\t\"\x14\n\x12ReportSiteResponse\"\xea\x01\n\nQueueEntry\x12\n\n\x02id\x18\x01 \x01(\x0c\x12\x11\n\ttenant_id\x18\x02 \x01(\x0c\x12\x14\n\x0creverse_path\x18\x03 \x01(\t\x12\x0c\n\x04size\x18\x04 \x01(\x03\x12/\n\x0breceived_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nexpires_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x38\n\ndeliveries\x18\x07 \x03(\x0b\x32$.postroom.mailstore.v1.QueueDelivery\"\xf3\x01\n\rQueueDelivery\x12\x13\n\x0b\x64\x65livery_id\x18\x01 \x01(\x0c\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12\x0c\n\x04site\x18\x03 \x01(\t\x12*\n\x06\x64ue_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08\x61ttempts\x18\x05 \x01(\x05\x12\x17\n\x0flast_diagnostic\x18\x06 \x01(\t\x12\x12\n\nclaimed_by\x18\x07 \x01(\t\x12\x0e\n\x06parked\x18\x08 \x01(\x08\x12\x33\n\x0fsite_held_until\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"1\n\x10ListQueueRequest\x12\x0e\n\x06\x63ursor\x18\x01 \x01(\t\x12\r\n\x05limit\x18\x02 \x01(\x05\"\\\n\x11ListQueueResponse\x12\x32\n\x07\x65ntries\x18\x01 \x03(\x0b\x32!.postroom.mailstore.v1.QueueEntry\x12\x13\n\x0bnext_cursor\x18\x02 \x01(\t\"\x1e\n\x10GetQueuedRequest\x12\n\n\x02id\x18\x01 \x01(\x0c\"E\n\x11GetQueuedResponse\x12\x30\n\x05\x65ntry\x18\x01 \x01(\x0b\x32!.postroom.mailstore.v1.QueueEntry\" \n\x12RetryQueuedRequest\x12\n\n\x02id\x18\x01 \x01(\x0c\")\n\x13RetryQueuedResponse\x12\x12\n\ndeliveries\x18\x01 \x01(\x05\"!\n\x13\x43\x61ncelQueuedRequest\x12\n\n\x02id\x18\x01 \x01(\x0c\"*\n\x14\x43\x61ncelQueuedResponse\x12\x12\n\ndeliveries\x18\x01 \x01(\x05\x32\xc4\x07\n\x0cQueueService\x12R\n\x05\x43laim\x12#.postroom.mailstore.v1.ClaimRequest\x1a$.postroom.mailstore.v1.ClaimResponse\x12U\n\x06\x45xtend\x12$.postroom.mailstore.v1.ExtendRequest\x1a%.postroom.mailstore.v1.ExtendResponse\x12\x66\n\x0bReadContent\x12).postroom.mailstore.v1.ReadContentRequest\x1a*.postroom.mailstore.v1.ReadContentResponse0\x01\x12U\n\x06Report\x12$.postroom.mailstore.v1.ReportRequest\x1a%.postroom.mailstore.v1.ReportResponse\x12X\n\x07Release\x12%.postroom.mailstore.v1.ReleaseRequest\x1a&.postroom.mailstore.v1.ReleaseResponse\x12\x61\n\nReportSite\x12(.postroom.mailstore.v1.ReportSiteRequest\x1a).postroom.mailstore.v1.ReportSiteResponse\x12^\n\tListQueue\x12\'.postroom.mailstore.v1.ListQueueRequest\x1a(.postroom.mailstore.v1.ListQueueResponse\x12^\n\tGetQueued\x12\'.postroom.mailstore.v1.GetQueuedRequest\x1a(.postroom.mailstore.v1.GetQueuedResponse\x12\x64\n\x0bRetryQueued\x12).postroom.mailstore.v1.RetryQueuedRequest\x1a*.postroom.mailstore.v1.RetryQueuedResponse\x12g\n\x0c\x43\x61ncelQueued\x12*.postroom.mailstore.v1.CancelQueuedRequest\x1a+.postroom.mailstore.v1.CancelQueuedResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -50,41 +50,41 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_READCONTENTRESPONSE']._serialized_start=1048
   _globals['_READCONTENTRESPONSE']._serialized_end=1121
   _globals['_DELIVERYREPORT']._serialized_start=1124
-  _globals['_DELIVERYREPORT']._serialized_end=1396
-  _globals['_DELIVERYREPORT_OUTCOME']._serialized_start=1297
-  _globals['_DELIVERYREPORT_OUTCOME']._serialized_end=1396
-  _globals['_REPORTREQUEST']._serialized_start=1398
-  _globals['_REPORTREQUEST']._serialized_end=1502
-  _globals['_REPORTRESPONSE']._serialized_start=1504
-  _globals['_REPORTRESPONSE']._serialized_end=1534
-  _globals['_RELEASEREQUEST']._serialized_start=1536
-  _globals['_RELEASEREQUEST']._serialized_end=1585
-  _globals['_RELEASERESPONSE']._serialized_start=1587
-  _globals['_RELEASERESPONSE']._serialized_end=1604
-  _globals['_REPORTSITEREQUEST']._serialized_start=1606
-  _globals['_REPORTSITEREQUEST']._serialized_end=1655
-  _globals['_REPORTSITERESPONSE']._serialized_start=1657
-  _globals['_REPORTSITERESPONSE']._serialized_end=1677
-  _globals['_QUEUEENTRY']._serialized_start=1680
-  _globals['_QUEUEENTRY']._serialized_end=1914
-  _globals['_QUEUEDELIVERY']._serialized_start=1917
-  _globals['_QUEUEDELIVERY']._serialized_end=2107
-  _globals['_LISTQUEUEREQUEST']._serialized_start=2109
-  _globals['_LISTQUEUEREQUEST']._serialized_end=2158
-  _globals['_LISTQUEUERESPONSE']._serialized_start=2160
-  _globals['_LISTQUEUERESPONSE']._serialized_end=2252
-  _globals['_GETQUEUEDREQUEST']._serialized_start=2254
-  _globals['_GETQUEUEDREQUEST']._serialized_end=2284
-  _globals['_GETQUEUEDRESPONSE']._serialized_start=2286
-  _globals['_GETQUEUEDRESPONSE']._serialized_end=2355
-  _globals['_RETRYQUEUEDREQUEST']._serialized_start=2357
-  _globals['_RETRYQUEUEDREQUEST']._serialized_end=2389
-  _globals['_RETRYQUEUEDRESPONSE']._serialized_start=2391
-  _globals['_RETRYQUEUEDRESPONSE']._serialized_end=2432
-  _globals['_CANCELQUEUEDREQUEST']._serialized_start=2434
-  _globals['_CANCELQUEUEDREQUEST']._serialized_end=2467
-  _globals['_CANCELQUEUEDRESPONSE']._serialized_start=2469
-  _globals['_CANCELQUEUEDRESPONSE']._serialized_end=2511
-  _globals['_QUEUESERVICE']._serialized_start=2514
-  _globals['_QUEUESERVICE']._serialized_end=3478
+  _globals['_DELIVERYREPORT']._serialized_end=1432
+  _globals['_DELIVERYREPORT_OUTCOME']._serialized_start=1333
+  _globals['_DELIVERYREPORT_OUTCOME']._serialized_end=1432
+  _globals['_REPORTREQUEST']._serialized_start=1434
+  _globals['_REPORTREQUEST']._serialized_end=1538
+  _globals['_REPORTRESPONSE']._serialized_start=1540
+  _globals['_REPORTRESPONSE']._serialized_end=1570
+  _globals['_RELEASEREQUEST']._serialized_start=1572
+  _globals['_RELEASEREQUEST']._serialized_end=1621
+  _globals['_RELEASERESPONSE']._serialized_start=1623
+  _globals['_RELEASERESPONSE']._serialized_end=1640
+  _globals['_REPORTSITEREQUEST']._serialized_start=1642
+  _globals['_REPORTSITEREQUEST']._serialized_end=1691
+  _globals['_REPORTSITERESPONSE']._serialized_start=1693
+  _globals['_REPORTSITERESPONSE']._serialized_end=1713
+  _globals['_QUEUEENTRY']._serialized_start=1716
+  _globals['_QUEUEENTRY']._serialized_end=1950
+  _globals['_QUEUEDELIVERY']._serialized_start=1953
+  _globals['_QUEUEDELIVERY']._serialized_end=2196
+  _globals['_LISTQUEUEREQUEST']._serialized_start=2198
+  _globals['_LISTQUEUEREQUEST']._serialized_end=2247
+  _globals['_LISTQUEUERESPONSE']._serialized_start=2249
+  _globals['_LISTQUEUERESPONSE']._serialized_end=2341
+  _globals['_GETQUEUEDREQUEST']._serialized_start=2343
+  _globals['_GETQUEUEDREQUEST']._serialized_end=2373
+  _globals['_GETQUEUEDRESPONSE']._serialized_start=2375
+  _globals['_GETQUEUEDRESPONSE']._serialized_end=2444
+  _globals['_RETRYQUEUEDREQUEST']._serialized_start=2446
+  _globals['_RETRYQUEUEDREQUEST']._serialized_end=2478
+  _globals['_RETRYQUEUEDRESPONSE']._serialized_start=2480
+  _globals['_RETRYQUEUEDRESPONSE']._serialized_end=2521
+  _globals['_CANCELQUEUEDREQUEST']._serialized_start=2523
+  _globals['_CANCELQUEUEDREQUEST']._serialized_end=2556
+  _globals['_CANCELQUEUEDRESPONSE']._serialized_start=2558
+  _globals['_CANCELQUEUEDRESPONSE']._serialized_end=2600
+  _globals['_QUEUESERVICE']._serialized_start=2603
+  _globals['_QUEUESERVICE']._serialized_end=3567
 # @@protoc_insertion_point(module_scope)

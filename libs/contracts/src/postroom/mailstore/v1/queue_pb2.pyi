@@ -76,7 +76,7 @@ class ClaimResponse(_message.Message):
     def messages(self) -> _containers.RepeatedCompositeFieldContainer[Global___QueuedMessage]: ...
     @_builtins.property
     def next_due_at(self) -> _timestamp_pb2.Timestamp:
-        """When the next delivery falls due, if nothing was claimed."""
+        """When the next delivery falls due or a site is tried again, if nothing was claimed."""
 
     def __init__(
         self,
@@ -301,6 +301,8 @@ class DeliveryReport(_message.Message):
     DIAGNOSTIC_FIELD_NUMBER: _builtins.int
     REMOTE_HOST_FIELD_NUMBER: _builtins.int
     TLS_FIELD_NUMBER: _builtins.int
+    SITE_FIELD_NUMBER: _builtins.int
+    SITE_REFUSED_FIELD_NUMBER: _builtins.int
     delivery_id: _builtins.bytes
     outcome: Global___DeliveryReport.Outcome.ValueType
     status: _builtins.str
@@ -310,6 +312,10 @@ class DeliveryReport(_message.Message):
     remote_host: _builtins.str
     """The host that said it."""
     tls: _builtins.bool
+    site: _builtins.str
+    """Whose hosts were asked for a connection; empty when none was. One that let us in is held back no longer."""
+    site_refused: _builtins.bool
+    """No host of the site let us in: no connection, or a greeting that serves nobody. It is held back for a while."""
     def __init__(
         self,
         *,
@@ -319,10 +325,12 @@ class DeliveryReport(_message.Message):
         diagnostic: _builtins.str = ...,
         remote_host: _builtins.str = ...,
         tls: _builtins.bool = ...,
+        site: _builtins.str = ...,
+        site_refused: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["delivery_id", b"delivery_id", "diagnostic", b"diagnostic", "outcome", b"outcome", "remote_host", b"remote_host", "status", b"status", "tls", b"tls"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["delivery_id", b"delivery_id", "diagnostic", b"diagnostic", "outcome", b"outcome", "remote_host", b"remote_host", "site", b"site", "site_refused", b"site_refused", "status", b"status", "tls", b"tls"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -500,6 +508,7 @@ class QueueDelivery(_message.Message):
     LAST_DIAGNOSTIC_FIELD_NUMBER: _builtins.int
     CLAIMED_BY_FIELD_NUMBER: _builtins.int
     PARKED_FIELD_NUMBER: _builtins.int
+    SITE_HELD_UNTIL_FIELD_NUMBER: _builtins.int
     delivery_id: _builtins.bytes
     address: _builtins.str
     site: _builtins.str
@@ -511,6 +520,10 @@ class QueueDelivery(_message.Message):
     parked: _builtins.bool
     @_builtins.property
     def due_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def site_held_until(self) -> _timestamp_pb2.Timestamp:
+        """Its site let nobody in, and is left alone until then; unset when it is not. RetryQueued does not wait for that."""
+
     def __init__(
         self,
         *,
@@ -522,10 +535,11 @@ class QueueDelivery(_message.Message):
         last_diagnostic: _builtins.str = ...,
         claimed_by: _builtins.str = ...,
         parked: _builtins.bool = ...,
+        site_held_until: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["due_at", b"due_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["due_at", b"due_at", "site_held_until", b"site_held_until"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "attempts", b"attempts", "claimed_by", b"claimed_by", "delivery_id", b"delivery_id", "due_at", b"due_at", "last_diagnostic", b"last_diagnostic", "parked", b"parked", "site", b"site"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "attempts", b"attempts", "claimed_by", b"claimed_by", "delivery_id", b"delivery_id", "due_at", b"due_at", "last_diagnostic", b"last_diagnostic", "parked", b"parked", "site", b"site", "site_held_until", b"site_held_until"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
