@@ -1,4 +1,4 @@
-"""Changing an account's tree: every change locks the tree first, and is one transaction."""
+"""Changing an account's tree: every change locks the tree first, within the caller's transaction."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -18,7 +18,7 @@ from postroom_contracts.errors import (
     NotPermittedError,
 )
 from postroom_contracts.ids import new_id
-from postroom_storage.database import Connection, Database
+from postroom_storage.database import Connection
 
 _LOCK: Final = "SELECT nodes, octets FROM filestore.tree WHERE account_id = $1 FOR UPDATE"
 _COUNT: Final = """
@@ -66,47 +66,40 @@ async def count(connection: Connection, owner: Owner, nodes: int, octets: int) -
 
 
 class Changes:
-    """What a user does with directories and names."""
+    """What a user does with directories and names; who opened the transaction commits it."""
 
-    def __init__(self, database: Database, limits: Limits) -> None:
-        self._database = database
+    def __init__(self, limits: Limits) -> None:
         self._limits = limits
 
-    async def create_directory(self, owner: Owner, path: TreePath) -> Located:
+    async def create_directory(self, connection: Connection, owner: Owner, path: TreePath) -> Located:
         """Raises `NodeExistsError`, `NodeNotFoundError`, `NotADirectoryError`, `LimitError`."""
+        usage = await lock_tree(connection, owner)
+        place = await walk(connection, owner, path)
+        if place.node is not None:
+            raise NodeExistsError(str(path))
+        parent = place.parent()
+        if usage.nodes >= self._limits.nodes:
+            raise LimitError("as many files and directories as an account may have")
         node_id = new_id()
+        await connection.execute(
+            _INSERT_DIRECTORY, node_id, owner.tenant_id, owner.account_id, parent.id, path.name
+        )
+        await count(connection, owner, 1, 0)
+        return await by_id(connection, owner, node_id)
 
-        async def work(connection: Connection) -> Located:
-            usage = await lock_tree(connection, owner)
-            place = await walk(connection, owner, path)
-            if place.node is not None:
-                raise NodeExistsError(str(path))
-            parent = place.parent()
-            if usage.nodes >= self._limits.nodes:
-                raise LimitError("as many files and directories as an account may have")
-            await connection.execute(
-                _INSERT_DIRECTORY, node_id, owner.tenant_id, owner.account_id, parent.id, path.name
-            )
-            await count(connection, owner, 1, 0)
-            return await by_id(connection, owner, node_id)
-
-        return await self._database.run(work)
-
-    async def delete(self, owner: Owner, key: TreePath | UUID, *, directory: bool | None) -> None:
+    async def delete(
+        self, connection: Connection, owner: Owner, key: TreePath | UUID, *, directory: bool | None
+    ) -> None:
         """Delete a file or an empty directory; `directory` says what the caller takes it for.
 
         Raises `NodeNotFoundError`, `NotADirectoryError`, `IsADirectoryError`, `DirectoryNotEmptyError`, and
         `NotPermittedError` for the root.
         """
-
-        async def work(connection: Connection) -> None:
-            await lock_tree(connection, owner)
-            located = await locate(connection, owner, key)
-            if directory is not None:
-                located.directory() if directory else located.file()
-            await self._delete(connection, owner, located.node)
-
-        await self._database.run(work)
+        await lock_tree(connection, owner)
+        located = await locate(connection, owner, key)
+        if directory is not None:
+            located.directory() if directory else located.file()
+        await self._delete(connection, owner, located.node)
 
     async def _delete(self, connection: Connection, owner: Owner, node: Node) -> None:
         if node.parent_id is None:
@@ -118,29 +111,25 @@ class Changes:
         if node.object_id is not None:
             await note_object(connection, node.object_id, self._limits.garbage_seconds)
 
-    async def move(self, owner: Owner, old: TreePath, new: TreePath) -> Located:
+    async def move(self, connection: Connection, owner: Owner, old: TreePath, new: TreePath) -> Located:
         """Rename a node, with whatever is below it. Replaces a file by a file, and nothing else.
 
         Raises `NodeNotFoundError`, `NotADirectoryError`, `NodeExistsError`, `InvalidRequestError` (into
         itself), `InvalidNameError` (too deep), and `NotPermittedError` for the root.
         """
-
-        async def work(connection: Connection) -> Located:
-            await lock_tree(connection, owner)
-            source = (await walk(connection, owner, old)).located().node
-            if source.parent_id is None:
-                raise NotPermittedError("the root stays")
-            target = await walk(connection, owner, new)
-            if target.node is not None and target.node.id == source.id:
-                return Located(source, new)
-            parent = target.parent()
-            await self._check_move(connection, source, target)
-            if target.node is not None:
-                await self._delete(connection, owner, target.node)
-            await connection.execute(_MOVE, source.id, parent.id, new.name)
-            return Located(replace(source, parent_id=parent.id, name=new.name), new)
-
-        return await self._database.run(work)
+        await lock_tree(connection, owner)
+        source = (await walk(connection, owner, old)).located().node
+        if source.parent_id is None:
+            raise NotPermittedError("the root stays")
+        target = await walk(connection, owner, new)
+        if target.node is not None and target.node.id == source.id:
+            return Located(source, new)
+        parent = target.parent()
+        await self._check_move(connection, source, target)
+        if target.node is not None:
+            await self._delete(connection, owner, target.node)
+        await connection.execute(_MOVE, source.id, parent.id, new.name)
+        return Located(replace(source, parent_id=parent.id, name=new.name), new)
 
     async def _check_move(self, connection: Connection, source: Node, target: Place) -> None:
         if any(node.id == source.id for node in target.nodes):
@@ -153,16 +142,14 @@ class Changes:
             if len(target.path.names) + height + 1 > self._limits.depth:
                 raise InvalidNameError("what is below would be too deep")
 
-    async def set_modified(self, owner: Owner, path: TreePath, instant: datetime) -> Located:
+    async def set_modified(
+        self, connection: Connection, owner: Owner, path: TreePath, instant: datetime
+    ) -> Located:
         """Say when a node was last changed. Raises `NodeNotFoundError`."""
-
-        async def work(connection: Connection) -> Located:
-            await lock_tree(connection, owner)
-            located = (await walk(connection, owner, path)).located()
-            await connection.execute(_SET_MODIFIED, located.node.id, instant)
-            return Located(replace(located.node, modified_at=instant), path)
-
-        return await self._database.run(work)
+        await lock_tree(connection, owner)
+        located = (await walk(connection, owner, path)).located()
+        await connection.execute(_SET_MODIFIED, located.node.id, instant)
+        return Located(replace(located.node, modified_at=instant), path)
 
 
 async def locate(connection: Connection, owner: Owner, key: TreePath | UUID) -> Located:

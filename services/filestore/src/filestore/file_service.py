@@ -1,11 +1,12 @@
 """The FileService as gRPC asks for it: requests checked, capabilities verified, answers put into messages."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypeVar
 from uuid import UUID
 
 import grpc
+from google.protobuf.message import Message
 
 from filestore.changes import Changes, locate
 from filestore.garbage import object_key
@@ -19,10 +20,13 @@ from postroom_contracts.capability import CapabilityVerifier, Scope
 from postroom_contracts.errors import InvalidRequestError
 from postroom_contracts.ids import parse_id
 from postroom_runtime.grpc_server import capability_token
-from postroom_storage.database import Database
+from postroom_storage.database import Connection, Database
 from postroom_storage.objects import ObjectStore, UploadedPart
+from postroom_storage.operations import once, operation_of
 
+M = TypeVar("M", bound=Message)
 _Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+_Change: TypeAlias = file_pb2.CreateDirectoryRequest | file_pb2.DeleteNodeRequest | file_pb2.MoveNodeRequest
 
 _SCOPES: Final = (Scope.FTP, Scope.API)
 _KINDS: Final = {
@@ -43,7 +47,7 @@ class FileService(file_pb2_grpc.FileServiceServicer):
         self._database, self._objects = database, objects
         self._verifier = verifier
         self._limits = limits
-        self._changes = Changes(database, limits)
+        self._changes = Changes(limits)
         self._uploads = Uploads(database, objects, limits)
         self._publishing = Publishing(database, objects, limits)
 
@@ -76,25 +80,38 @@ class FileService(file_pb2_grpc.FileServiceServicer):
         self, request: file_pb2.CreateDirectoryRequest, context: _Context
     ) -> file_pb2.CreateDirectoryResponse:
         """Make a directory."""
-        located = await self._changes.create_directory(await self._owner(), self._path(request.path))
-        return file_pb2.CreateDirectoryResponse(node=_message(located))
+        owner, path = await self._owner(), self._path(request.path)
+
+        async def create(connection: Connection) -> file_pb2.CreateDirectoryResponse:
+            located = await self._changes.create_directory(connection, owner, path)
+            return file_pb2.CreateDirectoryResponse(node=_message(located))
+
+        return await self._once(owner, request, file_pb2.CreateDirectoryResponse, create)
 
     async def DeleteNode(
         self, request: file_pb2.DeleteNodeRequest, context: _Context
     ) -> file_pb2.DeleteNodeResponse:
         """Delete a file or an empty directory."""
         owner, key = await self._owner(), self._key(request.WhichOneof("key"), request.path, request.id)
-        await self._changes.delete(owner, key, directory=_KINDS.get(request.kind))
-        return file_pb2.DeleteNodeResponse()
+
+        async def delete(connection: Connection) -> file_pb2.DeleteNodeResponse:
+            await self._changes.delete(connection, owner, key, directory=_KINDS.get(request.kind))
+            return file_pb2.DeleteNodeResponse()
+
+        return await self._once(owner, request, file_pb2.DeleteNodeResponse, delete)
 
     async def MoveNode(
         self, request: file_pb2.MoveNodeRequest, context: _Context
     ) -> file_pb2.MoveNodeResponse:
         """Rename."""
-        old, new = self._path(request.path), self._path(request.new_path)
-        return file_pb2.MoveNodeResponse(
-            node=_message(await self._changes.move(await self._owner(), old, new))
-        )
+        owner, old, new = await self._owner(), self._path(request.path), self._path(request.new_path)
+
+        async def move(connection: Connection) -> file_pb2.MoveNodeResponse:
+            return file_pb2.MoveNodeResponse(
+                node=_message(await self._changes.move(connection, owner, old, new))
+            )
+
+        return await self._once(owner, request, file_pb2.MoveNodeResponse, move)
 
     async def SetModified(
         self, request: file_pb2.SetModifiedRequest, context: _Context
@@ -103,7 +120,10 @@ class FileService(file_pb2_grpc.FileServiceServicer):
         owner, path = await self._owner(), self._path(request.path)
         if not 0 <= request.modified_at.seconds < _END_OF_TIME or request.modified_at.nanos < 0:
             raise InvalidRequestError("not an instant that a file has")
-        located = await self._changes.set_modified(owner, path, request.modified_at.ToDatetime(UTC))
+        instant = request.modified_at.ToDatetime(UTC)
+        located = await self._database.run(
+            lambda connection: self._changes.set_modified(connection, owner, path, instant)
+        )
         return file_pb2.SetModifiedResponse(node=_message(located))
 
     async def BeginUpload(
@@ -173,6 +193,16 @@ class FileService(file_pb2_grpc.FileServiceServicer):
         object_id = located.file().object_id
         url = self._objects.presign_get(object_key(object_id)) if object_id is not None else ""
         return file_pb2.OpenFileResponse(node=_message(located), url=url)
+
+    async def _once(
+        self,
+        owner: Owner,
+        request: _Change,
+        answer: type[M],
+        work: Callable[[Connection], Awaitable[M]],
+    ) -> M:
+        operation = operation_of(owner.account_id, owner.tenant_id, request.operation_id, request)
+        return await once(self._database, operation, answer, work)
 
     async def _owner(self) -> Owner:
         capability = await self._verifier.verify(capability_token(), scopes=_SCOPES)

@@ -13,6 +13,7 @@ from postroom_runtime import metrics
 from postroom_runtime.logs import log
 from postroom_storage.database import Connection, Database
 from postroom_storage.objects import ObjectStore
+from postroom_storage.operations import forget_old
 
 _DELETED: Final = metrics.counter("files_objects_deleted_total", "Objects that no node had any more.")
 
@@ -58,7 +59,7 @@ async def note_object(
 
 
 class Sweeper:
-    """Ends expired uploads and deletes what is due; one in the cluster at a time."""
+    """Ends expired uploads, deletes what is due, forgets operations; one in the cluster at a time."""
 
     def __init__(self, database: Database, objects: ObjectStore, limits: Limits, seconds: float) -> None:
         self._database, self._objects = database, objects
@@ -86,10 +87,11 @@ class Sweeper:
                 _EXPIRE, limits.swept_at_once, limits.upload_seconds, limits.garbage_seconds
             )
             await connection.execute(_FORGET, limits.swept_at_once)
+            forgotten = await forget_old(connection, limits.swept_at_once)
             due = await connection.fetch(_DUE, limits.swept_at_once)
         if due:
             await self._delete(due)
-        return len(due) == limits.swept_at_once
+        return limits.swept_at_once in {len(due), forgotten}
 
     async def _delete(self, due: Sequence[Record]) -> None:
         for row in due:
