@@ -1,7 +1,8 @@
 """The view that sessions share, when news come late, twice, out of order or not at all."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from random import Random
 from types import SimpleNamespace
 from typing import Any, cast
 from uuid import UUID
@@ -13,7 +14,7 @@ from mail_access.open_mailbox import OpenMailbox
 from mail_access.store import MailStore, uid_ranges
 from mail_access.views import OpenMailboxes
 from postroom.mailstore.v1 import mailbox_pb2
-from postroom_contracts.errors import LimitError, MailboxNotFoundError, UnavailableError
+from postroom_contracts.errors import MailboxNotFoundError, UnavailableError
 from postroom_contracts.ids import new_id
 from postroom_runtime.bus import Bus
 from postroom_wire.imap.sequence import NumberRanges
@@ -24,31 +25,37 @@ MAILBOX = new_id()
 
 
 class FakeStore(MailStore):
-    """One mailbox: (flags, MODSEQ) of each UID, and when each expunged one went."""
+    """One mailbox: (flags, MODSEQ) of each UID, and the journal as (MODSEQ, UID)."""
 
     def __init__(self) -> None:
         self.messages: dict[int, tuple[int, int]] = {}
-        self.expunged: dict[int, int] = {}
+        self.journal: list[tuple[int, int]] = []
         self.modseq = 1
         self.uid_next = 1
-        self.deleted = self.floor_passed = self.away = self.overfull = False
+        self.deleted = self.floor_passed = self.away = False
+        self.page = 1_000_000
+        """Messages in one answer."""
+        self.between_pages: Callable[[], None] = lambda: None
+        """What happens before the reader asks on."""
         self.loads = self.refreshes = 0
 
     def deliver(self, count: int = 1) -> None:
         self.modseq += 1
         for _ in range(count):
             self.messages[self.uid_next] = (0, self.modseq)
+            self.journal.append((self.modseq, self.uid_next))
             self.uid_next += 1
 
     def store(self, uid: int, flags: int) -> mailbox_pb2.StoreFlagsResponse:
         self.modseq += 1
         self.messages[uid] = (flags, self.modseq)
+        self.journal.append((self.modseq, uid))
         return mailbox_pb2.StoreFlagsResponse(modseq=self.modseq, rows=self.rows([uid]))
 
     def expunge(self, uid: int) -> mailbox_pb2.ExpungeMessagesResponse:
         self.modseq += 1
         del self.messages[uid]
-        self.expunged[uid] = self.modseq
+        self.journal.append((self.modseq, uid))
         return mailbox_pb2.ExpungeMessagesResponse(modseq=self.modseq, expunged=uid_ranges([(uid, uid)]))
 
     def rows(self, uids: Iterable[int]) -> mailbox_pb2.Rows:
@@ -75,21 +82,26 @@ class FakeStore(MailStore):
             yield mailbox_pb2.LoadMailboxResponse(rows=self.rows(uids[start : start + 2]))
 
     async def get_changes(
-        self, login: Login, mailbox_id: UUID, since_modseq: int
+        self, login: Login, mailbox_id: UUID, since_modseq: int, after_uid: int = 0
     ) -> mailbox_pb2.GetChangesResponse:
         self.refreshes += 1
         if self.away:
             raise UnavailableError("away")
-        if self.overfull:
-            raise LimitError("too much")
-        return mailbox_pb2.GetChangesResponse(
+        left = [change for change in self.journal if change > (since_modseq + 1, after_uid)]
+        told = sorted({uid for _, uid in left[: self.page]})
+        answer = mailbox_pb2.GetChangesResponse(
             modseq=self.modseq,
-            rows=self.rows(uid for uid, (_, at) in sorted(self.messages.items()) if at > since_modseq),
-            vanished=uid_ranges((uid, uid) for uid, at in sorted(self.expunged.items()) if at > since_modseq),
+            rows=self.rows(uid for uid in told if uid in self.messages),
+            vanished=uid_ranges((uid, uid) for uid in told if uid not in self.messages),
             uid_next=self.uid_next,
             deleted=self.deleted,
             reload=self.floor_passed,
         )
+        if len(left) > self.page:
+            at, uid = left[self.page - 1]
+            answer.modseq, answer.after_uid, answer.more = at - 1, uid, True
+        self.between_pages()
+        return answer
 
     async def get_modseqs(self, capabilities: Sequence[str]) -> Sequence[int]:
         return [self.modseq for _ in capabilities]
@@ -166,19 +178,65 @@ async def test_news_that_come_late_or_twice_change_nothing(mailbox: OpenMailbox,
     assert content(mailbox) == truth(store)
 
 
-@pytest.mark.parametrize("reason", ["floor_passed", "overfull"])
-async def test_a_reload_keeps_what_sessions_know(mailbox: OpenMailbox, store: FakeStore, reason: str) -> None:
+async def test_a_reload_keeps_what_sessions_know(mailbox: OpenMailbox, store: FakeStore) -> None:
     reader = mailbox.attach(ALICE, lambda: None)
     store.expunge(2)
     store.deliver()
     store.store(5, 1)
-    setattr(store, reason, True)
+    store.floor_passed = True
     await mailbox.refresh(ALICE, store.modseq)
     assert store.loads == 2
     assert content(mailbox) == truth(store)
     assert reader.view.exists == 5
     updates = reader.view.updates(expunges=True)
     assert (updates.expunged, updates.exists, updates.changed) == ([2], 5, [(4, 5)])
+
+
+@pytest.mark.parametrize("seed", range(10))
+async def test_many_changes_are_followed_in_pages_while_others_make_more(
+    mailbox: OpenMailbox, store: FakeStore, seed: int
+) -> None:
+    random = Random(seed)
+
+    def change() -> None:
+        uid = random.choice([0, 0, *store.messages])
+        match random.choice(["deliver", "store", "expunge"]) if uid else "deliver":
+            case "store":
+                store.store(uid, random.randrange(32))
+            case "expunge":
+                store.expunge(uid)
+            case _:
+                store.deliver(random.randint(1, 5))
+
+    def change_sometimes() -> None:
+        if store.refreshes < 20 and random.random() < 0.7:
+            change()
+
+    for _ in range(30):
+        change()
+    reader = mailbox.attach(ALICE, lambda: None)
+    known = dict(enumerate(mailbox.rows.uids.array, 1))
+    store.page, store.between_pages = random.randint(1, 4), change_sometimes
+    await mailbox.refresh(ALICE, store.modseq)
+    await mailbox.refresh(ALICE, store.modseq)
+    assert content(mailbox) == truth(store)
+    assert (store.loads, store.refreshes > 5) == (1, True)
+    for number in reader.view.updates(expunges=True).expunged:
+        known = dict(enumerate([uid for at, uid in known.items() if at != number], 1))
+    assert [*known.values()] == [uid for uid in store.messages if uid <= 5]
+
+
+async def test_a_page_that_did_not_come_is_asked_for_again(mailbox: OpenMailbox, store: FakeStore) -> None:
+    def go_away() -> None:
+        store.away = True
+
+    store.deliver(7)
+    store.page, store.between_pages = 3, go_away
+    with pytest.raises(UnavailableError):
+        await mailbox.refresh(ALICE, store.modseq)
+    store.away, store.between_pages = False, lambda: None
+    await mailbox.refresh(ALICE, store.modseq)
+    assert content(mailbox) == truth(store)
 
 
 async def test_sessions_are_woken_only_by_what_they_do_not_know(
@@ -269,11 +327,11 @@ class Named:
 async def test_a_mailbox_that_is_broken_harms_no_other(store: FakeStore) -> None:
     class BrokenStore(FakeStore):
         async def get_changes(
-            self, login: Login, mailbox_id: UUID, since_modseq: int
+            self, login: Login, mailbox_id: UUID, since_modseq: int, after_uid: int = 0
         ) -> mailbox_pb2.GetChangesResponse:
             if mailbox_id == MAILBOX:
                 raise ZeroDivisionError
-            return await super().get_changes(login, mailbox_id, since_modseq)
+            return await super().get_changes(login, mailbox_id, since_modseq, after_uid)
 
     broken = BrokenStore()
     mailboxes = OpenMailboxes(broken, cast(Bus, SilentBus()))

@@ -4,10 +4,11 @@ A plain object around the channel instead of interceptors, which cost a task and
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Sequence
 from functools import partial
 from types import TracebackType
-from typing import Any, Final, Self, TypeAlias, cast
+from typing import Any, Final, Self, TypeAlias, TypeVar, cast
 
 import grpc
 
@@ -18,6 +19,12 @@ from postroom_runtime.tls import GrpcTls
 from postroom_runtime.traces import child_of, current_traceparent
 
 Metadata: TypeAlias = Sequence[tuple[str, str | bytes]]
+
+Q = TypeVar("Q")
+A = TypeVar("A")
+
+_FIRST_SHARE: Final = 0.6
+"""Of the time for both, when something is asked twice."""
 
 DEADLINE_SECONDS: Final = 5.0
 """Of a call that answers once, unless it says otherwise. A stream has none of its own."""
@@ -48,6 +55,20 @@ def channel(
 def on_behalf_of(capability: str) -> Metadata:
     """The `metadata=` of a call that is made for a user."""
     return ((CAPABILITY_METADATA, capability),)
+
+
+async def ask_twice(
+    call: "grpc.aio.UnaryUnaryMultiCallable[Q, A]", request: Q, *, seconds: float, metadata: Metadata
+) -> A:
+    """Ask for what has an id, and once more when nobody knows whether it was done; both within `seconds`.
+
+    Raises what the second answer is, `UnavailableError` when that is unknown too.
+    """
+    deadline = time.monotonic() + seconds
+    try:
+        return await call(request, timeout=seconds * _FIRST_SHARE, metadata=metadata)
+    except UnavailableError:
+        return await call(request, timeout=deadline - time.monotonic(), metadata=metadata)
 
 
 def _target(address: str) -> str:

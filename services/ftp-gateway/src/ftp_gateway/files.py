@@ -1,16 +1,22 @@
 """The account's files, as filestore has them."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from typing import Final
+from typing import Final, TypeVar
 from uuid import UUID
+
+import grpc
 
 from ftp_gateway.logins import Login, Logins
 from postroom.filestore.v1 import file_pb2 as pb
 from postroom.filestore.v1.file_pb2_grpc import FileServiceStub
 from postroom_contracts.errors import PostroomError
-from postroom_runtime.grpc_client import Metadata, on_behalf_of
+from postroom_contracts.ids import new_id
+from postroom_runtime.grpc_client import Metadata, ask_twice, on_behalf_of
 from postroom_runtime.transfer import Stored
 from postroom_wire.ftp import FtpPath
+
+Q = TypeVar("Q")
+A = TypeVar("A")
 
 CALL_SECONDS: Final = 4.5
 """A client hears within 5 s that something is away."""
@@ -54,18 +60,18 @@ class Files:
 
     async def create_directory(self, path: FtpPath) -> None:
         """MKD."""
-        request = pb.CreateDirectoryRequest(path=str(path))
-        await self._stub.CreateDirectory(request, timeout=CALL_SECONDS, metadata=await self._metadata())
+        request = pb.CreateDirectoryRequest(path=str(path), operation_id=new_id().bytes)
+        await self._change(self._stub.CreateDirectory, request)
 
     async def delete(self, path: FtpPath, kind: pb.NodeKind.ValueType) -> None:
         """DELE, RMD."""
-        request = pb.DeleteNodeRequest(path=str(path), kind=kind)
-        await self._stub.DeleteNode(request, timeout=CALL_SECONDS, metadata=await self._metadata())
+        request = pb.DeleteNodeRequest(path=str(path), kind=kind, operation_id=new_id().bytes)
+        await self._change(self._stub.DeleteNode, request)
 
     async def move(self, source: FtpPath, path: FtpPath) -> None:
         """RNTO."""
-        request = pb.MoveNodeRequest(path=str(source), new_path=str(path))
-        await self._stub.MoveNode(request, timeout=CALL_SECONDS, metadata=await self._metadata())
+        request = pb.MoveNodeRequest(path=str(source), new_path=str(path), operation_id=new_id().bytes)
+        await self._change(self._stub.MoveNode, request)
 
     async def open(self, path: FtpPath) -> pb.OpenFileResponse:
         """RETR."""
@@ -123,6 +129,10 @@ class Files:
             await self._stub.AbortUpload(request, timeout=_ABORT_SECONDS, metadata=await self._metadata())
         except PostroomError:
             return
+
+    async def _change(self, call: "grpc.aio.UnaryUnaryMultiCallable[Q, A]", request: Q) -> A:
+        """Ask for a change, again with the same id when nobody knows whether it was made."""
+        return await ask_twice(call, request, seconds=CALL_SECONDS, metadata=await self._metadata())
 
     async def _size(self, path: FtpPath) -> int:
         try:

@@ -12,8 +12,8 @@ class Limits:
     """Of one call of a core service, so that a client has its answer within 5 s."""
     search_seconds: float = 30.0
     """Of one call that looks into the text of messages."""
-    large_append_seconds: float = 60.0
-    """The store assembles and scans a large message."""
+    large_append_seconds: float = 120.0
+    """The store assembles and scans a large message; for both times that it is asked."""
     renew_before: float = 90.0
     """A capability is renewed so long before its end, or when a third of its life is left."""
     renew_sweep_seconds: float = 5.0
@@ -24,6 +24,8 @@ class Limits:
     refresh_again_seconds: float = 1.0
     refreshes_at_once: int = 8
     accounts_in_one_check: int = 2_000
+    changes_in_one_answer: int = 5_000
+    """Messages; a mailbox that has changed more is followed in pages."""
     read_attempts: int = 3
     """Of a message's octets without any progress."""
     read_again_seconds: float = 0.2

@@ -15,7 +15,7 @@ from mail_access.login import Login, LoginEndedError
 from mail_access.mailbox_rows import MailboxRows
 from mail_access.store import MailStore, ranges_of
 from postroom.mailstore.v1 import mailbox_pb2
-from postroom_contracts.errors import LimitError, MailboxNotFoundError, UnavailableError
+from postroom_contracts.errors import MailboxNotFoundError, UnavailableError
 from postroom_runtime import metrics
 from postroom_wire.imap.flags import Flag, FlagNames
 from postroom_wire.imap.view import SessionView
@@ -156,25 +156,28 @@ class OpenMailbox:
             raise
 
     async def _follow(self, login: Login, modseq: int) -> None:
-        """Take over what changed."""
+        """Take over what changed, page by page: what was told so far needs not be told again."""
         _REFRESHES.labels("changes").inc()
-        try:
-            changes = await self._store.get_changes(login, self.id, self.modseq)
-        except LimitError:  # so much has changed that one answer does not hold it
-            await self._load(login)
-            return
-        if changes.deleted:
-            self.deleted()
-        elif changes.reload:
-            await self._load(login)
-        else:
-            self._take_keywords(changes.keywords)
-            self.rows.remove(ranges_of(changes.vanished))
-            self.rows.apply(changes.rows)
-            self.uid_next = max(self.uid_next, changes.uid_next)
-            self._complete(changes.modseq)
-        if self.modseq < modseq and not self.gone:
+        since, after_uid, more = self.modseq, 0, True
+        while more:
+            changes = await self._store.get_changes(login, self.id, since, after_uid)
+            since, after_uid, more = changes.modseq, changes.after_uid, changes.more
+            if changes.deleted:
+                self.deleted()
+                return
+            if changes.reload:
+                await self._load(login)
+                break
+            self._take_changes(changes)
+        if self.modseq < modseq:
             raise UnavailableError("the store has not come so far")
+
+    def _take_changes(self, changes: mailbox_pb2.GetChangesResponse) -> None:
+        self._take_keywords(changes.keywords)
+        self.rows.remove(ranges_of(changes.vanished))
+        self.rows.apply(changes.rows)
+        self.uid_next = max(self.uid_next, changes.uid_next)
+        self._complete(changes.modseq)
 
     def _complete(self, modseq: int) -> None:
         self.modseq = max(self.modseq, modseq)

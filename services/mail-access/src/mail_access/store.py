@@ -16,9 +16,12 @@ from mail_access.limits import DEFAULT_LIMITS, Limits
 from mail_access.login import Login
 from postroom.mailstore.v1 import mailbox_pb2, mailbox_pb2_grpc
 from postroom_contracts.errors import UnavailableError
-from postroom_runtime.grpc_client import Metadata, on_behalf_of
+from postroom_contracts.ids import new_id
+from postroom_runtime.grpc_client import Metadata, ask_twice, on_behalf_of
 
 T = TypeVar("T")
+Q = TypeVar("Q")
+A = TypeVar("A")
 
 
 def uid_ranges(ranges: Iterable[tuple[int, int]]) -> list[mailbox_pb2.UidRange]:
@@ -44,23 +47,25 @@ class MailStore:
 
     async def create_mailbox(self, login: Login, name: str) -> mailbox_pb2.Mailbox:
         """A new mailbox, and what is missing above it."""
-        request = mailbox_pb2.CreateMailboxRequest(name=name)
-        return (await self._stub.CreateMailbox(request, **await self._call(login))).mailbox
+        request = mailbox_pb2.CreateMailboxRequest(name=name, operation_id=new_id().bytes)
+        return (await self._change(login, self._stub.CreateMailbox, request)).mailbox
 
     async def delete_mailbox(self, login: Login, mailbox_id: UUID) -> None:
         """A mailbox less."""
-        request = mailbox_pb2.DeleteMailboxRequest(mailbox_id=mailbox_id.bytes)
-        await self._stub.DeleteMailbox(request, **await self._call(login))
+        request = mailbox_pb2.DeleteMailboxRequest(mailbox_id=mailbox_id.bytes, operation_id=new_id().bytes)
+        await self._change(login, self._stub.DeleteMailbox, request)
 
     async def rename_mailbox(self, login: Login, mailbox_id: UUID, new_name: str) -> None:
         """Another name for it and its inferiors."""
-        request = mailbox_pb2.RenameMailboxRequest(mailbox_id=mailbox_id.bytes, new_name=new_name)
-        await self._stub.RenameMailbox(request, **await self._call(login))
+        request = mailbox_pb2.RenameMailboxRequest(
+            mailbox_id=mailbox_id.bytes, new_name=new_name, operation_id=new_id().bytes
+        )
+        await self._change(login, self._stub.RenameMailbox, request)
 
     async def set_subscription(self, login: Login, name: str, *, subscribed: bool) -> None:
         """Subscribe or unsubscribe; the mailbox need not exist."""
         request = mailbox_pb2.SetSubscriptionRequest(name=name, subscribed=subscribed)
-        await self._stub.SetSubscription(request, **await self._call(login))
+        await self._change(login, self._stub.SetSubscription, request)
 
     async def load_mailbox(
         self, login: Login, mailbox_id: UUID
@@ -73,10 +78,15 @@ class MailStore:
                 yield page
 
     async def get_changes(
-        self, login: Login, mailbox_id: UUID, since_modseq: int
+        self, login: Login, mailbox_id: UUID, since_modseq: int, after_uid: int = 0
     ) -> mailbox_pb2.GetChangesResponse:
-        """What changed after a MODSEQ."""
-        request = mailbox_pb2.GetChangesRequest(mailbox_id=mailbox_id.bytes, since_modseq=since_modseq)
+        """A page of what changed after a MODSEQ; the next one begins at its `modseq` and `after_uid`."""
+        request = mailbox_pb2.GetChangesRequest(
+            mailbox_id=mailbox_id.bytes,
+            since_modseq=since_modseq,
+            after_uid=after_uid,
+            limit=self.limits.changes_in_one_answer,
+        )
         return await self._stub.GetChanges(request, **await self._call(login))
 
     async def get_modseqs(self, capabilities: Sequence[str]) -> Sequence[int]:
@@ -128,15 +138,12 @@ class MailStore:
     async def append_message(
         self, login: Login, request: mailbox_pb2.AppendMessageRequest
     ) -> mailbox_pb2.AppendMessageResponse:
-        """Append; an unknown outcome is asked for once more by the same id."""
+        """Append; `request` has an id of its own."""
+        seconds = self.limits.call_seconds
         if request.content.HasField("upload"):
-            seconds, again = self.limits.large_append_seconds, self.limits.large_append_seconds
-        else:
-            seconds, again = self.limits.call_seconds * 0.6, self.limits.call_seconds * 0.4
-        try:
-            return await self._append(login, request, seconds)
-        except UnavailableError:
-            return await self._append(login, request, again)
+            seconds = self.limits.large_append_seconds
+        metadata = on_behalf_of(await login.token())
+        return await ask_twice(self._stub.AppendMessage, request, seconds=seconds, metadata=metadata)
 
     async def begin_upload(
         self, login: Login, upload_id: UUID, size: int
@@ -156,25 +163,31 @@ class MailStore:
         self, login: Login, request: mailbox_pb2.StoreFlagsRequest
     ) -> mailbox_pb2.StoreFlagsResponse:
         """Change flags; answers the rows that changed."""
-        return await self._stub.StoreFlags(request, **await self._call(login))
+        return await self._change(login, self._stub.StoreFlags, request)
 
     async def copy_messages(
         self, login: Login, mailbox_id: UUID, uids: Iterable[tuple[int, int]], target_id: UUID
     ) -> mailbox_pb2.CopyMessagesResponse:
         """Copies in another mailbox of the account."""
         request = mailbox_pb2.CopyMessagesRequest(
-            mailbox_id=mailbox_id.bytes, uids=uid_ranges(uids), target_mailbox_id=target_id.bytes
+            mailbox_id=mailbox_id.bytes,
+            uids=uid_ranges(uids),
+            target_mailbox_id=target_id.bytes,
+            operation_id=new_id().bytes,
         )
-        return await self._stub.CopyMessages(request, **await self._call(login))
+        return await self._change(login, self._stub.CopyMessages, request)
 
     async def move_messages(
         self, login: Login, mailbox_id: UUID, uids: Iterable[tuple[int, int]], target_id: UUID
     ) -> mailbox_pb2.MoveMessagesResponse:
         """The messages in another mailbox of the account."""
         request = mailbox_pb2.MoveMessagesRequest(
-            mailbox_id=mailbox_id.bytes, uids=uid_ranges(uids), target_mailbox_id=target_id.bytes
+            mailbox_id=mailbox_id.bytes,
+            uids=uid_ranges(uids),
+            target_mailbox_id=target_id.bytes,
+            operation_id=new_id().bytes,
         )
-        return await self._stub.MoveMessages(request, **await self._call(login))
+        return await self._change(login, self._stub.MoveMessages, request)
 
     async def expunge_messages(
         self,
@@ -186,16 +199,17 @@ class MailStore:
     ) -> mailbox_pb2.ExpungeMessagesResponse:
         """Expunge what has \\Deleted: of all for no UIDs, else of these; these `regardless` of the flag."""
         request = mailbox_pb2.ExpungeMessagesRequest(
-            mailbox_id=mailbox_id.bytes, uids=uid_ranges(uids), regardless=regardless
+            mailbox_id=mailbox_id.bytes,
+            uids=uid_ranges(uids),
+            regardless=regardless,
+            operation_id=new_id().bytes,
         )
-        return await self._stub.ExpungeMessages(request, **await self._call(login))
+        return await self._change(login, self._stub.ExpungeMessages, request)
 
-    async def _append(
-        self, login: Login, request: mailbox_pb2.AppendMessageRequest, seconds: float
-    ) -> mailbox_pb2.AppendMessageResponse:
-        return await self._stub.AppendMessage(
-            request, timeout=seconds, metadata=on_behalf_of(await login.token())
-        )
+    async def _change(self, login: Login, call: "grpc.aio.UnaryUnaryMultiCallable[Q, A]", request: Q) -> A:
+        """Ask for a change, again with the same id when nobody knows whether it was made."""
+        metadata = on_behalf_of(await login.token())
+        return await ask_twice(call, request, seconds=self.limits.call_seconds, metadata=metadata)
 
     async def _call(self, login: Login) -> "_CallOptions":
         return {"timeout": self.limits.call_seconds, "metadata": on_behalf_of(await login.token())}

@@ -1,14 +1,15 @@
 """`/admin`: tenants, domains, accounts, aliases and the queue, for the administrator."""
 
-from typing import TypedDict
+from typing import TypedDict, TypeVar
 
+import grpc
 from fastapi import APIRouter, Response
 
 from postroom.directory.v1 import directory_pb2 as pb
 from postroom.mailstore.v1 import queue_pb2
 from postroom_contracts.errors import InvalidRequestError, MessageNotFoundError
-from postroom_contracts.ids import parse_queue_id
-from postroom_runtime.grpc_client import Metadata, on_behalf_of
+from postroom_contracts.ids import new_id, parse_queue_id
+from postroom_runtime.grpc_client import Metadata, ask_twice, on_behalf_of
 from webmail_api.access import PROBLEMS, CurrentAdministrator, ListPage, PathId, Shared
 from webmail_api.admin_models import (
     Account,
@@ -35,6 +36,9 @@ from webmail_api.identifiers import parse_text_cursor, text_cursor, uuid_text
 from webmail_api.limits import DEFAULT_LIMITS
 from webmail_api.sessions import Administrator
 
+Q = TypeVar("Q")
+A = TypeVar("A")
+
 router = APIRouter(prefix="/admin", tags=["admin"], responses=PROBLEMS)
 
 
@@ -60,14 +64,15 @@ async def list_domains(page: ListPage, admin: CurrentAdministrator, house: Share
 @router.post("/domains", operation_id="createDomain", status_code=201)
 async def create_domain(wanted: NewDomain, admin: CurrentAdministrator, house: Shared) -> Domain:
     """Take mail for a domain."""
-    request = pb.CreateDomainRequest(name=wanted.name)
-    return domain_of((await house.directory.CreateDomain(request, **_options(admin))).domain)
+    request = pb.CreateDomainRequest(name=wanted.name, operation_id=new_id().bytes)
+    return domain_of((await _change(admin, house.directory.CreateDomain, request)).domain)
 
 
 @router.delete("/domains/{name}", operation_id="deleteDomain", status_code=204, response_class=Response)
 async def delete_domain(name: str, admin: CurrentAdministrator, house: Shared) -> None:
     """Take no more mail for a domain in which nobody lives."""
-    await house.directory.DeleteDomain(pb.DeleteDomainRequest(name=name), **_options(admin))
+    request = pb.DeleteDomainRequest(name=name, operation_id=new_id().bytes)
+    await _change(admin, house.directory.DeleteDomain, request)
 
 
 @router.get("/accounts", operation_id="listAccounts")
@@ -88,8 +93,9 @@ async def create_account(wanted: NewAccount, admin: CurrentAdministrator, house:
         address=wanted.address,
         password=wanted.password.get_secret_value(),
         display_name=wanted.display_name,
+        operation_id=new_id().bytes,
     )
-    return account_of((await house.directory.CreateAccount(request, **_options(admin))).account)
+    return account_of((await _change(admin, house.directory.CreateAccount, request)).account)
 
 
 # An address may have a slash in it, so it is a path; the longer one comes first.
@@ -101,8 +107,10 @@ async def create_account(wanted: NewAccount, admin: CurrentAdministrator, house:
 )
 async def set_password(address: str, wanted: NewPassword, admin: CurrentAdministrator, house: Shared) -> None:
     """Give an account another password."""
-    request = pb.SetPasswordRequest(address=address, password=wanted.password.get_secret_value())
-    await house.directory.SetPassword(request, **_options(admin))
+    request = pb.SetPasswordRequest(
+        address=address, password=wanted.password.get_secret_value(), operation_id=new_id().bytes
+    )
+    await _change(admin, house.directory.SetPassword, request)
 
 
 @router.get("/accounts/{address:path}", operation_id="getAccount")
@@ -117,7 +125,8 @@ async def get_account(address: str, admin: CurrentAdministrator, house: Shared) 
 )
 async def delete_account(address: str, admin: CurrentAdministrator, house: Shared) -> None:
     """Take an account away; its address is free again."""
-    await house.directory.DeleteAccount(pb.DeleteAccountRequest(address=address), **_options(admin))
+    request = pb.DeleteAccountRequest(address=address, operation_id=new_id().bytes)
+    await _change(admin, house.directory.DeleteAccount, request)
 
 
 @router.get("/aliases", operation_id="listAliases")
@@ -133,8 +142,10 @@ async def list_aliases(page: ListPage, admin: CurrentAdministrator, house: Share
 @router.post("/aliases", operation_id="createAlias", status_code=201)
 async def create_alias(wanted: NewAlias, admin: CurrentAdministrator, house: Shared) -> Alias:
     """Let an address lead to others."""
-    request = pb.CreateAliasRequest(address=wanted.address, targets=wanted.targets)
-    return alias_of((await house.directory.CreateAlias(request, **_options(admin))).alias)
+    request = pb.CreateAliasRequest(
+        address=wanted.address, targets=wanted.targets, operation_id=new_id().bytes
+    )
+    return alias_of((await _change(admin, house.directory.CreateAlias, request)).alias)
 
 
 @router.delete(
@@ -142,7 +153,8 @@ async def create_alias(wanted: NewAlias, admin: CurrentAdministrator, house: Sha
 )
 async def delete_alias(address: str, admin: CurrentAdministrator, house: Shared) -> None:
     """Take an alias away."""
-    await house.directory.DeleteAlias(pb.DeleteAliasRequest(address=address), **_options(admin))
+    request = pb.DeleteAliasRequest(address=address, operation_id=new_id().bytes)
+    await _change(admin, house.directory.DeleteAlias, request)
 
 
 @router.get("/queue", operation_id="listQueue")
@@ -186,6 +198,14 @@ def _options(administrator: Administrator) -> _CallOptions:
         "timeout": DEFAULT_LIMITS.call_seconds,
         "metadata": on_behalf_of(administrator.capability),
     }
+
+
+async def _change(
+    administrator: Administrator, call: "grpc.aio.UnaryUnaryMultiCallable[Q, A]", request: Q
+) -> A:
+    """Ask for a change, again with the same id when nobody knows whether it was made."""
+    metadata = on_behalf_of(administrator.capability)
+    return await ask_twice(call, request, seconds=DEFAULT_LIMITS.call_seconds, metadata=metadata)
 
 
 def _queue_id(text: str) -> bytes:

@@ -2,20 +2,25 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from typing import Final
+from typing import Final, TypeVar
 from uuid import UUID
+
+import grpc
 
 from postroom.filestore.v1 import file_pb2 as pb
 from postroom.filestore.v1.file_pb2_grpc import FileServiceStub
 from postroom_contracts.errors import PostroomError, UnavailableError
 from postroom_contracts.ids import new_id
-from postroom_runtime.grpc_client import on_behalf_of
+from postroom_runtime.grpc_client import ask_twice, on_behalf_of
 from postroom_runtime.logs import log
 from postroom_runtime.steps import reached
 from postroom_runtime.transfer import StaleUrlError, Stored, Transfers
 from webmail_api.limits import DEFAULT_LIMITS, Limits
 from webmail_api.mail_store import CallOptions
 from webmail_api.sessions import User
+
+Q = TypeVar("Q")
+A = TypeVar("A")
 
 _SINGLE_PUT: Final = 0
 _PARTS_AT_ONCE: Final = 8
@@ -39,18 +44,19 @@ class Files:
 
     async def create_directory(self, user: User, path: str) -> pb.Node:
         """A new directory."""
-        request = pb.CreateDirectoryRequest(path=path)
-        return (await self._stub.CreateDirectory(request, **self._options(user))).node
+        request = pb.CreateDirectoryRequest(path=path, operation_id=new_id().bytes)
+        return (await self._change(user, self._stub.CreateDirectory, request)).node
 
     async def delete(self, user: User, node_id: bytes) -> None:
         """A file or an empty directory less."""
-        await self._stub.DeleteNode(pb.DeleteNodeRequest(id=node_id), **self._options(user))
+        request = pb.DeleteNodeRequest(id=node_id, operation_id=new_id().bytes)
+        await self._change(user, self._stub.DeleteNode, request)
 
     async def move(self, user: User, node_id: bytes, new_path: str) -> pb.Node:
         """Another path for a file, or a directory with all that is in it."""
         path = (await self.node(user, node_id)).path
-        request = pb.MoveNodeRequest(path=path, new_path=new_path)
-        return (await self._stub.MoveNode(request, **self._options(user))).node
+        request = pb.MoveNodeRequest(path=path, new_path=new_path, operation_id=new_id().bytes)
+        return (await self._change(user, self._stub.MoveNode, request)).node
 
     async def open(self, user: User, node_id: bytes) -> pb.OpenFileResponse:
         """A version to read, whatever happens to the file from now on."""
@@ -130,6 +136,12 @@ class Files:
             return list((await self._stub.PresignParts(request, **self._options(user))).parts)
 
         return more
+
+    async def _change(self, user: User, call: "grpc.aio.UnaryUnaryMultiCallable[Q, A]", request: Q) -> A:
+        """Ask for a change, again with the same id when nobody knows whether it was made."""
+        return await ask_twice(
+            call, request, seconds=self._limits.call_seconds, metadata=on_behalf_of(user.capability)
+        )
 
     def _options(self, user: User) -> CallOptions:
         return {"timeout": self._limits.call_seconds, "metadata": on_behalf_of(user.capability)}

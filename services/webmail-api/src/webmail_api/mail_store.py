@@ -19,13 +19,16 @@ from postroom_contracts.errors import (
     MessageNotFoundError,
     UnavailableError,
 )
-from postroom_runtime.grpc_client import Metadata, on_behalf_of
+from postroom_contracts.ids import new_id
+from postroom_runtime.grpc_client import Metadata, ask_twice, on_behalf_of
 from webmail_api.flags import split
 from webmail_api.identifiers import MessageKey
 from webmail_api.limits import DEFAULT_LIMITS, Limits
 from webmail_api.sessions import User
 
 T = TypeVar("T")
+Q = TypeVar("Q")
+A = TypeVar("A")
 
 _WINDOW: Final = 4
 """UIDs that are looked at for each message of a page, before the mailbox's rows are asked for."""
@@ -50,12 +53,36 @@ class MailStore:
         if (found := _special(await self.mailboxes(user), use, name)) is not None:
             return found
         try:
-            request = pb.CreateMailboxRequest(name=name, special_use=use)
-            return (await self.stub.CreateMailbox(request, **self.options(user))).mailbox
+            return await self.create(user, name, use)
         except MailboxExistsError:  # somebody else was faster
             if (found := _special(await self.mailboxes(user), use, name)) is not None:
                 return found
             raise
+
+    async def create(
+        self, user: User, name: str, use: pb.SpecialUse.ValueType = pb.SPECIAL_USE_UNSPECIFIED
+    ) -> pb.Mailbox:
+        """A new mailbox, and what is missing above it. Raises `MailboxExistsError`."""
+        request = pb.CreateMailboxRequest(name=name, special_use=use, operation_id=new_id().bytes)
+        return (await self._change(user, self.stub.CreateMailbox, request)).mailbox
+
+    async def rename(self, user: User, mailbox_id: bytes, name: str) -> pb.Mailbox:
+        """Another name for a mailbox and those below it.
+
+        Raises `MailboxNotFoundError`, `MailboxExistsError`.
+        """
+        request = pb.RenameMailboxRequest(mailbox_id=mailbox_id, new_name=name, operation_id=new_id().bytes)
+        return (await self._change(user, self.stub.RenameMailbox, request)).mailbox
+
+    async def delete(self, user: User, mailbox_id: bytes) -> None:
+        """A mailbox less. Raises `MailboxNotFoundError`, `MailboxProtectedError`."""
+        request = pb.DeleteMailboxRequest(mailbox_id=mailbox_id, operation_id=new_id().bytes)
+        await self._change(user, self.stub.DeleteMailbox, request)
+
+    async def subscribe(self, user: User, name: str, *, subscribed: bool) -> None:
+        """Subscribe or unsubscribe; the mailbox need not exist."""
+        request = pb.SetSubscriptionRequest(name=name, subscribed=subscribed)
+        await self._change(user, self.stub.SetSubscription, request)
 
     async def newest(
         self, user: User, mailbox: pb.Mailbox, before: int, count: int
@@ -93,20 +120,27 @@ class MailStore:
         request = pb.StoreFlagsRequest(
             mailbox_id=key.mailbox_id, uids=_one(key), mode=mode, flags=system, keywords=keywords
         )
-        await self.stub.StoreFlags(request, **self.options(user))
+        await self._change(user, self.stub.StoreFlags, request)
 
     async def move(self, user: User, key: MessageKey, target: bytes) -> MessageKey:
         """The message's key in the other mailbox. Raises `MessageNotFoundError`, `MailboxNotFoundError`."""
-        request = pb.MoveMessagesRequest(mailbox_id=key.mailbox_id, uids=_one(key), target_mailbox_id=target)
-        moved = await self.stub.MoveMessages(request, **self.options(user))
+        request = pb.MoveMessagesRequest(
+            mailbox_id=key.mailbox_id,
+            uids=_one(key),
+            target_mailbox_id=target,
+            operation_id=new_id().bytes,
+        )
+        moved = await self._change(user, self.stub.MoveMessages, request)
         if not moved.target:
             raise MessageNotFoundError("no such message")
         return MessageKey(target, moved.target[0].first)
 
     async def expunge(self, user: User, key: MessageKey) -> None:
         """Raises `MessageNotFoundError`."""
-        request = pb.ExpungeMessagesRequest(mailbox_id=key.mailbox_id, uids=_one(key), regardless=True)
-        if not (await self.stub.ExpungeMessages(request, **self.options(user))).expunged:
+        request = pb.ExpungeMessagesRequest(
+            mailbox_id=key.mailbox_id, uids=_one(key), regardless=True, operation_id=new_id().bytes
+        )
+        if not (await self._change(user, self.stub.ExpungeMessages, request)).expunged:
             raise MessageNotFoundError("no such message")
 
     def options(self, user: User) -> "CallOptions":
@@ -132,6 +166,12 @@ class MailStore:
                 yield response
         finally:
             stream.cancel()
+
+    async def _change(self, user: User, call: "grpc.aio.UnaryUnaryMultiCallable[Q, A]", request: Q) -> A:
+        """Ask for a change, again with the same id when nobody knows whether it was made."""
+        return await ask_twice(
+            call, request, seconds=self.limits.call_seconds, metadata=on_behalf_of(user.capability)
+        )
 
     async def _last(
         self, user: User, mailbox_id: bytes, uids: Sequence[pb.UidRange], count: int

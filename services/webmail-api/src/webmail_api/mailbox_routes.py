@@ -32,9 +32,8 @@ async def list_mailboxes(user: CurrentUser, house: Shared) -> MailboxList:
 @router.post("", operation_id="createMailbox", status_code=201)
 async def create_mailbox(wanted: NewMailbox, user: CurrentUser, house: Shared) -> Mailbox:
     """A new mailbox, and what is missing above it."""
-    request = pb.CreateMailboxRequest(name=wanted.name)
-    created = (await house.store.stub.CreateMailbox(request, **house.store.options(user))).mailbox
-    await _subscribe(house, user, created.name, subscribed=True)
+    created = await house.store.create(user, wanted.name)
+    await house.store.subscribe(user, created.name, subscribed=True)
     return _mailbox(await house.store.mailbox(user, created.id))
 
 
@@ -50,18 +49,16 @@ async def change_mailbox(given: PathId, change: MailboxChange, user: CurrentUser
     wanted = mailbox_id(given)
     mailbox = await house.store.mailbox(user, wanted)
     if change.name is not None and change.name != mailbox.name:
-        request = pb.RenameMailboxRequest(mailbox_id=wanted, new_name=change.name)
-        mailbox = (await house.store.stub.RenameMailbox(request, **house.store.options(user))).mailbox
+        mailbox = await house.store.rename(user, wanted, change.name)
     if change.subscribed is not None:
-        await _subscribe(house, user, mailbox.name, subscribed=change.subscribed)
+        await house.store.subscribe(user, mailbox.name, subscribed=change.subscribed)
     return _mailbox(await house.store.mailbox(user, mailbox.id))
 
 
 @router.delete("/{id}", operation_id="deleteMailbox", status_code=204, response_class=Response)
 async def delete_mailbox(given: PathId, user: CurrentUser, house: Shared) -> None:
     """A mailbox less, with all that is in it. Not the inbox."""
-    request = pb.DeleteMailboxRequest(mailbox_id=mailbox_id(given))
-    await house.store.stub.DeleteMailbox(request, **house.store.options(user))
+    await house.store.delete(user, mailbox_id(given))
 
 
 @router.get("/{id}/messages", operation_id="listMessages")
@@ -76,11 +73,6 @@ async def list_messages(given: PathId, page: ListPage, user: CurrentUser, house:
         items=[summary_of(facts, mailbox.id, keywords) for facts in found],
         next_cursor=uid_cursor(found[-1].uid) if more else None,
     )
-
-
-async def _subscribe(house: Shared, user: CurrentUser, name: str, *, subscribed: bool) -> None:
-    request = pb.SetSubscriptionRequest(name=name, subscribed=subscribed)
-    await house.store.stub.SetSubscription(request, **house.store.options(user))
 
 
 def _mailbox(mailbox: pb.Mailbox) -> Mailbox:
