@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from postroom_embedded import reclaim
-from postroom_embedded.errors import StartError
+from postroom_embedded.errors import NotReadyError, StartError
 from postroom_embedded.instance import Instance, open_instance
 from postroom_embedded.part import Happening, Patience, Report
 from postroom_embedded.process import Command, Process
@@ -132,6 +132,35 @@ async def test_a_part_whose_dependency_is_away_is_tried_again(instance: Instance
         instance.write(flag, "")
         await supervisor.wait_ready()
     assert reports[0].happening is Happening.CRASHED
+
+
+@dataclass
+class Sleepy(Shell):
+    """Gives up on a start at once that says nothing at once."""
+
+    async def wait_ready(self, process: Process) -> None:
+        try:
+            async with asyncio.timeout(0.5):
+                await super().wait_ready(process)
+        except TimeoutError:
+            raise process.late(0.5) from None
+
+
+async def test_a_part_that_is_late_is_started_once_more(instance: Instance) -> None:
+    flag = instance.directory / "tmp" / "tried"
+    part = Sleepy("part", f"test -e {flag} && echo up; touch {flag}; exec sleep 100", talks=True)
+    reports: list[Report] = []
+    async with supervised(instance, reports.append, QUICK) as supervisor:
+        supervisor.add([Entry(part)])
+        await supervisor.wait_ready()
+    assert [report.happening for report in reports[:2]] == [Happening.CRASHED, Happening.READY]
+
+
+async def test_a_part_that_is_late_twice_ends_the_start(instance: Instance) -> None:
+    async with supervised(instance, None, QUICK) as supervisor:
+        supervisor.add([Entry(Sleepy("part", "exec sleep 100", talks=True))])
+        with pytest.raises(NotReadyError, match="part was not ready within 0 s"):
+            await supervisor.wait_ready()
 
 
 async def test_a_start_that_is_cancelled_leaves_nothing(instance: Instance) -> None:

@@ -104,6 +104,10 @@ class StartError(EmbeddedError):
         super().__init__(f"{name} {reason}{last}{where}")
 
 
+class NotReadyError(StartError):
+    """A process ran, yet did not serve in time."""
+
+
 class DependencyAwayError(EmbeddedError):
     """A part that was named by address does not answer."""
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from postroom_embedded.errors import StartError
+from postroom_embedded.errors import NotReadyError, StartError
 from postroom_embedded.instance import Instance
 from postroom_embedded.process import Command, Process, describe_exit
 
@@ -75,6 +75,7 @@ class Guarded:
         self._instance, self._report, self._patience = instance, report, patience
         self._process: Process | None = None
         self._stopping = asyncio.Event()
+        self._late_starts = 0
 
     @property
     def pid(self) -> int | None:
@@ -85,7 +86,8 @@ class Guarded:
     async def run(self, after: Sequence[asyncio.Event]) -> None:
         """Start after the given, and start again after every crash; returns when stopped.
 
-        Raises an EmbeddedError when it could not be prepared or never became ready.
+        Raises an EmbeddedError when it could not be prepared or never became ready. One that was only late is
+        started once more.
         """
         await self.part.prepare()
         for event in after:
@@ -96,7 +98,7 @@ class Guarded:
             failure = await self._run_once()
             if self._stopping.is_set():
                 return
-            if not self.ready.is_set() and not self._may_try_again(since):
+            if not self.ready.is_set() and not self._may_try_again(failure, since):
                 raise failure
             lived = time.monotonic() - begin
             delay = self._patience.first_delay if lived > self._patience.healthy else delay
@@ -133,7 +135,10 @@ class Guarded:
         status = await process.wait()
         return process.failed(describe_exit(status))
 
-    def _may_try_again(self, since: float) -> bool:
+    def _may_try_again(self, failure: StartError, since: float) -> bool:
+        if isinstance(failure, NotReadyError):
+            self._late_starts += 1
+            return self._late_starts == 1
         status = self._process.exit_status if self._process is not None else None
         return status == EXIT_DEPENDENCY and time.monotonic() - since < self._patience.start
 

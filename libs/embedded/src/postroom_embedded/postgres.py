@@ -214,7 +214,7 @@ async def _until_listening(process: Process, status_file: Path) -> None:
                     raise process.failed(describe_exit(process.exit_status))
                 await asyncio.sleep(_POLL_SECONDS)
     except TimeoutError:
-        raise process.failed(f"was not ready within {_START_SECONDS:.0f} s") from None
+        raise process.late(_START_SECONDS) from None
 
 
 def _program(name: str) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from postroom_embedded import launch
-from postroom_embedded.errors import StartError
+from postroom_embedded.errors import NotReadyError, StartError
 from postroom_embedded.instance import Instance
 
 MAX_LOG = 8 << 20  # octets; the part before it is kept too
@@ -102,6 +102,12 @@ class Process:
     def failed(self, reason: str) -> StartError:
         """The error that says how it went wrong, with its last lines."""
         return StartError(self.command.name, reason, self.log, self.last_lines())
+
+    def late(self, seconds: float, reason: str = "was not ready") -> NotReadyError:
+        """The error that it took longer than it may."""
+        return NotReadyError(
+            self.command.name, f"{reason} within {seconds:.0f} s", self.log, self.last_lines()
+        )
 
     def _kill_group(self) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):

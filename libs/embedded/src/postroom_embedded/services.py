@@ -278,7 +278,7 @@ class ServicePart:
                         raise process.failed(describe_exit(process.exit_status))
                     await asyncio.sleep(_POLL_SECONDS)
         except TimeoutError:
-            raise process.failed(f"was not ready within {_START_SECONDS:.0f} s") from None
+            raise process.late(_START_SECONDS) from None
 
 
 async def says_ready(path: str) -> bool:
