@@ -17,7 +17,7 @@ import structlog
 from postroom_cli.main import main
 from postroom_embedded.postgres import PostgresAddress
 from postroom_runtime.lifecycle import Lifecycle
-from postroom_testing.core import ADMIN_TOKEN, running_core
+from postroom_testing.core import ADMIN_TOKEN, Core, running_core
 from postroom_testing.stack import drop_database, in_thread, new_database, run_in_thread
 from webmail_api.serve import serving
 from webmail_api.settings import Settings
@@ -44,12 +44,12 @@ def quiet_services() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def url(postgres_server: PostgresAddress, core_template: PostgresAddress) -> Iterator[str]:
-    """Of a running REST service."""
+def house(postgres_server: PostgresAddress, core_template: PostgresAddress) -> Iterator[tuple[Core, str]]:
+    """A core, and the URL of the REST service in front of it."""
     database = run_in_thread(lambda: new_database(postgres_server, core_template.database))
 
     @asynccontextmanager
-    async def running() -> AsyncGenerator[str]:
+    async def running() -> AsyncGenerator[tuple[Core, str]]:
         async with running_core(database) as core:
             settings = Settings(
                 directory_address=core.directory,
@@ -60,11 +60,17 @@ def url(postgres_server: PostgresAddress, core_template: PostgresAddress) -> Ite
                 drain_seconds=1.0,
             )
             async with serving(settings, Lifecycle()) as ports:
-                yield f"http://127.0.0.1:{ports['http']}"
+                yield core, f"http://127.0.0.1:{ports['http']}"
 
     with in_thread(running) as opened:
         yield opened
     run_in_thread(lambda: drop_database(database))
+
+
+@pytest.fixture
+def url(house: tuple[Core, str]) -> str:
+    """Of the REST service."""
+    return house[1]
 
 
 @pytest.fixture

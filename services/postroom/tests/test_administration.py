@@ -13,7 +13,8 @@ import pytest
 from postroom_cli import api
 from postroom_cli.api import Api
 from postroom_cli.demo import ensure_demo
-from postroom_testing.core import ADMIN_TOKEN, PASSWORD
+from postroom_testing.core import ADMIN_TOKEN, PASSWORD, Core
+from postroom_testing.stack import run_in_thread
 
 Run: TypeAlias = Callable[..., "subprocess.CompletedProcess[str]"]
 Name: TypeAlias = Callable[[], str]
@@ -115,7 +116,8 @@ def test_an_alias_leads_to_several(postroom: Run, name: Name) -> None:
     assert f"all@{domain}" not in postroom("alias", "list").stdout
 
 
-def test_mail_that_waits_is_shown_tried_and_cancelled(postroom: Run, url: str) -> None:
+def test_mail_that_waits_is_shown_tried_and_cancelled(postroom: Run, house: tuple[Core, str]) -> None:
+    core, url = house
     with httpx.Client(base_url=f"{url}/api/v1/", trust_env=False) as client:
         credentials = {"address": "ann@postroom.test", "password": PASSWORD}
         token = client.post("session", json=credentials).json()["token"]
@@ -130,8 +132,19 @@ def test_mail_that_waits_is_shown_tried_and_cancelled(postroom: Run, url: str) -
     (item,) = json.loads(postroom("queue", "list", "--json").stdout)["items"]
     assert json.loads(postroom("queue", "show", queue_id, "--json").stdout) == item
     assert "example.org" in postroom("queue", "show", queue_id).stdout
+    assert "held until" not in postroom("queue", "list").stdout
+    hold = (
+        "INSERT INTO mailstore.site (name, failures, back_off_until, last_diagnostic)"
+        " VALUES ('example.org', 1, '2100-01-01', '421 Busy')"
+    )
+    run_in_thread(lambda: core.fetch(hold))
+    for command in (("list",), ("show", queue_id)):
+        assert re.search(r"site held until 2100-01-01T\S+\s+421 Busy", postroom("queue", *command).stdout)
+    run_in_thread(lambda: core.fetch("UPDATE mailstore.delivery SET parked = true"))
+    assert re.search(r"Z\s+parked\s+421 Busy", postroom("queue", "list").stdout)
     assert "1 messages wait" in postroom("status").stdout
     assert postroom("queue", "retry", queue_id).stdout == f"{queue_id} is due now\n"
+    assert re.search(r"Z\s+421 Busy", postroom("queue", "list").stdout)
     assert postroom("queue", "cancel", queue_id).stdout == f"cancelled {queue_id}\n"
     assert json.loads(postroom("queue", "list", "--json").stdout)["items"] == []
     assert postroom("queue", "cancel", queue_id).returncode == 1

@@ -22,7 +22,7 @@ def list_queue(data: Data, as_json: AsJson = False) -> None:
         show(items, (), as_json=True)
         return
     rows = [_row(item, delivery) for item in items for delivery in item["deliveries"]]
-    show(rows, ("id", "from", "to", "size", "attempts", "due_at", "last_diagnostic"), as_json=False)
+    show(rows, ("id", "from", "to", "size", "attempts", "due_at", "state", "last_diagnostic"), as_json=False)
 
 
 @queue.command("show")
@@ -36,7 +36,7 @@ def show_queued(queue_id: QueueId, data: Data, as_json: AsJson = False) -> None:
     rows = [_row(item, delivery) for delivery in item["deliveries"]]
     show(
         rows,
-        ("id", "from", "to", "site", "attempts", "due_at", "claimed_by", "last_diagnostic"),
+        ("id", "from", "to", "site", "attempts", "due_at", "state", "claimed_by", "last_diagnostic"),
         as_json=False,
     )
 
@@ -57,11 +57,20 @@ def cancel_queued(queue_id: QueueId, data: Data, as_json: AsJson = False) -> Non
     tell(answer, f"cancelled {queue_id}", as_json=as_json)
 
 
+def _state(delivery: Document) -> str:
+    """Why it is not tried, though it may be due."""
+    if delivery["parked"]:
+        return "parked"
+    held_until = delivery["site_held_until"]
+    return f"site held until {held_until}" if held_until else ""
+
+
 def _row(item: Document, delivery: Document) -> Document:
     return {
         "id": item["id"],
         "from": item["reverse_path"] or "<>",
         "to": delivery["address"],
         "size": item["size"],
+        "state": _state(delivery),
         **{name: delivery[name] for name in ("site", "attempts", "due_at", "claimed_by", "last_diagnostic")},
     }

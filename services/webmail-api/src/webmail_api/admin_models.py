@@ -114,7 +114,10 @@ class QueuedDelivery(BaseModel):
     attempts: int
     last_diagnostic: str
     claimed_by: str = Field(description="The relay that is at it now; empty when none.")
-    parked: bool
+    parked: bool = Field(description="It is not tried any more, until it is retried or expires.")
+    site_held_until: datetime | None = Field(
+        default=None, description="Its site let nobody in, and is left alone until then."
+    )
 
 
 class QueuedMessage(BaseModel):
@@ -183,6 +186,9 @@ def queued_of(entry: queue_pb2.QueueEntry) -> QueuedMessage:
                 last_diagnostic=delivery.last_diagnostic,
                 claimed_by=delivery.claimed_by,
                 parked=delivery.parked,
+                site_held_until=(
+                    delivery.site_held_until.ToDatetime(UTC) if delivery.HasField("site_held_until") else None
+                ),
             )
             for delivery in entry.deliveries
         ],
