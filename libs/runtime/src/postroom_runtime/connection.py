@@ -81,18 +81,22 @@ class Connection(asyncio.Protocol):
         "_woken",
         "_writable",
         "_write_seconds",
+        "heard",
         "local",
         "peer",
+        "reached",
         "session_id",
         "tls",
     )
 
-    peer: PeerAddress
+    peer: PeerAddress  # the client, whoever passed its connection on
     local: PeerAddress
+    reached: PeerAddress  # the address that the client has connected to: `local`, or a balancer's
 
     def __init__(self, loop: asyncio.AbstractEventLoop, *, server_side: bool, session_id: str = "") -> None:
         self.session_id = session_id
         self.tls = False
+        self.heard = False  # whether the peer ever said something
         self._loop = loop
         self._server_side = server_side
         self._transport: asyncio.Transport | None = None
@@ -130,10 +134,7 @@ class Connection(asyncio.Protocol):
     @property
     def tls_details(self) -> TlsDetails | None:
         """Version and cipher, once TLS runs."""
-        if self._transport is None:
-            return None
-        layer = cast(ssl.SSLObject | None, self._transport.get_extra_info("ssl_object"))
-        if layer is None or (cipher := layer.cipher()) is None:
+        if (layer := self.ssl_object) is None or (cipher := layer.cipher()) is None:
             return None
         return TlsDetails(cipher[1], cipher[0])
 
@@ -310,7 +311,7 @@ class Connection(asyncio.Protocol):
         """The connection stands, and so does TLS when it is implicit."""
         self._adopt(cast(asyncio.Transport, transport))
         self.peer = address_of(transport.get_extra_info("peername"))
-        self.local = address_of(transport.get_extra_info("sockname"))
+        self.local = self.reached = address_of(transport.get_extra_info("sockname"))
         self._deadlines.add(self)
 
     def data_received(self, data: bytes) -> None:
@@ -364,6 +365,7 @@ class Connection(asyncio.Protocol):
             cast(_TlsTransport, transport).set_read_buffer_limits(high=1, low=0)
 
     def _take(self) -> bytes:
+        self.heard = True
         octets = self._received[0] if len(self._received) == 1 else b"".join(self._received)
         self._received.clear()
         self._held = 0

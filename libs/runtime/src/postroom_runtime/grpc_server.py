@@ -11,7 +11,7 @@ from pathlib import Path
 from stat import S_IMODE
 from time import perf_counter
 from types import TracebackType
-from typing import Any, Final, Self, TypeAlias, cast
+from typing import Any, Final, Self, TypeAlias, TypeVar, cast
 
 import grpc
 from google.protobuf.message import DecodeError
@@ -30,6 +30,8 @@ from postroom_runtime.lifecycle import Lifecycle
 from postroom_runtime.logs import log
 from postroom_runtime.tls import GrpcTls
 from postroom_runtime.traces import enter_trace
+
+R = TypeVar("R")
 
 Policy: TypeAlias = Mapping[str, frozenset[str]]
 """The services that may call a method, by its full name `/postroom.mailstore.v1.QueueService/Claim`."""
@@ -86,10 +88,11 @@ class GrpcServer:
     async def serve_until_stopped(
         self, lifecycle: Lifecycle, *, unready_seconds: float, drain_seconds: float
     ) -> None:
-        """Wait for the end, then drain; handlers of long streams watch `lifecycle.stopping`."""
+        """Wait for the end, then drain; handlers of long streams watch `lifecycle.closing`."""
         try:
             await lifecycle.wait_stopping(unready_seconds)
         finally:
+            lifecycle.closing.set()
             await self.stop(drain_seconds)
 
     async def __aenter__(self) -> Self:
@@ -99,6 +102,31 @@ class GrpcServer:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.stop(None)
+
+
+async def requests_until(ending: asyncio.Event, requests: AsyncIterator[R]) -> AsyncIterator[R]:
+    """The requests of a stream that come before `ending`; for handlers whose clients keep streams open."""
+    waiting: asyncio.Timeout | None = None
+
+    def interrupt(_: object) -> None:
+        if waiting is not None:
+            waiting.reschedule(asyncio.get_running_loop().time())
+
+    # A timeout without a time is much cheaper than a task for each request.
+    watching = asyncio.ensure_future(ending.wait())
+    watching.add_done_callback(interrupt)
+    try:
+        while not ending.is_set():
+            try:
+                async with asyncio.timeout(None) as waiting:
+                    request = await anext(requests)
+            except (TimeoutError, StopAsyncIteration):
+                return
+            waiting = None
+            yield request
+    finally:
+        waiting = None
+        watching.cancel()
 
 
 async def serve_grpc(

@@ -12,6 +12,8 @@ class Lifecycle:
 
     def __init__(self) -> None:
         self.stopping = asyncio.Event()
+        self.closing = asyncio.Event()
+        """Set after `stopping`, when no new calls are taken any more: long streams end now."""
         self._started = False
         self._unfinished: dict[int, str] = {}
         self._numbers = itertools.count()

@@ -18,15 +18,20 @@ class DrainingError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class PeerAddress:
-    """An IP address (an IPv4 one in its own form, also over a dual-stack socket) and a port."""
+    """An IP address (an IPv4 one in its own form, also over a dual-stack socket) and a port.
+
+    `direct` is False when the kernel does not vouch for it: a balancer told us, or the address stands for
+    many clients.
+    """
 
     host: str
     port: int
+    direct: bool = True
 
     @property
     def is_loopback(self) -> bool:
-        """Whether the peer is on this machine."""
-        return self.host == "::1" or self.host.startswith("127.")
+        """Whether the peer is on this machine; never on somebody else's word."""
+        return self.direct and (self.host == "::1" or self.host.startswith("127."))
 
 
 @dataclass(frozen=True, slots=True)

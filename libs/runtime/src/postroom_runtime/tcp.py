@@ -6,25 +6,26 @@ import itertools
 import secrets
 import socket
 import ssl
-from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from ipaddress import IPv6Address
 from types import TracebackType
 from typing import Final, Self, TypeAlias
 
 from postroom_runtime import metrics
+from postroom_runtime.clients import AddressBound, AddressCheck
 from postroom_runtime.connection import LIMITS
 from postroom_runtime.connection import Connection as Connection
 from postroom_runtime.errors import ConfigurationError
 from postroom_runtime.lifecycle import Lifecycle
 from postroom_runtime.logs import bind_contextvars, log
+from postroom_runtime.networks import Networks
 from postroom_runtime.peer import DrainingError as DrainingError
 from postroom_runtime.peer import PeerAddress, address_of
 from postroom_runtime.peer import PeerGoneError as PeerGoneError
 from postroom_runtime.peer import PeerTimeoutError as PeerTimeoutError
+from postroom_runtime.proxy import LEFT, Introduction, ProxyHeaderError, ProxySettings, introduction
 from postroom_runtime.tls import CertificateReloader
 
 TlsSource: TypeAlias = ssl.SSLContext | CertificateReloader | Callable[[], ssl.SSLContext]
@@ -45,7 +46,11 @@ _session_ids: Final = (f"{secrets.token_hex(4)}{number:08x}" for number in itert
 
 @dataclass(frozen=True, slots=True)
 class ListenerSettings:
-    """Where to listen and how much to take. An IPv6 client's address is its /64."""
+    """Where to listen and how much to take. An IPv6 client's address is its /64.
+
+    With `proxy` every connection begins with a PROXY header of a trusted balancer, before TLS too.
+    `untrusted` are addresses that stand for many clients (nodes', balancers'): no bound holds for them.
+    """
 
     name: str  # in logs and metrics: "submission"
     host: str  # an address; "" is every address of both families
@@ -55,6 +60,8 @@ class ListenerSettings:
     max_connections_per_address: int = 50
     backlog: int = 1024
     urgent_inline: bool = False  # urgent data come in their place among the others (FTP's ABOR)
+    proxy: ProxySettings | None = None
+    untrusted: Networks = Networks()
 
 
 async def serve_tcp(
@@ -154,7 +161,10 @@ class Listener:
         # Not a TaskGroup: there one failure ends its siblings, which is the opposite of what a server wants.
         self._tasks: set[asyncio.Task[None]] = set()
         self._connections: set[Connection] = set()
-        self._per_address: Counter[str] = Counter()
+        trusted = settings.proxy.trusted if settings.proxy else Networks()
+        self._untrusted = settings.untrusted | trusted
+        self._per_address = AddressBound(settings.max_connections_per_address, self._untrusted)
+        self._check = AddressCheck(settings.name, self._untrusted)
         self._count = _OPEN.labels(settings.name)
         self._loop.add_reader(sock, self._accept)
 
@@ -172,6 +182,7 @@ class Listener:
         """Stop accepting and interrupt the sessions that are between two commands."""
         if self._socket.fileno() < 0:
             return
+        self._accept()  # those that the kernel took already get a goodbye instead of a reset
         self._loop.remove_reader(self._socket)
         self._socket.close()
         for connection in self._connections:
@@ -210,26 +221,26 @@ class Listener:
             self._take(sock, address_of(name))
 
     def _take(self, sock: socket.socket, peer: PeerAddress) -> None:
-        key = _limit_key(peer)
-        if len(self._tasks) >= self.settings.max_connections:
+        proxy = self.settings.proxy
+        if proxy is not None and peer.host not in proxy.trusted:
+            self._refuse(sock, peer, "untrusted_proxy")
+        elif len(self._tasks) >= self.settings.max_connections:
             self._refuse(sock, peer, "full")
-        elif self._per_address[key] >= self.settings.max_connections_per_address:
+        elif proxy is None and not self._per_address.take(peer.host):
             self._refuse(sock, peer, "address_full")
         else:
             _OUTCOMES.labels(self.settings.name, "accepted").inc()
-            self._per_address[key] += 1
-            task = self._loop.create_task(self._serve(sock))
+            task = self._loop.create_task(self._serve(sock, peer))
             self._tasks.add(task)
             self._count.inc()
-            task.add_done_callback(partial(self._forget, sock, key))
+            task.add_done_callback(partial(self._forget, sock, peer))
 
-    def _forget(self, sock: socket.socket, key: str, task: asyncio.Task[None]) -> None:
+    def _forget(self, sock: socket.socket, peer: PeerAddress, task: asyncio.Task[None]) -> None:
         sock.close()  # for a task that was cancelled before its first step; else the transport has it
         self._tasks.discard(task)
         self._count.dec()
-        self._per_address[key] -= 1
-        if not self._per_address[key]:
-            del self._per_address[key]
+        if self.settings.proxy is None:
+            self._per_address.give(peer.host)
 
     def _refuse(self, sock: socket.socket, peer: PeerAddress, reason: str) -> None:
         """Say so and close; no task and no TLS handshake for one whom we do not serve."""
@@ -238,7 +249,7 @@ class Listener:
         with sock:
             sock.setblocking(False)
             try:
-                if not self.settings.implicit_tls:
+                if not self.settings.implicit_tls and reason != "untrusted_proxy":
                     sock.send(self._words.refuse)
                 sock.shutdown(socket.SHUT_WR)
             except OSError:  # gone already
@@ -257,17 +268,53 @@ class Listener:
         if self._socket.fileno() >= 0:
             self._loop.add_reader(self._socket, self._accept)
 
-    async def _serve(self, sock: socket.socket) -> None:
+    async def _serve(self, sock: socket.socket, peer: PeerAddress) -> None:
         """One connection's life. Nothing that happens in it reaches its neighbours."""
         session_id = next(_session_ids)
         connection = Connection(self._loop, server_side=True, session_id=session_id)
         try:
             with self._lifecycle.activity(f"{self.settings.name} {session_id}"):
-                if await self._establish(connection, sock):
-                    await self._handle_and_finish(connection)
+                if self.settings.proxy is None:
+                    await self._serve_client(connection, sock)
+                else:
+                    await self._serve_relayed(connection, sock, peer, self.settings.proxy)
         finally:
             connection.abort()
             self._connections.discard(connection)
+
+    async def _serve_relayed(
+        self, connection: Connection, sock: socket.socket, balancer: PeerAddress, proxy: ProxySettings
+    ) -> None:
+        """Learn whose connection it is; only then is the client counted."""
+        try:
+            known = await introduction(sock, balancer, proxy)
+        except ProxyHeaderError as error:
+            _OUTCOMES.labels(self.settings.name, error.reason).inc()
+            level = log.debug if error.reason == LEFT else log.info
+            level(
+                "proxy_header_refused", listener=self.settings.name, peer=balancer.host, reason=error.reason
+            )
+            return
+        if not self._per_address.take(known.peer.host):
+            self._refuse(sock, known.peer, "address_full")
+            return
+        try:
+            await self._serve_client(connection, sock, known)
+        finally:
+            self._per_address.give(known.peer.host)
+
+    async def _serve_client(
+        self, connection: Connection, sock: socket.socket, known: Introduction | None = None
+    ) -> None:
+        if not await self._establish(connection, sock):
+            return
+        if known is not None:
+            connection.peer, connection.reached = known.peer, known.reached
+        elif connection.peer.host in self._untrusted:
+            connection.peer = replace(connection.peer, direct=False)
+        await self._handle_and_finish(connection)
+        if connection.heard:
+            self._check.note(connection.peer.host)
 
     async def _establish(self, connection: Connection, sock: socket.socket) -> bool:
         """Make the accepted socket a connection, with TLS when it is implicit."""
@@ -333,10 +380,3 @@ def _listening_socket(listener: ListenerSettings) -> socket.socket:
     if listener.urgent_inline:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
     return sock
-
-
-def _limit_key(peer: PeerAddress) -> str:
-    """Who counts as one client: an IPv4 address, or the /64 that one IPv6 customer has at least."""
-    if ":" not in peer.host:
-        return peer.host
-    return str(int(IPv6Address(peer.host.partition("%")[0])) >> 64)
