@@ -1,12 +1,15 @@
 """What readers ask for: changes since any MODSEQ, facts in pages, ranges, searches."""
 
+import asyncio
 import random
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 
 import pytest
+from google.protobuf.message import Message
 
 from postroom.mailstore.v1 import mailbox_pb2
 from postroom_contracts.errors import InvalidRequestError
+from postroom_contracts.ids import new_id
 from postroom_testing.mail_store import MailAccount, MailStore, rows_by_uid
 
 HELLO = b"Subject: hello\r\n\r\nHello.\r\n"
@@ -25,6 +28,7 @@ class _Mailboxes:
         self.ids = [names["INBOX"], names["Archive"]]
         self.model: list[dict[int, int]] = [{}, {}]
         self._next = [1, 1]
+        self._asked: list[tuple[Callable[..., Awaitable[object]], Message, object]] = []
 
     async def step(self) -> None:
         """One command, on the store and on the model."""
@@ -33,6 +37,17 @@ class _Mailboxes:
         command = self._random.choice([self._append, self._append, self._flag, self._flag, self._copy])
         command = self._random.choice([command, command, self._move, self._expunge])
         await command(box, uids)
+
+    async def _ask(self, call: Callable[..., Awaitable[object]], request: Message) -> None:
+        """Ask once or several times at once, and some requests of before again: it is done once."""
+        times = self._random.randint(1, 3)
+        answers = await asyncio.gather(
+            *(call(request, metadata=self._account.metadata) for _ in range(times))
+        )
+        self._asked.append((call, request, answers[0]))
+        earlier_call, earlier, answer = self._random.choice(self._asked)
+        answers += [await earlier_call(earlier, metadata=self._account.metadata)]
+        assert answers == [*answers[:1] * times, answer]
 
     def _place(self, box: int, flags: Iterable[int]) -> None:
         for flag in flags:
@@ -56,21 +71,27 @@ class _Mailboxes:
     async def _copy(self, box: int, uids: list[int]) -> None:
         target = self._random.randrange(2)
         request = mailbox_pb2.CopyMessagesRequest(
-            mailbox_id=self.ids[box], uids=_ranges(uids), target_mailbox_id=self.ids[target]
+            mailbox_id=self.ids[box],
+            uids=_ranges(uids),
+            target_mailbox_id=self.ids[target],
+            operation_id=new_id().bytes,
         )
-        await self._store.mailbox.CopyMessages(request, metadata=self._account.metadata)
+        await self._ask(self._store.mailbox.CopyMessages, request)
         self._place(target, [self.model[box][uid] for uid in sorted(uids)])
 
     async def _move(self, box: int, uids: list[int]) -> None:
         request = mailbox_pb2.MoveMessagesRequest(
-            mailbox_id=self.ids[box], uids=_ranges(uids), target_mailbox_id=self.ids[1 - box]
+            mailbox_id=self.ids[box],
+            uids=_ranges(uids),
+            target_mailbox_id=self.ids[1 - box],
+            operation_id=new_id().bytes,
         )
-        await self._store.mailbox.MoveMessages(request, metadata=self._account.metadata)
+        await self._ask(self._store.mailbox.MoveMessages, request)
         self._place(1 - box, [self.model[box].pop(uid) for uid in sorted(uids)])
 
     async def _expunge(self, box: int, _: list[int]) -> None:
-        request = mailbox_pb2.ExpungeMessagesRequest(mailbox_id=self.ids[box])
-        await self._store.mailbox.ExpungeMessages(request, metadata=self._account.metadata)
+        request = mailbox_pb2.ExpungeMessagesRequest(mailbox_id=self.ids[box], operation_id=new_id().bytes)
+        await self._ask(self._store.mailbox.ExpungeMessages, request)
         self.model[box] = {uid: flags for uid, flags in self.model[box].items() if not flags & 8}
 
 
@@ -103,11 +124,97 @@ async def test_mailboxes_counters_and_changes_agree_after_any_commands(store: Ma
 async def _brought_up_to_date(
     store: MailStore, account: MailAccount, mailbox_id: bytes, modseq: int, state: State
 ) -> State:
-    request = mailbox_pb2.GetChangesRequest(mailbox_id=mailbox_id, since_modseq=modseq)
-    changes = await store.mailbox.GetChanges(request, metadata=account.metadata)
-    assert not changes.reload
-    gone = {uid for each in changes.vanished for uid in range(each.first, each.last + 1)}
-    return {uid: row for uid, row in state.items() if uid not in gone} | rows_by_uid(changes.rows)
+    """The state that a reader has who asks for all changes at once, and has who asks for them in pages."""
+    reader = _Reader(store, account, mailbox_id, modseq, state)
+    await reader.follow()
+    for limit in (1, 4, 5_000):
+        follower = _Reader(store, account, mailbox_id, modseq, state)
+        await follower.follow(limit)
+        assert (follower.state, follower.modseq) == (reader.state, reader.modseq)
+    return reader.state
+
+
+class _Reader:
+    """Keeps the state of a mailbox as readers do: of two rows the one with the higher MODSEQ."""
+
+    def __init__(
+        self, store: MailStore, account: MailAccount, mailbox_id: bytes, modseq: int, state: State
+    ) -> None:
+        self._store, self._account = store, account
+        self._mailbox_id = mailbox_id
+        self.modseq, self.state = modseq, dict(state)
+        self.pages = 0
+
+    async def follow(self, limit: int = 0) -> None:
+        """Ask until there is no more."""
+        request = mailbox_pb2.GetChangesRequest(
+            mailbox_id=self._mailbox_id, since_modseq=self.modseq, limit=limit
+        )
+        more = True
+        while more:
+            changes = await self._store.mailbox.GetChanges(request, metadata=self._account.metadata)
+            assert not changes.reload
+            self._take(changes)
+            told = len(changes.rows.uids) + sum(each.last - each.first + 1 for each in changes.vanished)
+            assert not limit or told <= limit
+            self.modseq, more = changes.modseq, changes.more
+            request.since_modseq, request.after_uid = changes.modseq, changes.after_uid
+            self.pages += 1
+
+    def _take(self, changes: mailbox_pb2.GetChangesResponse) -> None:
+        for each in changes.vanished:
+            for uid in range(each.first, each.last + 1):
+                self.state.pop(uid, None)
+        last = max(self.state, default=0)
+        for uid, row in rows_by_uid(changes.rows).items():
+            here = self.state.get(uid)
+            if (here is None and uid > last) or (here is not None and row[2] > here[2]):
+                self.state[uid] = row
+
+
+async def test_pages_of_changes_agree_while_others_write(store: MailStore) -> None:
+    ann = store.account()
+    names = {name: mailbox.id for name, mailbox in (await store.mailboxes(ann)).items()}
+    boxes = _Mailboxes(store, ann, names, seed=7)
+    readers = [_Reader(store, ann, box, 1, {}) for box in boxes.ids for _ in range(2)]
+    writing = asyncio.ensure_future(_repeat(boxes.step, 60))
+    while not writing.done():
+        await asyncio.gather(
+            *(reader.follow(limit) for reader, limit in zip(readers, (1, 3, 2, 50), strict=True))
+        )
+        assert all([*reader.state] == sorted(reader.state) for reader in readers)
+    await writing
+    states = [await store.rows(ann, box) for box in boxes.ids for _ in range(2)]
+    for reader, state in zip(readers, states, strict=True):
+        await reader.follow(2)
+        assert reader.state == state
+
+
+async def _repeat(step: Callable[[], Awaitable[None]], times: int) -> None:
+    for _ in range(times):
+        await step()
+
+
+async def test_one_change_of_many_messages_is_told_in_parts(store: MailStore) -> None:
+    ann = store.account()
+    names = {name: mailbox.id for name, mailbox in (await store.mailboxes(ann)).items()}
+    await store.deliver(ann, *([HELLO] * 20))
+    copy = mailbox_pb2.CopyMessagesRequest(mailbox_id=names["INBOX"], target_mailbox_id=names["Archive"])
+    copy.uids.add(first=1, last=20)
+    await store.mailbox.CopyMessages(copy, metadata=ann.metadata)
+    flag = mailbox_pb2.StoreFlagsRequest(mailbox_id=names["Archive"], mode=_MODES[2], flags=8)
+    flag.uids.add(first=2, last=19)
+    await store.mailbox.StoreFlags(flag, metadata=ann.metadata)
+    expunge = mailbox_pb2.ExpungeMessagesRequest(mailbox_id=names["Archive"])
+    await store.mailbox.ExpungeMessages(expunge, metadata=ann.metadata)
+    state = await store.rows(ann, names["Archive"])
+    assert sorted(state) == [1, 20]
+    for limit, pages in ((0, 1), (18, 4), (7, 9), (5_000, 1), (2**31 - 1, 1)):
+        reader = _Reader(store, ann, names["Archive"], 1, {})
+        await reader.follow(limit)
+        assert (reader.state, reader.pages) == (state, pages)
+    with pytest.raises(InvalidRequestError):
+        await _Reader(store, ann, names["Archive"], 1, {}).follow(-1)
 
 
 async def test_a_reader_from_before_the_journal_is_told_to_load_again(store: MailStore) -> None:

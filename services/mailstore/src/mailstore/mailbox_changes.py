@@ -23,6 +23,7 @@ from mailstore.mailboxes.uid_ranges import Ranges, parse_ranges, range_messages
 from postroom.mailstore.v1 import mailbox_pb2 as pb
 from postroom_contracts.errors import InvalidRequestError
 from postroom_contracts.ids import parse_id
+from postroom_runtime.steps import reached
 from postroom_storage.database import Connection, Database
 from postroom_storage.operations import Operation, once, operation_of
 
@@ -146,6 +147,7 @@ class MailboxChanges:
             return await change(connection, modseq)
 
         answered = await once(self._database, operation, answer, work)
+        reached("mailbox.after_commit")
         if modseq:
             await self._publish_changed(owner.account_id, modseq)
         return answered
