@@ -121,7 +121,7 @@ FIELD, EMPTY, MBOX = b"", b"\r\n", b"X-Mailbox-Line: "
         (b" folded: no field\r\n", EMPTY),
         (b"\tfolded: no field\r\n", EMPTY),
         (b": no name\r\n", EMPTY),
-        ("Grüße: an alle\r\n".encode(), EMPTY),
+        ("Grüße: von Bob\r\n".encode(), EMPTY),
         (b"at 10:30 we meet\r\n", EMPTY),
         (b"x" * 1_200 + b": too long for a line\r\n", EMPTY),
         (b"From ann@example.com Tue Feb  3 04:05:06 2026\r\nSubject: hi\r\n", MBOX),
