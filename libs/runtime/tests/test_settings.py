@@ -8,8 +8,11 @@ from postroom_runtime.errors import ConfigurationError
 from postroom_runtime.settings import (
     CommaSeparated,
     CoreSettings,
+    Door,
+    ListeningSettings,
     NatsUrl,
     Port,
+    ProxyPort,
     ServiceSettings,
     load_settings,
 )
@@ -123,3 +126,49 @@ def test_tls_files_come_in_sets(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_settings_can_be_made_by_name() -> None:
     assert Settings(nats_url="nats://elsewhere", port=0).nats_url == "nats://elsewhere"
+
+
+class Doors(ListeningSettings):
+    model_config = SettingsConfigDict(env_prefix="POSTROOM_RELAY_")
+
+    port: Port = 2025
+    proxy_port: ProxyPort = None
+
+
+def test_a_second_port_is_for_the_balancers_that_are_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POSTROOM_RELAY_PROXY_PORT", "2026")
+    monkeypatch.setenv("POSTROOM_RELAY_TRUSTED_PROXIES", "10.1.0.0/16, 2001:db8::1")
+    monkeypatch.setenv("POSTROOM_UNTRUSTED_ADDRESSES", "10.2.0.0/16")
+    settings = load_settings(Doors)
+    plain, proxied = settings.doors("mx", settings.port, settings.proxy_port)
+    assert plain == Door("mx", 2025)
+    assert (proxied.name, proxied.port) == ("mx-proxy", 2026)
+    assert proxied.proxy is not None
+    assert "10.1.2.3" in proxied.proxy.trusted
+    assert "2001:db8::1" in proxied.proxy.trusted
+    assert "10.2.0.1" not in proxied.proxy.trusted
+    assert "10.2.0.1" in settings.untrusted
+
+
+def test_without_a_second_port_there_is_one_that_takes_no_header() -> None:
+    settings = load_settings(Doors)
+    assert settings.doors("mx", settings.port, settings.proxy_port) == [Door("mx", 2025)]
+
+
+@pytest.mark.parametrize(
+    ("environment", "complaint"),
+    [
+        ({"PROXY_PORT": "2026"}, "POSTROOM_RELAY_TRUSTED_PROXIES"),
+        ({"PROXY_PORT": "2026", "TRUSTED_PROXIES": "0.0.0.0/0"}, "everybody"),
+        ({"PROXY_PORT": "2026", "TRUSTED_PROXIES": "10.0.0.0/8,::/0"}, "everybody"),
+        ({"TRUSTED_PROXIES": "10.0.0.1/8"}, "host bits"),
+        ({"TRUSTED_PROXIES": "balancer.example"}, "POSTROOM_RELAY_TRUSTED_PROXIES"),
+    ],
+)
+def test_a_wrong_trust_is_a_wrong_configuration(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], complaint: str
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(f"POSTROOM_RELAY_{name}", value)
+    with pytest.raises(ConfigurationError, match=complaint):
+        load_settings(Doors)

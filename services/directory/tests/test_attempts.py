@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from ipaddress import ip_network
 
 import pytest
 
 from directory.attempts import Attempt, LoginFailures
 from directory.limits import Limits
 from postroom_embedded.postgres import PostgresAddress
+from postroom_runtime.networks import Networks
 from postroom_storage.database import Database
 
 ANN = Attempt.of("192.0.2.1", "ann@example.com")
@@ -55,6 +57,19 @@ async def test_a_network_that_tries_many_addresses_is_blocked_for_all(pool: Data
         await _add(pool, failures, Attempt.of("192.0.2.1", f"guess{number}@example.com"))
     assert await _count(pool, failures, BOB) == (0, True)
     assert await _count(pool, failures, ELSEWHERE) == (0, False)
+
+
+async def test_an_address_that_stands_for_many_blocks_only_the_name_that_was_tried(pool: Database) -> None:
+    """A balancer's or node's: whoever guesses through it must not lock all others out."""
+    failures = LoginFailures(Limits(failures=3, network_failures=5))
+    balancers = Networks([ip_network("10.1.0.0/16"), ip_network("2001:db8:1::/48")])
+    for number in range(10):
+        await _add(pool, failures, Attempt.of("10.1.2.3", f"guess{number}@example.com", balancers))
+    await _add(pool, failures, Attempt.of("2001:db8:1::7", "ann@example.com", balancers), 3)
+    for peer in ("10.1.2.3", "10.1.99.99", "::ffff:10.1.2.3", ""):
+        assert await _count(pool, failures, Attempt.of(peer, "bob@example.com", balancers)) == (0, False)
+        assert await _count(pool, failures, Attempt.of(peer, "ann@example.com", balancers)) == (3, True)
+    assert await _count(pool, failures, ANN) == (0, False)
 
 
 async def test_a_window_ends_and_the_count_begins_anew(pool: Database) -> None:

@@ -5,10 +5,20 @@ Names are `POSTROOM_<SERVICE>_<FIELD>`; what several services share has one name
 """
 
 import os
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal, Self, TypeVar, cast, get_args
 
-from pydantic import BeforeValidator, Field, SecretBytes, SecretStr, ValidationError
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SecretBytes,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
@@ -19,6 +29,8 @@ from pydantic_settings import (
 )
 
 from postroom_runtime.errors import ConfigurationError
+from postroom_runtime.networks import Networks
+from postroom_runtime.proxy import ProxySettings
 from postroom_runtime.tls import GrpcTls, TlsFiles
 
 # The shared names: declare the field with one of these and it is required.
@@ -41,7 +53,33 @@ def _split(value: object) -> object:
     )
 
 
+def _split_networks(value: object) -> object:
+    parts = _split(value)  # in one step, so that the complaint is one and names what is wrong
+    return tuple(map(ip_network, cast(tuple[str, ...], parts))) if isinstance(value, str) else value
+
+
+def _not_everybody(networks: tuple[IPv4Network | IPv6Network, ...]) -> object:
+    if any(network.prefixlen == 0 for network in networks):
+        raise ValueError("everybody is not a network that can be trusted")
+    return networks
+
+
 CommaSeparated = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+NetworkList = Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_split_networks)]
+TrustedNetworks = Annotated[NetworkList, AfterValidator(_not_everybody)]
+UntrustedAddresses = Annotated[
+    NetworkList,
+    Field(
+        validation_alias="POSTROOM_UNTRUSTED_ADDRESSES",
+        description="Networks whose addresses stand for many clients (nodes', balancers'): nothing is "
+        "bounded, counted or blocked by such an address.",
+    ),
+]
+
+ProxyPort = Annotated[
+    int | None,
+    Field(ge=0, le=65535, description="A second port that takes connections with a PROXY header only."),
+]
 
 
 class ServiceSettings(BaseSettings):
@@ -93,6 +131,50 @@ class ServiceSettings(BaseSettings):
         """Arguments, then the environment, then the files that the environment names."""
         del dotenv_settings, file_secret_settings
         return init_settings, env_settings, _SecretFiles(settings_cls)
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """A port at which a protocol is spoken; with `proxy`, behind a PROXY header only."""
+
+    name: str  # in logs and metrics
+    port: int
+    proxy: ProxySettings | None = None
+
+
+class ListeningSettings(ServiceSettings):
+    """What a service has besides to which clients connect."""
+
+    trusted_proxies: TrustedNetworks = Field(
+        default=(), description="Networks of the balancers whose PROXY headers are believed."
+    )
+    proxy_header_seconds: float = Field(default=5.0, gt=0, le=60, description="For the whole header.")
+    untrusted_addresses: UntrustedAddresses = ()
+
+    @property
+    def proxy(self) -> ProxySettings | None:
+        """For the ports behind balancers; none without a balancer that is trusted."""
+        if not self.trusted_proxies:
+            return None
+        return ProxySettings(Networks(self.trusted_proxies), self.proxy_header_seconds)
+
+    @property
+    def untrusted(self) -> Networks:
+        """`untrusted_addresses` as one set."""
+        return Networks(self.untrusted_addresses)
+
+    def doors(self, name: str, port: int, proxy_port: int | None) -> list[Door]:
+        """The port of a protocol, and its second one for balancers."""
+        plain = Door(name, port)
+        return [plain] if proxy_port is None else [plain, Door(f"{name}-proxy", proxy_port, self.proxy)]
+
+    @model_validator(mode="after")
+    def _balancers_are_known(self) -> Self:
+        ports = [name for name in type(self).model_fields if name.endswith("proxy_port")]
+        if not self.trusted_proxies and any(getattr(self, name) is not None for name in ports):
+            prefix = self.model_config.get("env_prefix", "")
+            raise ValueError(f"a PROXY port needs {prefix}TRUSTED_PROXIES")
+        return self
 
 
 class CoreSettings(ServiceSettings):

@@ -9,8 +9,10 @@ from typing import Final
 from directory.limits import Limits
 from postroom_contracts.errors import InvalidRequestError
 from postroom_contracts.ids import DEFAULT_TENANT
+from postroom_runtime.networks import Networks
 from postroom_storage.database import Connection
 
+_NONE: Final = Networks()
 _ALL: Final = b""
 """The digest under which a network's failures are counted over all addresses."""
 
@@ -41,16 +43,20 @@ _FORGET: Final = "DELETE FROM login_failure WHERE network = $1 AND address_diges
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """Who tries what, as it is counted."""
+    """Who tries what, as it is counted. `network` is empty when nobody knows where the client is."""
 
     network: str
     address_digest: bytes
 
     @classmethod
-    def of(cls, peer_address: str, address: str) -> "Attempt":
-        """Raises `InvalidRequestError` when the peer is no IP address; an empty one is a network too."""
+    def of(cls, peer_address: str, address: str, untrusted: Networks = _NONE) -> "Attempt":
+        """Raises `InvalidRequestError` when the peer is neither empty nor an IP address.
+
+        An address in `untrusted` says nothing of the client.
+        """
         digest = sha256(address.casefold().encode()).digest()[:16]
-        return cls(network_of(peer_address) if peer_address else "", digest)
+        known = bool(peer_address) and peer_address not in untrusted
+        return cls(network_of(peer_address) if known else "", digest)
 
 
 def network_of(peer_address: str) -> str:
@@ -81,13 +87,14 @@ class LoginFailures:
         return own, blocked
 
     async def add(self, connection: Connection, attempt: Attempt) -> None:
-        """One more."""
+        """One more. Who comes from nowhere is counted for the address only: else one blocks everybody."""
         limits = self._limits
+        own = [attempt.address_digest]
         await connection.execute(
             _COUNT,
             attempt.network,
             DEFAULT_TENANT,  # who fails has not shown to be anyone's
-            [_ALL, attempt.address_digest],
+            [_ALL, *own] if attempt.network else own,
             timedelta(seconds=limits.failure_window_seconds),
             limits.network_failures,
             limits.failures,

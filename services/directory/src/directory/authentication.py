@@ -108,7 +108,8 @@ class Authenticator:
             raise NotPermittedError("administrators come with a token")
         password = clean(request.password, self._limits.password)
         address = _parse(request.address)
-        attempt = Attempt.of(request.peer_address, str(address) if address else request.address)
+        named = str(address) if address else request.address
+        attempt = Attempt.of(request.peer_address, named, self._limits.untrusted)
         async with self._database.connection() as connection:
             failed, blocked = await self._failures.count(connection, attempt)
             row = (

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from postroom_runtime.networks import Networks
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -40,6 +42,8 @@ class Limits:
     network_failures: int = 100
     """The same over all addresses."""
     failure_window_seconds: float = 900.0
+    untrusted: Networks = Networks()
+    """Client addresses in these say nothing of the client: there only names are counted."""
 
     capability_seconds: float = 600.0
     session_seconds: float = 43_200.0

@@ -24,6 +24,7 @@ from postroom_runtime.errors import ConfigurationError, DependencyError
 from postroom_runtime.grpc_server import serve_grpc
 from postroom_runtime.lifecycle import Lifecycle
 from postroom_runtime.logs import log
+from postroom_runtime.networks import Networks
 from postroom_storage import database as storage
 from postroom_storage.database import Database
 from postroom_storage.errors import StorageConfigurationError
@@ -92,7 +93,7 @@ def build(
     publisher: Publisher,
 ) -> DirectoryService:
     """The service over its parts; `stack` ends those that need it. Raises `ConfigurationError`."""
-    limits = Limits()
+    limits = Limits(untrusted=Networks(settings.untrusted_addresses))
     passwords = Passwords(limits)
     stack.callback(passwords.close)
     keys = KeyRing(database, limits)

@@ -3,7 +3,7 @@
 from pydantic import Field, SecretStr
 from pydantic_settings import SettingsConfigDict
 
-from postroom_runtime.settings import CoreSettings, NatsUrl
+from postroom_runtime.settings import CoreSettings, NatsUrl, UntrustedAddresses
 
 
 class Settings(CoreSettings):
@@ -12,6 +12,7 @@ class Settings(CoreSettings):
     model_config = SettingsConfigDict(env_prefix="POSTROOM_DIRECTORY_")
 
     nats_url: NatsUrl
+    untrusted_addresses: UntrustedAddresses = ()
     admin_token: SecretStr | None = Field(
         default=None, min_length=20, description="Exchanged for the administrator's capability; none without."
     )

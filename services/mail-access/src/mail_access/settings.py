@@ -3,10 +3,17 @@
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
-from postroom_runtime.settings import DirectoryAddress, MailstoreAddress, NatsUrl, Port, ServiceSettings
+from postroom_runtime.settings import (
+    DirectoryAddress,
+    ListeningSettings,
+    MailstoreAddress,
+    NatsUrl,
+    Port,
+    ProxyPort,
+)
 
 
-class Settings(ServiceSettings):
+class Settings(ListeningSettings):
     """Environment `POSTROOM_MAIL_ACCESS_<FIELD>`; sizes in octets."""
 
     model_config = SettingsConfigDict(env_prefix="POSTROOM_MAIL_ACCESS_")
@@ -16,9 +23,13 @@ class Settings(ServiceSettings):
     mailstore_address: MailstoreAddress
     host: str = Field(default="", description="An address to listen on; empty is every address.")
     imap_port: Port = 2143
+    imap_proxy_port: ProxyPort = None
     imaps_port: Port = 2993
+    imaps_proxy_port: ProxyPort = None
     pop3_port: Port = 2110
+    pop3_proxy_port: ProxyPort = None
     pop3s_port: Port = 2995
+    pop3s_proxy_port: ProxyPort = None
     max_connections: int = Field(default=5_000, ge=1, description="Of each listener.")
     max_connections_per_address: int = Field(default=100, ge=1, description="An IPv6 client is its /64.")
     max_sessions_per_account: int = Field(default=50, ge=1)

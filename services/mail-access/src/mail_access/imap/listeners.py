@@ -16,18 +16,20 @@ _FAILED: Final = responses.bye(b"Internal error", b"SERVERBUG")
 async def imap_listeners(resources: Resources, lifecycle: Lifecycle) -> list[Listener]:
     """IMAP, and IMAPS where there is a certificate. Raises `ConfigurationError`."""
     settings = resources.settings
-    ports = [("imap", settings.imap_port, False)]
+    ports = [("imap", settings.imap_port, settings.imap_proxy_port, False)]
     if resources.tls is not None:
-        ports.append(("imaps", settings.imaps_port, True))
+        ports.append(("imaps", settings.imaps_port, settings.imaps_proxy_port, True))
     return [
         await serve_tcp(
             ListenerSettings(
-                name,
+                door.name,
                 settings.host,
-                port,
+                door.port,
                 implicit_tls,
                 settings.max_connections,
                 settings.max_connections_per_address,
+                proxy=door.proxy,
+                untrusted=settings.untrusted,
             ),
             partial(handle, resources=resources),
             lifecycle=lifecycle,
@@ -35,5 +37,6 @@ async def imap_listeners(resources: Resources, lifecycle: Lifecycle) -> list[Lis
             refuse=_REFUSE,
             failed=_FAILED,
         )
-        for name, port, implicit_tls in ports
+        for name, port, proxy_port, implicit_tls in ports
+        for door in settings.doors(name, port, proxy_port)
     ]

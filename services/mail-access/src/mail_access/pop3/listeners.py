@@ -12,18 +12,20 @@ from postroom_runtime.tcp import Listener, ListenerSettings, serve_tcp
 async def pop3_listeners(resources: Resources, lifecycle: Lifecycle) -> list[Listener]:
     """POP3, and POP3S where there is a certificate. Raises `ConfigurationError`."""
     settings = resources.settings
-    ports = [("pop3", settings.pop3_port, False)]
+    ports = [("pop3", settings.pop3_port, settings.pop3_proxy_port, False)]
     if resources.tls is not None:
-        ports.append(("pop3s", settings.pop3s_port, True))
+        ports.append(("pop3s", settings.pop3s_port, settings.pop3s_proxy_port, True))
     return [
         await serve_tcp(
             ListenerSettings(
-                name,
+                door.name,
                 settings.host,
-                port,
+                door.port,
                 implicit_tls,
                 settings.max_connections,
                 settings.max_connections_per_address,
+                proxy=door.proxy,
+                untrusted=settings.untrusted,
             ),
             partial(handle, resources=resources),
             lifecycle=lifecycle,
@@ -31,5 +33,6 @@ async def pop3_listeners(resources: Resources, lifecycle: Lifecycle) -> list[Lis
             refuse=TOO_MANY_CONNECTIONS,
             failed=INTERNAL_ERROR,
         )
-        for name, port, implicit_tls in ports
+        for name, port, proxy_port, implicit_tls in ports
+        for door in settings.doors(name, port, proxy_port)
     ]
