@@ -11,6 +11,7 @@ from directory.main import MIGRATIONS
 from postroom.directory.v1 import directory_pb2 as pb
 from postroom.directory.v1.directory_pb2_grpc import DirectoryServiceStub
 from postroom_contracts.errors import UnavailableError
+from postroom_contracts.ids import new_id
 from postroom_testing.postgres_faults import FaultyPostgres, faulty_postgres
 
 LOGIN = pb.AuthenticateRequest(
@@ -76,3 +77,36 @@ async def test_while_postgres_is_away_or_frozen_the_answer_is_try_again_and_then
         assert (await edge.GetCapabilityKeys(KEYS)).keys
         await end()
         await _works(edge, mx, admin)
+
+
+async def test_changes_whose_outcome_is_unknown_after_a_kill_are_made_once(
+    faulty: FaultyPostgres, start: Any
+) -> None:
+    admin = await (await start(faulty.address)).admin()
+    await admin.domain()
+    requests = [
+        pb.CreateAliasRequest(
+            address=f"a{number}@example.com", targets=["x@elsewhere.example"], operation_id=new_id().bytes
+        )
+        for number in range(40)
+    ]
+
+    async def create(request: pb.CreateAliasRequest) -> pb.CreateAliasResponse | None:
+        try:
+            return await admin.stub.CreateAlias(request, metadata=admin.metadata)
+        except UnavailableError:
+            return None
+
+    creating = [asyncio.ensure_future(create(request)) for request in requests]
+    await creating[0]
+    await faulty.kill()
+    first = await asyncio.gather(*creating)
+    assert any(first)
+    await faulty.start()
+    for request, before in zip(requests, first, strict=True):
+        async with asyncio.timeout(10):
+            while (answer := await create(request)) is None:
+                await asyncio.sleep(0.1)
+        assert before is None or before == answer
+    listed = await admin.stub.ListAliases(pb.ListAliasesRequest(), metadata=admin.metadata)
+    assert len(listed.aliases) == 40

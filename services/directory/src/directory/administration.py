@@ -33,6 +33,7 @@ from postroom_contracts.errors import (
     TenantNotFoundError,
 )
 from postroom_contracts.ids import DEFAULT_TENANT, TenantId, new_id
+from postroom_runtime.steps import reached
 from postroom_storage.core import fetch, fetch_one
 from postroom_storage.database import Connection, Database
 from postroom_storage.operations import Operation, forget_old, once
@@ -107,7 +108,9 @@ class Administration:
             await forget_old(connection, _FORGOTTEN_AT_ONCE)
             return await work(connection)
 
-        return await once(self._database, operation, answer, change)
+        answered = await once(self._database, operation, answer, change)
+        reached("administration.after_commit")
+        return answered
 
     async def list_tenants(self, page: Page) -> list[Tenant]:
         """In the order of creation."""

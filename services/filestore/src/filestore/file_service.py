@@ -20,6 +20,7 @@ from postroom_contracts.capability import CapabilityVerifier, Scope
 from postroom_contracts.errors import InvalidRequestError
 from postroom_contracts.ids import parse_id
 from postroom_runtime.grpc_server import capability_token
+from postroom_runtime.steps import reached
 from postroom_storage.database import Connection, Database
 from postroom_storage.objects import ObjectStore, UploadedPart
 from postroom_storage.operations import once, operation_of
@@ -202,7 +203,9 @@ class FileService(file_pb2_grpc.FileServiceServicer):
         work: Callable[[Connection], Awaitable[M]],
     ) -> M:
         operation = operation_of(owner.account_id, owner.tenant_id, request.operation_id, request)
-        return await once(self._database, operation, answer, work)
+        answered = await once(self._database, operation, answer, work)
+        reached("tree.after_commit")
+        return answered
 
     async def _owner(self) -> Owner:
         capability = await self._verifier.verify(capability_token(), scopes=_SCOPES)
