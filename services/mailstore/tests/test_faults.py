@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from mailstore.serve import MIGRATIONS
-from postroom.mailstore.v1 import delivery_pb2
+from postroom.mailstore.v1 import delivery_pb2, mailbox_pb2
 from postroom_contracts.errors import UnavailableError
+from postroom_contracts.ids import new_id
 from postroom_storage.database import Database
 from postroom_storage.objects import ObjectStore
 from postroom_testing.mail_store import MailStore, running_mail_store
@@ -82,3 +83,40 @@ async def test_what_was_acknowledged_outlives_a_kill_of_postgres(
                 await asyncio.sleep(0.1)
     await store.file()
     assert len(await store.inbox(ann)) == 60
+
+
+async def test_copies_whose_outcome_is_unknown_after_a_kill_are_made_once(
+    server: FaultyPostgres, store: MailStore
+) -> None:
+    ann = store.account()
+    await store.deliver(ann, b"Subject: copied\r\n\r\n")
+    ids = {name: mailbox.id for name, mailbox in (await store.mailboxes(ann)).items()}
+    requests = [
+        mailbox_pb2.CopyMessagesRequest(
+            mailbox_id=ids["INBOX"],
+            uids=[mailbox_pb2.UidRange(first=1, last=1)],
+            target_mailbox_id=ids["Archive"],
+            operation_id=new_id().bytes,
+        )
+        for _ in range(40)
+    ]
+
+    async def copy(request: mailbox_pb2.CopyMessagesRequest) -> mailbox_pb2.CopyMessagesResponse | None:
+        try:
+            return await store.mailbox.CopyMessages(request, metadata=ann.metadata)
+        except UnavailableError:
+            return None
+
+    copying = [asyncio.ensure_future(copy(request)) for request in requests]
+    await copying[0]
+    await server.kill()
+    first = await asyncio.gather(*copying)
+    assert any(first)
+    await server.start()
+    for request, before in zip(requests, first, strict=True):
+        async with asyncio.timeout(10):
+            while (answer := await copy(request)) is None:
+                await asyncio.sleep(0.1)
+        assert before is None or before == answer
+    assert sorted(await store.rows(ann, ids["Archive"])) == [*range(1, 41)]
+    assert await store.counters_are_right(ann)
