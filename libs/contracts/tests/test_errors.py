@@ -8,6 +8,7 @@ from postroom_contracts.errors import (
     ERRORS,
     InvalidRequestError,
     LimitError,
+    MethodMissingError,
     NotPermittedError,
     PostroomError,
     UnavailableError,
@@ -42,6 +43,7 @@ def test_names_are_unique_and_every_class_is_in_the_table() -> None:
         (StatusCode.PERMISSION_DENIED, NotPermittedError),
         (StatusCode.INVALID_ARGUMENT, InvalidRequestError),
         (StatusCode.RESOURCE_EXHAUSTED, LimitError),
+        (StatusCode.UNIMPLEMENTED, MethodMissingError),
     ],
 )
 def test_a_status_without_a_name_of_ours_has_a_meaning_too(

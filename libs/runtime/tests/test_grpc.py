@@ -18,13 +18,21 @@ import pytest
 from postroom_contracts.errors import (
     LimitError,
     MailboxNotFoundError,
+    MethodMissingError,
     NotPermittedError,
     StagingFullError,
     UnavailableError,
 )
 from postroom_runtime.errors import ConfigurationError
 from postroom_runtime.grpc_client import channel, on_behalf_of
-from postroom_runtime.grpc_server import GrpcServer, Limits, caller, capability_token, serve_grpc
+from postroom_runtime.grpc_server import (
+    GrpcServer,
+    Limits,
+    caller,
+    capability_token,
+    requests_until,
+    serve_grpc,
+)
 from postroom_runtime.lifecycle import Lifecycle
 from postroom_runtime.tls import GrpcTls
 from postroom_runtime.traces import bind_trace, current_trace_id, new_traceparent
@@ -147,7 +155,7 @@ async def test_a_method_that_the_policy_does_not_name_is_for_nobody(local: grpc.
 
 
 async def test_a_method_that_does_not_exist_is_no_success(local: grpc.aio.Channel) -> None:
-    with pytest.raises(UnavailableError, match="UNIMPLEMENTED"):
+    with pytest.raises(MethodMissingError, match="UNIMPLEMENTED"):
         await method("Nothing", local)(b"")
 
 
@@ -314,6 +322,50 @@ async def test_a_drain_lets_the_running_call_finish(sockets: Path) -> None:
         lifecycle.stop()
         await server.serve_until_stopped(lifecycle, unready_seconds=0, drain_seconds=5)
     assert call.result() == b"done"
+
+
+async def test_a_drain_ends_streams_whose_clients_keep_them_open(sockets: Path) -> None:
+    """Those that wait for a request at once, those with one under way when it is answered."""
+    lifecycle = Lifecycle()
+    under_way, going = asyncio.Event(), asyncio.Event()
+
+    async def work(requests: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
+        async for request in requests_until(lifecycle.closing, requests):
+            if request == b"slow":
+                under_way.set()
+                await going.wait()
+            yield request
+
+    def add_work(server: grpc.aio.Server) -> None:
+        handlers: dict[str, Any] = {"Echo": grpc.stream_stream_rpc_method_handler(cast(Any, work))}
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
+
+    server = await serve_grpc(f"unix:{sockets}/a", add_work, policy=POLICY, tls=None, lifecycle=lifecycle)
+    async with channel(f"unix:{sockets}/a", "mail-access") as to, asyncio.TaskGroup() as tasks:
+        idle, busy = (method("Echo", to, "stream_stream")() for _ in range(2))
+        await idle.write(b"x")
+        assert await idle.read() == b"x"
+        await busy.write(b"slow")
+        await under_way.wait()
+        lifecycle.stop()
+        draining = tasks.create_task(
+            server.serve_until_stopped(lifecycle, unready_seconds=0.01, drain_seconds=5)
+        )
+        async with asyncio.timeout(2):
+            assert await idle.read() is grpc.aio.EOF
+            assert not draining.done()
+            going.set()
+            assert await busy.read() == b"slow"
+            assert await busy.read() is grpc.aio.EOF
+            await draining
+
+
+async def test_a_stream_that_its_client_ends_is_over() -> None:
+    async def two() -> AsyncIterator[int]:
+        yield 1
+        yield 2
+
+    assert [number async for number in requests_until(asyncio.Event(), two())] == [1, 2]
 
 
 async def ask(to: grpc.aio.Channel, times: int) -> Counter[bytes]:

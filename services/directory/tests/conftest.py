@@ -131,9 +131,10 @@ class Starter:
         )
         publisher = FakePublisher()
         database = await self._stack.enter_async_context(open_database(settings))
-        service = build(self._stack, settings, database, publisher)
+        lifecycle = Lifecycle()
+        service = build(self._stack, settings, database, publisher, lifecycle.closing)
         server = await serve_grpc(
-            socket, partial(add_to_server, service), policy=POLICY, tls=None, lifecycle=Lifecycle()
+            socket, partial(add_to_server, service), policy=POLICY, tls=None, lifecycle=lifecycle
         )
         await self._stack.enter_async_context(server)
         return Replica(self._stack, socket, publisher)

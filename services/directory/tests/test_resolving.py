@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import grpc
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -170,3 +171,36 @@ def test_more_targets_than_the_bound_are_none() -> None:
 def test_what_was_not_looked_up_is_not_taken_for_unknown() -> None:
     known = _known({"a": ["b", "never-asked"]}, ["b"])
     assert expand(_address("a"), known, Limits()) == ()
+
+
+async def test_a_stream_answers_every_question_by_its_number_and_bad_ones_harm_nobody(
+    replica: Any, admin: Any
+) -> None:
+    ann = await admin.account("ann@example.com")
+    stub = await replica.client("smtp-inbound")
+    asked = {
+        7: "ann@example.com",
+        3: "no\x00body@example.com",
+        8: "nobody@example.com",
+        1: "x@elsewhere.example",
+    }
+    call = stub.StreamResolveRecipients()
+    for _ in range(2):
+        await call.write(
+            pb.StreamResolveRecipientsRequest(
+                questions=[
+                    pb.RecipientQuestion(number=number, address=text) for number, text in asked.items()
+                ]
+            )
+        )
+        answers = {answer.number: answer for answer in (await call.read()).answers}
+        assert {*answers} == {*asked}
+        assert answers[7].resolution.targets[0].account_id == ann.id
+        assert answers[3].error == "invalid-request"
+        assert answers[8].resolution.outcome == pb.Resolution.OUTCOME_UNKNOWN
+        assert answers[1].resolution.outcome == pb.Resolution.OUTCOME_REMOTE
+    too_many = [pb.RecipientQuestion(number=number) for number in range(1_001)]
+    await call.write(pb.StreamResolveRecipientsRequest(questions=too_many))
+    assert {answer.error for answer in (await call.read()).answers} == {"limit"}
+    await call.done_writing()
+    assert await call.read() is grpc.aio.EOF

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from uuid import UUID
 
 import pytest
@@ -14,7 +15,7 @@ from postroom_contracts.errors import InvalidRequestError, StagingFullError, Una
 from postroom_contracts.ids import DEFAULT_TENANT, new_id
 from postroom_runtime.grpc_client import channel
 from postroom_testing.core import Core
-from smtp_inbound.handover import Handover, HandoverLimits
+from smtp_inbound.handover import LIMITS, Handover
 
 # What is checked on the way is nothing that Postgres refuses, so it learns to.
 _REFUSE = """
@@ -137,7 +138,7 @@ async def test_a_silent_stream_is_given_up_for_another() -> None:
             results = [delivery_pb2.AcceptResult(id=each.id, outcome=accepted) for each in request.items]
             yield delivery_pb2.AcceptResponse(results=results)
 
-    handover = Handover(open_stream, HandoverLimits(stalled_seconds=0.05))
+    handover = Handover(open_stream, replace(LIMITS, stalled_seconds=0.05))
     running = asyncio.ensure_future(handover.run())
     await handover.accept(delivery_pb2.AcceptItem(id=b"1"))
     running.cancel()
@@ -152,7 +153,7 @@ async def test_more_than_may_wait_is_refused_at_once() -> None:
         await asyncio.Event().wait()
         yield delivery_pb2.AcceptResponse()
 
-    handover = Handover(open_stream, HandoverLimits(waiting_items=1, answer_seconds=0.05))
+    handover = Handover(open_stream, replace(LIMITS, waiting_items=1, answer_seconds=0.05))
     first = asyncio.ensure_future(handover.accept(delivery_pb2.AcceptItem(id=b"1")))
     await asyncio.sleep(0)
     with pytest.raises(StagingFullError):

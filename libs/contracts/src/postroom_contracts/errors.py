@@ -269,6 +269,10 @@ class StagingFullError(PostroomError):
     name = "staging-full"
 
 
+class MethodMissingError(UnavailableError):
+    """The other side has no such method: it is of an older version."""
+
+
 ERRORS: Final[Mapping[str, type[PostroomError]]] = {
     error.name: error for error in PostroomError.__subclasses__()
 }
@@ -280,6 +284,7 @@ _UNNAMED: Final[Mapping[StatusCode, type[PostroomError]]] = {
     StatusCode.UNAUTHENTICATED: InvalidCredentialsError,
     StatusCode.INVALID_ARGUMENT: InvalidRequestError,
     StatusCode.RESOURCE_EXHAUSTED: LimitError,
+    StatusCode.UNIMPLEMENTED: MethodMissingError,
 }
 
 

@@ -1,4 +1,4 @@
-"""One stream to another service that carries what many callers ask, in batches, each item answered by its key.
+"""One stream that carries what many callers ask another service, in batches, each item answered by its key.
 
 When the stream breaks or falls silent, what it carried is unknown: it goes again with the same keys on a new
 stream, which may reach another replica. So an item must be harmless when it is carried twice.
@@ -14,10 +14,10 @@ from postroom_contracts.errors import PostroomError, UnavailableError
 from postroom_runtime.logs import log
 
 K = TypeVar("K", bound=Hashable)
-I = TypeVar("I")  # noqa: E741  # an item; A is its answer
+T = TypeVar("T")  # an item, A its answer
 A = TypeVar("A")
 
-OpenStream = Callable[[AsyncIterator[Sequence[I]]], AsyncIterable[Iterable[tuple[K, A]]]]
+OpenStream = Callable[[AsyncIterator[Sequence[T]]], AsyncIterable[Iterable[tuple[K, A]]]]
 """Opens a stream that sends these batches; gives the answers with their keys as they come, in any order."""
 
 
@@ -42,23 +42,23 @@ class SharedStreamLimits:
 
 
 @dataclass(slots=True, eq=False)
-class _Asked(Generic[K, I, A]):
+class _Asked(Generic[K, T, A]):
     key: K
-    item: I
+    item: T
     answer: asyncio.Future[A]
     batch: int = 0
 
 
 @dataclass(slots=True, eq=False)
 class _Life:
-    """Of one stream: when it is too old, which of its batches have no answer yet, how long it may be silent."""
+    """Of one stream: when it is too old, which batches have no answer yet, how long it may be silent."""
 
     old_at: float
     patience: asyncio.Timeout
     unanswered: set[int] = field(default_factory=set[int])
 
 
-class SharedStream(Generic[K, I, A]):
+class SharedStream(Generic[K, T, A]):
     """Carries items and brings their answers. Run `run` in a task group; `name` is for the log.
 
     `octets` measures an item that counts for `batch_octets`.
@@ -66,16 +66,16 @@ class SharedStream(Generic[K, I, A]):
 
     def __init__(
         self,
-        open_stream: "OpenStream[I, K, A]",
+        open_stream: "OpenStream[T, K, A]",
         limits: SharedStreamLimits,
         *,
         name: str,
-        octets: Callable[[I], int] | None = None,
+        octets: Callable[[T], int] | None = None,
     ) -> None:
         self._open_stream, self._limits = open_stream, limits
         self._name, self._octets = name, octets
-        self._waiting: dict[K, _Asked[K, I, A]] = {}
-        self._sent: dict[K, _Asked[K, I, A]] = {}
+        self._waiting: dict[K, _Asked[K, T, A]] = {}
+        self._sent: dict[K, _Asked[K, T, A]] = {}
         self._news = asyncio.Event()
         self._batches_sent = 0
         self._life: _Life | None = None
@@ -86,7 +86,7 @@ class SharedStream(Generic[K, I, A]):
         """Whether as much waits as may."""
         return len(self._waiting) + len(self._sent) >= self._limits.waiting_items
 
-    async def ask(self, key: K, item: I) -> A:
+    async def ask(self, key: K, item: T) -> A:
         """The answer to an item; no two at once have the same key.
 
         Raises UnavailableError when too much waits, or when there is no answer in time: then whether the item
@@ -94,7 +94,7 @@ class SharedStream(Generic[K, I, A]):
         """
         if self.full:
             raise UnavailableError(f"{self._name}: too much waits")
-        asked = _Asked[K, I, A](key, item, asyncio.get_running_loop().create_future())
+        asked: _Asked[K, T, A] = _Asked(key, item, asyncio.get_running_loop().create_future())
         self._waiting[key] = asked
         self._news.set()
         try:
@@ -143,7 +143,7 @@ class SharedStream(Generic[K, I, A]):
     def _until_stalled(self) -> float:
         return asyncio.get_running_loop().time() + self._limits.stalled_seconds
 
-    async def _batches(self, life: _Life) -> AsyncIterator[Sequence[I]]:
+    async def _batches(self, life: _Life) -> AsyncIterator[Sequence[T]]:
         loop = asyncio.get_running_loop()
         while life is self._life and loop.time() < life.old_at:
             if self._waiting and len(life.unanswered) < self._limits.batches_at_once:
@@ -169,10 +169,10 @@ class SharedStream(Generic[K, I, A]):
             return False
         return True
 
-    def _next_batch(self, life: _Life) -> Sequence[I]:
+    def _next_batch(self, life: _Life) -> Sequence[T]:
         self._batches_sent += 1
         life.unanswered.add(self._batches_sent)
-        batch: list[_Asked[K, I, A]] = []
+        batch: list[_Asked[K, T, A]] = []
         octets = 0
         for asked in islice(self._waiting.values(), self._limits.batch_items):
             octets += 0 if self._octets is None else self._octets(asked.item)
@@ -190,7 +190,7 @@ class SharedStream(Generic[K, I, A]):
             if not asked.answer.done():
                 asked.answer.set_result(answer)
 
-    def _forget(self, asked: _Asked[K, I, A]) -> None:
+    def _forget(self, asked: _Asked[K, T, A]) -> None:
         self._waiting.pop(asked.key, None)
         if self._sent.pop(asked.key, None) is not None and self._life is not None:
             self._life.unanswered.discard(asked.batch)

@@ -1,5 +1,6 @@
 """How directory is put together, migrated and checked."""
 
+import asyncio
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
@@ -14,6 +15,7 @@ from directory.keys import KeyRing
 from directory.limits import Limits
 from directory.passwords import Passwords
 from directory.policy import POLICY
+from directory.recipients import Recipients
 from directory.resolving import Resolver
 from directory.service import DirectoryService, Publisher
 from directory.settings import Settings
@@ -45,7 +47,7 @@ async def serve(settings: Settings, lifecycle: Lifecycle) -> None:
         except StorageConfigurationError as error:
             raise ConfigurationError(str(error)) from None
         bus = await stack.enter_async_context(await Bus.connect(settings.nats_url))
-        service = build(stack, settings, database, bus)
+        service = build(stack, settings, database, bus, lifecycle.closing)
         server = await serve_grpc(
             settings.grpc_listen,
             partial(add_to_server, service),
@@ -91,6 +93,7 @@ def build(
     settings: Settings,
     database: Database,
     publisher: Publisher,
+    closing: asyncio.Event,
 ) -> DirectoryService:
     """The service over its parts; `stack` ends those that need it. Raises `ConfigurationError`."""
     limits = Limits(untrusted=Networks(settings.untrusted_addresses))
@@ -101,7 +104,7 @@ def build(
     return DirectoryService(
         Authenticator(database, keys, passwords, limits, token),
         keys,
-        Resolver(database, limits, _postmaster(settings)),
+        Recipients(Resolver(database, limits, _postmaster(settings)), limits, closing),
         Administration(database, passwords, limits),
         publisher,
         limits,

@@ -15,6 +15,7 @@ _METHODS: Final = {
     "RenewCapability": _LOGIN | _ADMIN,
     "GetCapabilityKeys": _LOGIN | _CORE | {"smtp-outbound"},
     "ResolveRecipients": frozenset({"smtp-inbound", "webmail-api", "mailstore"}),
+    "StreamResolveRecipients": frozenset({"smtp-inbound"}),
     "ListTenants": _ADMIN,
     "CreateDomain": _ADMIN,
     "ListDomains": _ADMIN,

@@ -1,7 +1,7 @@
 """The gRPC face of directory: messages in, domain calls, messages out."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Final, Protocol, TypeAlias, TypeVar
 from uuid import UUID
@@ -18,10 +18,9 @@ from directory.messages import (
     alias_message,
     domain_message,
     maybe_account_message,
-    resolution_message,
     timestamp,
 )
-from directory.resolving import Resolver
+from directory.recipients import Recipients
 from postroom.directory.v1 import directory_pb2 as pb
 from postroom.directory.v1.directory_pb2_grpc import DirectoryServiceServicer
 from postroom_contracts.capability import Capability, Scope
@@ -68,20 +67,20 @@ class Publisher(Protocol):
 
 
 class DirectoryService(DirectoryServiceServicer):
-    """Every method answers within `Limits.call_seconds`."""
+    """Every method answers within `Limits.call_seconds`, streams apart."""
 
     def __init__(
         self,
         authenticator: Authenticator,
         keys: KeyRing,
-        resolver: Resolver,
+        recipients: Recipients,
         administration: Administration,
         publisher: Publisher,
         limits: Limits,
     ) -> None:
         self._authenticator = authenticator
         self._keys = keys
-        self._resolver = resolver
+        self._recipients = recipients
         self._administration = administration
         self._publisher = publisher
         self._limits = limits
@@ -151,13 +150,16 @@ class DirectoryService(DirectoryServiceServicer):
     ) -> pb.ResolveRecipientsResponse:
         """Where mail to each address goes."""
         async with self._in_time():
-            found = await self._resolver.resolve(request.addresses)
-        return pb.ResolveRecipientsResponse(
-            resolutions=[
-                resolution_message(address, resolution)
-                for address, resolution in zip(request.addresses, found, strict=True)
-            ]
-        )
+            return pb.ResolveRecipientsResponse(
+                resolutions=await self._recipients.resolutions(request.addresses)
+            )
+
+    async def StreamResolveRecipients(
+        self, request_iterator: AsyncIterator[pb.StreamResolveRecipientsRequest], context: _Context
+    ) -> AsyncIterator[pb.StreamResolveRecipientsResponse]:
+        """The same for many requests, each answered before the next is looked at."""
+        async for answers in self._recipients.answered(request_iterator):
+            yield pb.StreamResolveRecipientsResponse(answers=answers)
 
     async def ListTenants(self, request: pb.ListTenantsRequest, context: _Context) -> pb.ListTenantsResponse:
         """All tenants, in pages."""

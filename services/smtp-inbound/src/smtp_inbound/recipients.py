@@ -1,54 +1,54 @@
-"""Where addresses lead: asked of the directory, many at once.
+"""Where addresses lead: asked of the directory over one stream for all sessions.
 
-While one question is under way the addresses of other sessions gather, and the next question carries them.
+While questions are under way the addresses of other sessions gather, and the next ones carry them together.
 """
 
-import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+import itertools
+from collections.abc import AsyncIterable, AsyncIterator, Sequence
+from typing import Final, Protocol
 
 from postroom.directory.v1 import directory_pb2
-from postroom_contracts.errors import PostroomError, UnavailableError
+from postroom_contracts.errors import UnavailableError
+from postroom_runtime.shared_stream import SharedStream, SharedStreamLimits
 
-MAX_ADDRESSES = 500
+# A question is asked twice at least, of two replicas, before the client is told to try later.
+LIMITS: Final = SharedStreamLimits(batch_items=500, batches_at_once=2, stalled_seconds=1.5)
 
-Ask = Callable[[Sequence[str]], Awaitable[Sequence[directory_pb2.Resolution]]]
-"""Resolves addresses; answers in their order."""
+Questions = Sequence[directory_pb2.RecipientQuestion]
+Answers = Sequence[directory_pb2.RecipientAnswer]
+
+
+class OpenStream(Protocol):
+    """Opens a stream that asks these questions; gives the answers, in any order."""
+
+    def __call__(self, questions: AsyncIterator[Questions], /) -> AsyncIterable[Answers]:
+        """Ask until there are no more, or until the other side ends it."""
+        ...
 
 
 class RecipientResolver:
-    """Resolves addresses in shared questions. Run `run` in a task group."""
+    """Resolves addresses. Run `run` in a task group."""
 
-    def __init__(self, ask: Ask) -> None:
-        self._ask = ask
-        self._waiting: list[tuple[str, asyncio.Future[directory_pb2.Resolution]]] = []
-        self._arrived = asyncio.Event()
+    def __init__(self, open_stream: OpenStream, limits: SharedStreamLimits = LIMITS) -> None:
+        self._numbers = itertools.count(1)
+
+        async def numbered(
+            questions: AsyncIterator[Questions],
+        ) -> AsyncIterator[Sequence[tuple[int, directory_pb2.RecipientAnswer]]]:
+            async for answers in open_stream(questions):
+                yield [(answer.number, answer) for answer in answers]
+
+        self._stream = SharedStream(numbered, limits, name="recipients")
 
     async def resolve(self, address: str) -> directory_pb2.Resolution:
         """Where mail to an address goes. Raises UnavailableError."""
-        future: asyncio.Future[directory_pb2.Resolution] = asyncio.get_running_loop().create_future()
-        self._waiting.append((address, future))
-        self._arrived.set()
-        return await future
+        number = next(self._numbers)
+        question = directory_pb2.RecipientQuestion(number=number, address=address)
+        answer = await self._stream.ask(number, question)
+        if answer.WhichOneof("answer") != "resolution":
+            raise UnavailableError(f"the directory says {answer.error}")
+        return answer.resolution
 
     async def run(self) -> None:
         """Ask what gathers, until cancelled."""
-        while True:
-            await self._arrived.wait()
-            self._arrived.clear()
-            while self._waiting:
-                batch, self._waiting = self._waiting[:MAX_ADDRESSES], self._waiting[MAX_ADDRESSES:]
-                await self._answer(batch)
-
-    async def _answer(self, batch: Sequence[tuple[str, asyncio.Future[directory_pb2.Resolution]]]) -> None:
-        try:
-            resolutions = await self._ask([address for address, _ in batch])
-            if len(resolutions) != len(batch):
-                raise UnavailableError("the directory left addresses out")
-        except PostroomError as error:
-            for _, future in batch:
-                if not future.done():  # its session may be gone
-                    future.set_exception(UnavailableError(error.name))
-            return
-        for (_, future), resolution in zip(batch, resolutions, strict=True):
-            if not future.done():
-                future.set_result(resolution)
+        await self._stream.run()

@@ -28,7 +28,7 @@ _MECHANISMS = (Mechanism.PLAIN, Mechanism.LOGIN)
 async def check(settings: Settings) -> None:
     """Ask the directory whether it answers."""
     async with channel(settings.directory_address, _NAME, settings.grpc_tls, server="directory") as directory:
-        await Directory(directory_pb2_grpc.DirectoryServiceStub(directory)).resolve([])
+        await Directory(directory_pb2_grpc.DirectoryServiceStub(directory)).check()
 
 
 async def serve(settings: Settings, lifecycle: Lifecycle) -> None:
@@ -64,7 +64,7 @@ async def _open_house(settings: Settings, lifecycle: Lifecycle, stack: AsyncExit
         idle_seconds=settings.idle_seconds,
         directory=directory,
         mailstore=mailstore,
-        resolver=RecipientResolver(directory.resolve),
+        resolver=RecipientResolver(directory.open_stream),
         handover=Handover(mailstore.open_stream),
         lifecycle=lifecycle,
         tls=CertificateReloader(settings.tls_files) if settings.tls_files else None,

@@ -1,7 +1,7 @@
 """The mail store and the directory as SMTP needs them, over gRPC."""
 
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Sequence
+from collections.abc import AsyncIterable, AsyncIterator
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
@@ -10,14 +10,14 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from postroom.directory.v1 import directory_pb2, directory_pb2_grpc
 from postroom.mailstore.v1 import delivery_pb2, delivery_pb2_grpc
-from postroom_contracts.errors import PostroomError
+from postroom_contracts.errors import MethodMissingError, PostroomError, UnavailableError
 from postroom_runtime.logs import log
 from postroom_runtime.transfer import Stored, Transfers
+from smtp_inbound.recipients import Answers, Questions
 
 _PRESIGNED_AT_ONCE: Final = 8
 _ABORT_SECONDS: Final = 1.0
 _RESOLVE_SECONDS: Final = 2.0
-"""A question may have to wait for the one before, and the answer is due within 5 s."""
 _FRESH_SECONDS: Final = 60.0
 """A capability that lasts less long is renewed before it is used."""
 
@@ -39,11 +39,41 @@ class Directory:
 
     def __init__(self, stub: directory_pb2_grpc.DirectoryServiceStub) -> None:
         self._stub = stub
+        self._older = False
+        """Whether the replica that was asked last knows no streams yet: the next may not either."""
 
-    async def resolve(self, addresses: Sequence[str]) -> Sequence[directory_pb2.Resolution]:
-        """Where mail to these addresses goes, in their order."""
-        request = directory_pb2.ResolveRecipientsRequest(addresses=addresses)
-        return (await self._stub.ResolveRecipients(request, timeout=_RESOLVE_SECONDS)).resolutions
+    async def check(self) -> None:
+        """Raises UnavailableError when it does not answer."""
+        await self._stub.ResolveRecipients(directory_pb2.ResolveRecipientsRequest(), timeout=_RESOLVE_SECONDS)
+
+    def open_stream(self, questions: AsyncIterator[Questions]) -> AsyncIterable[Answers]:
+        """Where mail to addresses goes; the stream to a directory of an older version is of single calls."""
+        if self._older:
+            self._older = False  # another stream tries again: a new version may be there
+            return self._by_calls(questions)
+        return self._by_stream(questions)
+
+    async def _by_stream(self, questions: AsyncIterator[Questions]) -> AsyncIterator[Answers]:
+        requests = (
+            directory_pb2.StreamResolveRecipientsRequest(questions=batch) async for batch in questions
+        )
+        try:
+            async for response in self._stub.StreamResolveRecipients(requests):
+                yield response.answers
+        except MethodMissingError:
+            self._older = True
+            raise
+
+    async def _by_calls(self, questions: AsyncIterator[Questions]) -> AsyncIterator[Answers]:
+        async for batch in questions:
+            request = directory_pb2.ResolveRecipientsRequest(addresses=[each.address for each in batch])
+            resolutions = (await self._stub.ResolveRecipients(request, timeout=_RESOLVE_SECONDS)).resolutions
+            if len(resolutions) != len(batch):
+                raise UnavailableError("the directory left addresses out")
+            yield [
+                directory_pb2.RecipientAnswer(number=each.number, resolution=resolution)
+                for each, resolution in zip(batch, resolutions, strict=True)
+            ]
 
     async def log_in(self, address: str, password: str, peer_address: str) -> Login:
         """Check a password. Raises InvalidCredentialsError, TooManyAttemptsError, UnavailableError."""

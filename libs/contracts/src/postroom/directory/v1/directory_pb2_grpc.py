@@ -65,6 +65,11 @@ class DirectoryServiceStub:
                 request_serializer=postroom_dot_directory_dot_v1_dot_directory__pb2.ResolveRecipientsRequest.SerializeToString,
                 response_deserializer=postroom_dot_directory_dot_v1_dot_directory__pb2.ResolveRecipientsResponse.FromString,
                 _registered_method=True)
+        self.StreamResolveRecipients = channel.stream_stream(
+                '/postroom.directory.v1.DirectoryService/StreamResolveRecipients',
+                request_serializer=postroom_dot_directory_dot_v1_dot_directory__pb2.StreamResolveRecipientsRequest.SerializeToString,
+                response_deserializer=postroom_dot_directory_dot_v1_dot_directory__pb2.StreamResolveRecipientsResponse.FromString,
+                _registered_method=True)
         self.ListTenants = channel.unary_unary(
                 '/postroom.directory.v1.DirectoryService/ListTenants',
                 request_serializer=postroom_dot_directory_dot_v1_dot_directory__pb2.ListTenantsRequest.SerializeToString,
@@ -171,6 +176,14 @@ class DirectoryServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def StreamResolveRecipients(self, request_iterator, context):
+        """The same for whoever asks all the time. Each question has its own answer; answers come in any order. What a stream
+        leaves unanswered when it ends may be asked again on another one. The server ends streams when it drains.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListTenants(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -271,6 +284,11 @@ def add_DirectoryServiceServicer_to_server(servicer, server):
                     servicer.ResolveRecipients,
                     request_deserializer=postroom_dot_directory_dot_v1_dot_directory__pb2.ResolveRecipientsRequest.FromString,
                     response_serializer=postroom_dot_directory_dot_v1_dot_directory__pb2.ResolveRecipientsResponse.SerializeToString,
+            ),
+            'StreamResolveRecipients': grpc.stream_stream_rpc_method_handler(
+                    servicer.StreamResolveRecipients,
+                    request_deserializer=postroom_dot_directory_dot_v1_dot_directory__pb2.StreamResolveRecipientsRequest.FromString,
+                    response_serializer=postroom_dot_directory_dot_v1_dot_directory__pb2.StreamResolveRecipientsResponse.SerializeToString,
             ),
             'ListTenants': grpc.unary_unary_rpc_method_handler(
                     servicer.ListTenants,
@@ -474,6 +492,33 @@ class DirectoryService:
             '/postroom.directory.v1.DirectoryService/ResolveRecipients',
             postroom_dot_directory_dot_v1_dot_directory__pb2.ResolveRecipientsRequest.SerializeToString,
             postroom_dot_directory_dot_v1_dot_directory__pb2.ResolveRecipientsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StreamResolveRecipients(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/postroom.directory.v1.DirectoryService/StreamResolveRecipients',
+            postroom_dot_directory_dot_v1_dot_directory__pb2.StreamResolveRecipientsRequest.SerializeToString,
+            postroom_dot_directory_dot_v1_dot_directory__pb2.StreamResolveRecipientsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -32,6 +32,10 @@ class DirectoryServiceStub:
     """The public keys that verify capabilities, the one in use first."""
     ResolveRecipients: _aio.UnaryUnaryMultiCallable[_directory_pb2.ResolveRecipientsRequest, _directory_pb2.ResolveRecipientsResponse]
     """Where mail to each address goes. Results are in the order of the request."""
+    StreamResolveRecipients: _aio.StreamStreamMultiCallable[_directory_pb2.StreamResolveRecipientsRequest, _directory_pb2.StreamResolveRecipientsResponse]
+    """The same for whoever asks all the time. Each question has its own answer; answers come in any order. What a stream
+    leaves unanswered when it ends may be asked again on another one. The server ends streams when it drains.
+    """
     ListTenants: _aio.UnaryUnaryMultiCallable[_directory_pb2.ListTenantsRequest, _directory_pb2.ListTenantsResponse]
     CreateDomain: _aio.UnaryUnaryMultiCallable[_directory_pb2.CreateDomainRequest, _directory_pb2.CreateDomainResponse]
     ListDomains: _aio.UnaryUnaryMultiCallable[_directory_pb2.ListDomainsRequest, _directory_pb2.ListDomainsResponse]
@@ -94,6 +98,16 @@ class DirectoryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_directory_pb2.ResolveRecipientsRequest, _abc.Awaitable[_directory_pb2.ResolveRecipientsResponse]],
     ) -> _abc.Awaitable[_directory_pb2.ResolveRecipientsResponse]:
         """Where mail to each address goes. Results are in the order of the request."""
+
+    @_abc_1.abstractmethod
+    def StreamResolveRecipients(
+        self,
+        request_iterator: _abc.AsyncIterator[_directory_pb2.StreamResolveRecipientsRequest],
+        context: _aio.ServicerContext[_abc.AsyncIterator[_directory_pb2.StreamResolveRecipientsRequest], _abc.AsyncIterator[_directory_pb2.StreamResolveRecipientsResponse]],
+    ) -> _abc.AsyncIterator[_directory_pb2.StreamResolveRecipientsResponse]:
+        """The same for whoever asks all the time. Each question has its own answer; answers come in any order. What a stream
+        leaves unanswered when it ends may be asked again on another one. The server ends streams when it drains.
+        """
 
     @_abc_1.abstractmethod
     def ListTenants(
