@@ -1,9 +1,10 @@
 """The passive ports by themselves."""
 
 import asyncio
+import contextlib
 import errno
 import socket
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 
 import pytest
 
@@ -12,6 +13,8 @@ from ftp_gateway.passive import PassivePorts
 from ftp_gateway.seats import NoSeatError, SeatLimits, Seats
 from postroom_contracts.ids import new_id
 from postroom_runtime.errors import ConfigurationError
+from postroom_runtime.networks import Networks
+from postroom_runtime.proxy import ProxySettings
 
 ANN, BOB = ip_address("127.0.0.1"), ip_address("127.0.0.2")
 
@@ -62,14 +65,14 @@ async def test_a_port_in_use_is_a_wrong_configuration_and_leaves_none_open() -> 
 
 def test_ipv6_clients_are_counted_by_their_network() -> None:
     seats = Seats(SeatLimits(total=3, address=1, account=1))
-    with seats.seat(ip_address("2001:db8::1")):
-        with pytest.raises(NoSeatError), seats.seat(ip_address("2001:db8::2")):
+    with seats.seat("2001:db8::1"):
+        with pytest.raises(NoSeatError), seats.seat("2001:db8::2"):
             pass
         with (
-            seats.seat(ip_address("2001:db8:0:1::1")),
-            seats.seat(ANN),
+            seats.seat("2001:db8:0:1::1"),
+            seats.seat(str(ANN)),
             pytest.raises(NoSeatError),
-            seats.seat(BOB),
+            seats.seat(str(BOB)),
         ):
             pass
         account = new_id()
@@ -78,5 +81,57 @@ def test_ipv6_clients_are_counted_by_their_network() -> None:
             seats.take_account(account)
         seats.give_account(account)
         seats.take_account(account)
-    with seats.seat(ip_address("2001:db8::2")):
+    with seats.seat("2001:db8::2"):
         pass
+
+
+def test_addresses_that_stand_for_many_have_no_bound_of_their_own() -> None:
+    untrusted = Networks([ip_network("10.1.0.0/16")])
+    seats = Seats(SeatLimits(total=3, address=1, account=1, untrusted=untrusted))
+    with (
+        seats.seat("10.1.2.3"),
+        seats.seat("10.1.2.3"),
+        seats.seat("10.1.2.3"),
+        pytest.raises(NoSeatError),  # as many as there may be in all
+        seats.seat("10.1.2.3"),
+    ):
+        pass
+
+
+PROXY = ProxySettings(Networks([ip_network("127.0.0.1")]), header_seconds=0.3)
+HEADER = b"PROXY TCP4 192.0.2.7 198.51.100.1 40000 30000\r\n"
+
+
+async def test_a_balancer_says_whose_data_connection_it_passes_on() -> None:
+    with PassivePorts("127.0.0.1", (0,), PROXY) as ports:
+        arrived: asyncio.Queue[socket.socket] = asyncio.Queue()
+        port = ports.reserve(ip_address("192.0.2.7"), arrived.put_nowait)
+        ports.reserve(ANN, nobody)
+        with socket.create_connection(("127.0.0.1", port)) as data:
+            data.sendall(HEADER + b"octets")
+            sock = await arrived.get()
+            assert sock.recv(100) == b"octets"
+            sock.close()
+
+
+@pytest.mark.parametrize("octets", [b"", b"octets\r\n", HEADER.replace(b".7", b".8")])
+async def test_a_balancers_data_connection_of_nobody_is_closed(octets: bytes) -> None:
+    with PassivePorts("127.0.0.1", (0,), PROXY) as ports:
+        port = ports.reserve(ANN, nobody)
+        ports.reserve(ip_address("192.0.2.7"), nobody)
+        with socket.create_connection(("127.0.0.1", port)) as data:
+            data.sendall(octets)
+            with contextlib.suppress(ConnectionResetError):
+                assert await asyncio.to_thread(data.recv, 1) == b""
+
+
+async def test_who_is_no_balancer_needs_no_header_and_gains_nothing_by_one() -> None:
+    with PassivePorts("127.0.0.1", (0,), PROXY) as ports:
+        arrived: asyncio.Queue[socket.socket] = asyncio.Queue()
+        port = ports.reserve(BOB, arrived.put_nowait)
+        ports.reserve(ip_address("192.0.2.7"), nobody)
+        with socket.create_connection(("127.0.0.1", port), source_address=(str(BOB), 0)) as data:
+            data.sendall(HEADER)
+            sock = await arrived.get()
+            assert sock.recv(100) == HEADER
+            sock.close()

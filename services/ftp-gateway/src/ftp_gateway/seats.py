@@ -4,24 +4,22 @@ from collections import Counter
 from collections.abc import Generator, Hashable
 from contextlib import contextmanager
 from dataclasses import dataclass
-from ipaddress import IPv6Address
-from typing import Final, TypeVar
+from typing import TypeVar
 from uuid import UUID
 
-from postroom_wire.ftp import Address
+from postroom_runtime.networks import Networks, customer_of
 
 K = TypeVar("K", bound=Hashable)
-
-_IPV6_CUSTOMER_BITS: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
 class SeatLimits:
-    """Sessions; one more is refused with 421."""
+    """Sessions; one more is refused with 421. There is no bound for the addresses in `untrusted`."""
 
     total: int
     address: int
     account: int
+    untrusted: Networks = Networks()
 
 
 class NoSeatError(Exception):
@@ -34,16 +32,15 @@ class Seats:
     def __init__(self, limits: SeatLimits) -> None:
         self._limits = limits
         self._taken = 0
-        self._by_address: Counter[Hashable] = Counter()
+        self._by_address: Counter[str] = Counter()
         self._by_account: Counter[UUID] = Counter()
 
     @contextmanager
-    def seat(self, peer: Address) -> Generator[None]:
+    def seat(self, host: str) -> Generator[None]:
         """One session from this address; raises `NoSeatError`."""
-        customer: Hashable = (
-            int(peer) >> (128 - _IPV6_CUSTOMER_BITS) if isinstance(peer, IPv6Address) else peer
-        )
-        if self._taken >= self._limits.total or self._by_address[customer] >= self._limits.address:
+        limits, customer = self._limits, customer_of(host)
+        full = host not in limits.untrusted and self._by_address[customer] >= limits.address
+        if full or self._taken >= limits.total:
             raise NoSeatError("as many sessions as there may be")
         self._taken += 1
         self._by_address[customer] += 1

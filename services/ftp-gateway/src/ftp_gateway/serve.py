@@ -17,6 +17,7 @@ from postroom_contracts.errors import InvalidCredentialsError
 from postroom_runtime.budget import ByteBudget
 from postroom_runtime.grpc_client import channel
 from postroom_runtime.lifecycle import Lifecycle
+from postroom_runtime.networks import Networks
 from postroom_runtime.tcp import Connection, Listener, ListenerSettings, serve_tcp, serve_until_stopped
 from postroom_runtime.transfer import Transfers
 from postroom_wire.ftp.standard_replies import SHUTTING_DOWN, TOO_MANY_SESSIONS
@@ -69,7 +70,7 @@ async def _open_stubs(
 async def _open_house(settings: Settings, stack: AsyncExitStack) -> House:
     directory, filestore = await _open_stubs(settings, stack)
     transfers = await stack.enter_async_context(Transfers(ByteBudget(settings.upload_budget_octets)))
-    ports = stack.enter_context(PassivePorts(settings.host, settings.passive_ports))
+    ports = stack.enter_context(PassivePorts(settings.host, settings.passive_ports, settings.proxy))
     return House(
         files=filestore,
         logins=Logins(directory),
@@ -79,7 +80,10 @@ async def _open_house(settings: Settings, stack: AsyncExitStack) -> House:
         data=DataSettings(settings.data_connect_seconds, settings.data_idle_seconds, settings.data_session),
         seats=Seats(
             SeatLimits(
-                settings.max_sessions, settings.max_sessions_per_address, settings.max_sessions_per_account
+                settings.max_sessions,
+                settings.max_sessions_per_address,
+                settings.max_sessions_per_account,
+                settings.untrusted | Networks(settings.trusted_proxies),
             )
         ),
         contexts=SessionContexts(settings.tls_files).make if settings.tls_files else None,
@@ -92,21 +96,23 @@ async def _listen(
     settings: Settings, house: House, lifecycle: Lifecycle, stack: AsyncExitStack
 ) -> list[Listener]:
     """Plain FTP with AUTH TLS, and TLS from the start, which needs a certificate."""
-    wanted = [("ftp", settings.port, False)]
+    wanted = [("ftp", settings.port, settings.proxy_port, False)]
     if house.contexts is not None:
-        wanted.append(("ftps", settings.ftps_port, True))
+        wanted.append(("ftps", settings.ftps_port, settings.ftps_proxy_port, True))
     return [
         await stack.enter_async_context(
             await serve_tcp(
                 ListenerSettings(
-                    name=name,
+                    name=door.name,
                     host=settings.host,
-                    port=port,
+                    port=door.port,
                     implicit_tls=implicit_tls,
                     # The sessions are counted over both listeners, and refused there.
                     max_connections=2 * settings.max_sessions,
                     max_connections_per_address=2 * settings.max_sessions_per_address,
                     urgent_inline=True,
+                    proxy=door.proxy,
+                    untrusted=settings.untrusted,
                 ),
                 partial(_handle, house),
                 lifecycle=lifecycle,
@@ -115,7 +121,8 @@ async def _listen(
                 failed=SHUTTING_DOWN.octets,
             )
         )
-        for name, port, implicit_tls in wanted
+        for name, port, proxy_port, implicit_tls in wanted
+        for door in settings.doors(name, port, proxy_port)
     ]
 
 

@@ -50,8 +50,8 @@ class Session:
             tls_offered=house.contexts is not None,
             login_needs_tls=not connection.peer.is_loopback,
         )
-        self._peer = plain_address(connection.peer.host)
-        self._engine = ServerSession(self._peer, policy, implicit_tls=connection.tls)
+        peer = plain_address(connection.peer.host)
+        self._engine = ServerSession(peer, policy, implicit_tls=connection.tls)
         self._context: ssl.SSLContext | None = None
         if (layer := connection.ssl_object) is not None:
             self._adopt(layer.context)
@@ -66,7 +66,7 @@ class Session:
         connection.set_idle(house.idle_seconds)
         connection.set_deadline(house.login_seconds)
         try:
-            with house.seats.seat(self._peer), bind_trace(None):
+            with house.seats.seat(connection.peer.host), bind_trace(None):
                 await self._converse()
         except NoSeatError:
             self._say_and_close(replies.TOO_MANY_SESSIONS)
@@ -201,7 +201,7 @@ class Session:
             return extended_passive(port)
         # Who comes from this machine comes back by the address that it has used.
         outside = None if self._connection.peer.is_loopback else self._house.passive_address
-        return passive(outside or IPv4Address(self._connection.local.host), port)
+        return passive(outside or IPv4Address(self._connection.reached.host), port)
 
     async def _log_in(self, user: str, password: str) -> Reply:
         house = self._house

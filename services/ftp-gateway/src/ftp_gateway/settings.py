@@ -7,7 +7,7 @@ from typing import Annotated, Final, Literal
 from pydantic import BeforeValidator, Field
 from pydantic_settings import NoDecode, SettingsConfigDict
 
-from postroom_runtime.settings import DirectoryAddress, FilestoreAddress, Port, ServiceSettings
+from postroom_runtime.settings import DirectoryAddress, FilestoreAddress, ListeningSettings, Port, ProxyPort
 
 _RANGE: Final = re.compile(r"(\d{1,5})-(\d{1,5})")
 
@@ -29,7 +29,7 @@ def _ports(value: object) -> object:
 PortRange = Annotated[tuple[int, ...], NoDecode, BeforeValidator(_ports)]
 
 
-class Settings(ServiceSettings):
+class Settings(ListeningSettings):
     """Environment `POSTROOM_FTP_GATEWAY_<FIELD>`; sizes in octets."""
 
     model_config = SettingsConfigDict(env_prefix="POSTROOM_FTP_GATEWAY_")
@@ -38,8 +38,13 @@ class Settings(ServiceSettings):
     filestore_address: FilestoreAddress
     host: str = Field(default="", description="Where to listen; empty for all addresses.")
     port: Port = 2021
+    proxy_port: ProxyPort = None
     ftps_port: Port = Field(default=2990, description="TLS from the start; open only with a certificate.")
-    passive_ports: PortRange = Field(default=tuple(range(30_000, 30_020)), description="30000-30019")
+    ftps_proxy_port: ProxyPort = None
+    passive_ports: PortRange = Field(
+        default=tuple(range(30_000, 30_020)),
+        description="30000-30019; there a trusted proxy has to send a PROXY header, and nobody else.",
+    )
     passive_address: IPv4Address | None = Field(
         default=None, description="What PASV tells; by default the address that the client has reached."
     )
