@@ -76,9 +76,7 @@ class Edge:
 
     async def append(self) -> None:
         """Messages that a client brings."""
-        request = mailbox_pb2.ListMailboxesRequest()
-        listed = await answered(lambda: self.mailbox.ListMailboxes(request, metadata=self._metadata))
-        (inbox,) = (mailbox.id for mailbox in listed.mailboxes if mailbox.name == "INBOX")
+        inbox = await self._inbox_id()
         for number in range(3):
             octets = b"Subject: appended %d\r\n\r\n" % number
             appending = mailbox_pb2.AppendMessageRequest(
@@ -113,6 +111,18 @@ class Edge:
             if await self.core.fetch(_ENDINGS, sent):
                 return sent
 
+    async def copy(self) -> None:
+        """All messages into a mailbox that is made for them."""
+        name = mailbox_pb2.CreateMailboxRequest(name="Work", operation_id=new_id().bytes)
+        made = await answered(lambda: self.mailbox.CreateMailbox(name, metadata=self._metadata))
+        request = mailbox_pb2.CopyMessagesRequest(
+            mailbox_id=await self._inbox_id(),
+            target_mailbox_id=made.mailbox.id,
+            operation_id=new_id().bytes,
+        )
+        request.uids.add(first=1, last=2**32 - 1)
+        await answered(lambda: self.mailbox.CopyMessages(request, metadata=self._metadata))
+
     async def inbox(self) -> dict[UUID, int]:
         """How often each message is in a mailbox of the account."""
         return {row["message_id"]: row["copies"] for row in await self.core.fetch(_COPIES, self.account)}
@@ -126,11 +136,15 @@ class Edge:
         assert len(found) == len(self.octets) + more
         if more:
             return
+        inbox = await self._inbox_id()
+        read = [await self._read(inbox, uid) for uid in await self._uids(inbox)]
+        assert sorted(octets[octets.index(b"Subject") :] for octets in read) == sorted(self.octets.values())
+
+    async def _inbox_id(self) -> bytes:
         request = mailbox_pb2.ListMailboxesRequest()
         listed = await answered(lambda: self.mailbox.ListMailboxes(request, metadata=self._metadata))
         (inbox,) = (mailbox.id for mailbox in listed.mailboxes if mailbox.name == "INBOX")
-        read = [await self._read(inbox, uid) for uid in await self._uids(inbox)]
-        assert sorted(octets[octets.index(b"Subject") :] for octets in read) == sorted(self.octets.values())
+        return inbox
 
     async def _uids(self, inbox: bytes) -> list[int]:
         request = mailbox_pb2.LoadMailboxRequest(mailbox_id=inbox)
@@ -242,6 +256,7 @@ async def through_a_crash(
 
 ACCEPTING = ("accept.before_commit", "accept.after_commit:2", "deliver.before_commit", "deliver.after_commit")
 APPENDING = ("append.before_commit", "append.after_commit")
+CHANGING = ("mailbox.after_commit", "mailbox.after_commit:2")
 RELAYING = ("claim.after_commit", "report.before_commit", "report.after_commit")
 BOUNCING = ("bounce.before_commit",)
 PACKING = ("pack.after_put", "pack.after_commit")
@@ -253,7 +268,7 @@ def test_every_step_that_has_a_name_is_one_where_the_process_dies_here() -> None
         name for file in source.rglob("*.py") for name in re.findall(r'reached\("(.+?)"\)', file.read_text())
     }
     assert named == {
-        step.partition(":")[0] for step in (*ACCEPTING, *APPENDING, *RELAYING, *BOUNCING, *PACKING)
+        step.partition(":")[0] for step in (*ACCEPTING, *APPENDING, *CHANGING, *RELAYING, *BOUNCING, *PACKING)
     }
 
 
@@ -275,6 +290,16 @@ async def test_a_message_that_a_client_brings_is_there_once(
         await edge.all_is_there_once()
 
     await through_a_crash(edge, environment, step, work)
+
+
+@pytest.mark.parametrize("step", CHANGING)
+async def test_messages_are_copied_once(edge: Edge, environment: dict[str, str], step: str) -> None:
+    async def work() -> None:
+        await edge.append()
+        await edge.copy()
+
+    await through_a_crash(edge, environment, step, work)
+    assert await edge.inbox() == dict.fromkeys(edge.octets, 2)
 
 
 @pytest.mark.parametrize("step", RELAYING)
