@@ -1,7 +1,6 @@
 """The administrator's changes whose outcome was unknown: asked for again they are made once."""
 
 import asyncio
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import asyncpg
@@ -11,8 +10,8 @@ from postroom.directory.v1 import directory_pb2 as pb
 from postroom_contracts.errors import InvalidCredentialsError, InvalidRequestError, UnavailableError
 from postroom_contracts.ids import DEFAULT_TENANT, NOBODY, new_id
 from postroom_embedded.postgres import PostgresAddress
-from postroom_runtime import steps
 from postroom_storage.operations import REMEMBERED_SECONDS, operation_of
+from postroom_testing.lost_answers import LostAnswers
 
 PASSWORD = "correct horse battery"
 ANOTHER = "another password"
@@ -25,26 +24,6 @@ CHANGES: dict[str, Any] = {
     "CreateAlias": pb.CreateAliasRequest(address="new-alias@example.com", targets=["ann@example.com"]),
     "DeleteAlias": pb.DeleteAliasRequest(address="alias@example.com"),
 }
-
-
-@pytest.fixture
-def lose_answers() -> Iterator[Callable[[int], None]]:
-    """Loses so many answers behind their COMMIT."""
-    left = 0
-
-    def lose(step: str) -> None:
-        nonlocal left
-        if step == "administration.after_commit" and left:
-            left -= 1
-            raise UnavailableError("the connection is cut")
-
-    def set_left(count: int) -> None:
-        nonlocal left
-        left = count
-
-    steps.install(lose)
-    yield set_left
-    steps.install(None)
 
 
 @pytest.fixture
@@ -105,15 +84,15 @@ async def test_it_is_done_once_however_often_and_wherever_it_is_asked(house: Any
 
 
 async def test_an_answer_that_was_lost_behind_the_commit_is_given_again(
-    house: Any, lose_answers: Callable[[int], None]
+    house: Any, lost: LostAnswers
 ) -> None:
     answers: dict[str, Any] = {}
     for method in CHANGES:
         request = request_of(method)
-        lose_answers(1_000)
+        lost(1_000, "administration.after_commit")
         with pytest.raises(UnavailableError):
             await ask(house, method, request)
-        lose_answers(0)
+        lost(0, "administration.after_commit")
         after = await everything(house)
         answers[method] = await ask(house, method, request)
         assert await everything(house) == after

@@ -1,7 +1,7 @@
 """Changes of the tree whose outcome was unknown: asked for again they are made once, and answer the same."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -12,10 +12,10 @@ from filestore.limits import Limits
 from postroom.filestore.v1 import file_pb2 as pb
 from postroom_contracts.errors import InvalidRequestError, NodeNotFoundError, UnavailableError
 from postroom_contracts.ids import new_id
-from postroom_runtime import steps
 from postroom_storage.database import Database
 from postroom_storage.objects import ObjectStore
 from postroom_storage.operations import REMEMBERED_SECONDS
+from postroom_testing.lost_answers import LostAnswers
 from postroom_testing.small_directory_service import Account, SmallDirectory
 
 CHANGES: dict[str, Any] = {
@@ -25,26 +25,6 @@ CHANGES: dict[str, Any] = {
 }
 ROOT = pb.ListNodesRequest(path="/")
 Connect = Callable[..., Awaitable[Any]]
-
-
-@pytest.fixture
-def lose_answers() -> Iterator[Callable[[int], None]]:
-    """Loses so many answers behind their COMMIT."""
-    left = 0
-
-    def lose(step: str) -> None:
-        nonlocal left
-        if step == "tree.after_commit" and left:
-            left -= 1
-            raise UnavailableError("the connection is cut")
-
-    def set_left(count: int) -> None:
-        nonlocal left
-        left = count
-
-    steps.install(lose)
-    yield set_left
-    steps.install(None)
 
 
 @pytest.fixture
@@ -94,16 +74,16 @@ async def test_it_is_done_once_however_often_and_wherever_it_is_asked(replicas: 
 
 
 async def test_an_answer_that_was_lost_behind_the_commit_is_given_again(
-    replicas: list[Any], lose_answers: Callable[[int], None]
+    replicas: list[Any], lost: LostAnswers
 ) -> None:
     ann = replicas[0]
     answers: dict[str, Any] = {}
     for method in CHANGES:
         request = request_of(method)
-        lose_answers(1_000)
+        lost(1_000, "tree.after_commit")
         with pytest.raises(UnavailableError):
             await ask(ann, method, request)
-        lose_answers(0)
+        lost(0, "tree.after_commit")
         after = await everything(ann)
         answers[method] = await ask(ann, method, request)
         assert await everything(ann) == after

@@ -1,7 +1,7 @@
 """Changes of mailboxes whose outcome was unknown: asked for again they are made once, and answer the same."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -17,9 +17,9 @@ from postroom_contracts.errors import (
 )
 from postroom_contracts.ids import new_id
 from postroom_embedded.postgres import PostgresAddress
-from postroom_runtime import steps
 from postroom_storage.database import Database
 from postroom_storage.objects import ObjectStore
+from postroom_testing.lost_answers import LostAnswers
 from postroom_testing.mail_store import MailAccount, MailStore, running_mail_store
 
 HELLO = b"Subject: hello\r\n\r\nHello.\r\n"
@@ -44,26 +44,6 @@ async def twin(
         running_mail_store(database, absent_objects, place) as store,
     ):
         yield store
-
-
-@pytest.fixture
-def lose_answers() -> Iterator[Callable[[int], None]]:
-    """Loses so many answers behind their COMMIT."""
-    left = 0
-
-    def lose(step: str) -> None:
-        nonlocal left
-        if step == "mailbox.after_commit" and left:
-            left -= 1
-            raise UnavailableError("the connection is cut")
-
-    def set_left(count: int) -> None:
-        nonlocal left
-        left = count
-
-    steps.install(lose)
-    yield set_left
-    steps.install(None)
 
 
 async def requests(store: MailStore, account: MailAccount) -> dict[str, Any]:
@@ -127,14 +107,14 @@ async def test_it_is_done_once_when_all_ask_at_the_same_time(
 
 @pytest.mark.parametrize("method", CHANGES)
 async def test_an_answer_that_was_lost_behind_the_commit_is_given_again(
-    store: MailStore, lose_answers: Callable[[int], None], method: str
+    store: MailStore, lost: LostAnswers, method: str
 ) -> None:
     ann = store.account()
     request = (await requests(store, ann))[method]
-    lose_answers(1_000)
+    lost(1_000, "mailbox.after_commit")
     with pytest.raises(UnavailableError):
         await ask(store, ann, method, request)
-    lose_answers(0)
+    lost(0, "mailbox.after_commit")
     after = await everything(store, ann)
     answer = await ask(store, ann, method, request)
     assert await everything(store, ann) == after

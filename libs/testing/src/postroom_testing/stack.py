@@ -24,6 +24,7 @@ if TYPE_CHECKING:  # the plugin is loaded by every run of pytest, and most of th
     from postroom_embedded.nats import NatsAddress
     from postroom_embedded.postgres import PostgresAddress
     from postroom_embedded.seaweedfs import S3Address
+    from postroom_testing.lost_answers import LostAnswers
 
 T = TypeVar("T")
 _START_SECONDS = 90.0
@@ -69,6 +70,15 @@ def object_store(embedded_instance: "Instance") -> "Iterator[S3Address]":
 
     with in_thread(lambda: running_object_store(embedded_instance)) as address:
         yield address
+
+
+@pytest.fixture
+def lost() -> "Iterator[LostAnswers]":
+    """Loses answers of services that run in this process."""
+    from postroom_testing.lost_answers import LostAnswers
+
+    with LostAnswers() as lost:
+        yield lost
 
 
 @pytest.fixture
