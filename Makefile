@@ -7,7 +7,7 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
-.PHONY: help run setup setup-dev test test-tools check fmt proto lock bench bench-peers clean
+.PHONY: help run setup setup-dev test test-tools chart chart-docs chart-test check fmt proto lock bench bench-peers clean
 
 help: ## print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,10 +23,22 @@ setup-dev: ## the same with the development tools, for `test` and `check`
 	@tools/setup $(PYTHON) $(VENV) development
 
 test: setup-dev test-tools ## run the whole test suite (ARGS='-k imap' for a part of it)
-	@POSTROOM_DEBIAN_TOOLS=$(CURDIR)/build/debian/bin $(BIN)/python -m pytest $(ARGS)
+	@POSTROOM_DEBIAN_TOOLS=$(CURDIR)/build/debian/bin POSTROOM_HELM_TOOLS=$(CURDIR)/build/helm \
+		$(BIN)/python -m pytest $(ARGS)
 
-test-tools: ## fetch the Debian clients that tests use, without root and without installing them
+test-tools: setup-dev ## fetch helm and the Debian clients that tests use, without root and without installing them
 	@tools/debian-tools tools/debian-packages.txt build/debian
+	@tools/helm $(BIN)/python build/helm
+
+chart: setup-dev test-tools ## lint the Helm chart and pack it into build/
+	@build/helm/helm lint --strict --quiet deploy/helm/postroom
+	@build/helm/helm package --destination build deploy/helm/postroom
+
+chart-docs: setup-dev ## write the chart's README and the settings in its schema anew
+	@$(BIN)/python tools/chart_docs.py
+
+chart-test: setup-dev test-tools ## all tests of the chart: every scenario, Kubernetes version and Helm (ARGS='-k tls')
+	@POSTROOM_CHART_TESTS=all POSTROOM_HELM_TOOLS=$(CURDIR)/build/helm $(BIN)/python -m pytest tests/chart $(ARGS)
 
 check: setup-dev ## check format, lint, types, architecture, spelling, contracts (ARGS='types lint' for some)
 	@tools/check $(BIN) $(ARGS)
