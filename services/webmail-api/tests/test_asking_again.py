@@ -75,6 +75,19 @@ async def test_directories_are_made_moved_and_deleted_once(
     assert await _names(carol, "/files", "path") == []
 
 
+async def test_queued_mail_is_tried_again_and_cancelled_once(
+    carol: RestClient, admin: RestClient, lost: LostAnswers, count: int
+) -> None:
+    sent = await carol.send("friend@elsewhere.example", "colleague@elsewhere.example")
+    path = f"/admin/queue/{sent['queue_id']}"
+    lost(count, "queue.after_commit")
+    assert await admin.ask("POST", f"{path}/retry") == {"deliveries": 2}
+    lost(count, "queue.after_commit")
+    assert await admin.ask("DELETE", path) == {"deliveries": 2}
+    assert not lost.left
+    assert await admin.problem("DELETE", path, 404) == "message-not-found"
+
+
 async def test_domains_accounts_and_aliases_come_change_and_go_once(
     admin: RestClient, lost: LostAnswers, count: int
 ) -> None:

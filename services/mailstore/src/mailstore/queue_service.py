@@ -14,11 +14,13 @@ from mailstore.queue.claims import ClaimedDelivery, ClaimLimits, ClaimWish
 from mailstore.queue.reports import Report, Retrying, Verdict, take_reports
 from mailstore.queue.sites import report_site
 from postroom.mailstore.v1 import content_pb2, queue_pb2, queue_pb2_grpc
-from postroom_contracts.capability import CapabilityVerifier, Scope
+from postroom_contracts.capability import Capability, CapabilityVerifier, Scope
 from postroom_contracts.errors import InvalidRequestError
 from postroom_contracts.ids import parse_id
 from postroom_runtime.grpc_server import capability_token
-from postroom_storage.database import Database
+from postroom_runtime.steps import reached
+from postroom_storage.database import Connection, Database
+from postroom_storage.operations import once, operation_of
 from postroom_wire.mime import clean_line
 
 _Context = grpc.aio.ServicerContext[Any, Any]
@@ -147,23 +149,38 @@ class QueueService(queue_pb2_grpc.QueueServiceServicer):
         self, request: queue_pb2.RetryQueuedRequest, context: _Context
     ) -> queue_pb2.RetryQueuedResponse:
         """Try now."""
-        await self._administrator()
-        lanes = await listing.retry_queued(self._database, parse_id(request.id))
-        for lane in set(lanes):
+        admin, message_id = await self._administrator(), parse_id(request.id)
+        lanes: set[int | None] = set()
+
+        async def retry(connection: Connection) -> queue_pb2.RetryQueuedResponse:
+            retried = await listing.retry_queued(connection, message_id)
+            lanes.update(retried)
+            return queue_pb2.RetryQueuedResponse(deliveries=len(retried))
+
+        operation = operation_of(admin.account_id, admin.tenant_id, request.operation_id, request)
+        answer = await once(self._database, operation, queue_pb2.RetryQueuedResponse, retry)
+        reached("queue.after_commit")
+        for lane in lanes:
             await self._ring(REMOTE_BELL if lane is None else local_bell(lane))
-        return queue_pb2.RetryQueuedResponse(deliveries=len(lanes))
+        return answer
 
     async def CancelQueued(
         self, request: queue_pb2.CancelQueuedRequest, context: _Context
     ) -> queue_pb2.CancelQueuedResponse:
         """Do not send."""
-        await self._administrator()
-        return queue_pb2.CancelQueuedResponse(
-            deliveries=await listing.cancel_queued(self._database, parse_id(request.id))
-        )
+        admin, message_id = await self._administrator(), parse_id(request.id)
 
-    async def _administrator(self) -> None:
-        await self._verifier.verify(capability_token(), scopes=_ADMINISTERING)
+        async def cancel(connection: Connection) -> queue_pb2.CancelQueuedResponse:
+            cancelled = await listing.cancel_queued(connection, message_id)
+            return queue_pb2.CancelQueuedResponse(deliveries=cancelled)
+
+        operation = operation_of(admin.account_id, admin.tenant_id, request.operation_id, request)
+        answer = await once(self._database, operation, queue_pb2.CancelQueuedResponse, cancel)
+        reached("queue.after_commit")
+        return answer
+
+    async def _administrator(self) -> Capability:
+        return await self._verifier.verify(capability_token(), scopes=_ADMINISTERING)
 
     def _seconds(self, wanted: float) -> float:
         return min(wanted if wanted > 0 else self._limits.lease_seconds, self._limits.lease_max_seconds)

@@ -177,15 +177,15 @@ async def get_queued(given: PathId, admin: CurrentAdministrator, house: Shared) 
 @router.post("/queue/{id}/retry", operation_id="retryQueued")
 async def retry_queued(given: PathId, admin: CurrentAdministrator, house: Shared) -> QueueChange:
     """Try a message now."""
-    request = queue_pb2.RetryQueuedRequest(id=_queue_id(given))
-    return QueueChange(deliveries=(await house.queue.RetryQueued(request, **_options(admin))).deliveries)
+    request = queue_pb2.RetryQueuedRequest(id=_queue_id(given), operation_id=new_id().bytes)
+    return QueueChange(deliveries=(await _change(admin, house.queue.RetryQueued, request)).deliveries)
 
 
 @router.delete("/queue/{id}", operation_id="cancelQueued")
 async def cancel_queued(given: PathId, admin: CurrentAdministrator, house: Shared) -> QueueChange:
     """Do not send a message; its sender is not told."""
-    request = queue_pb2.CancelQueuedRequest(id=_queue_id(given))
-    return QueueChange(deliveries=(await house.queue.CancelQueued(request, **_options(admin))).deliveries)
+    request = queue_pb2.CancelQueuedRequest(id=_queue_id(given), operation_id=new_id().bytes)
+    return QueueChange(deliveries=(await _change(admin, house.queue.CancelQueued, request)).deliveries)
 
 
 class _CallOptions(TypedDict):

@@ -106,31 +106,29 @@ async def get_queued(database: Database, message_id: UUID) -> ListedMessage:
     return found[0]
 
 
-async def retry_queued(database: Database, message_id: UUID) -> list[int | None]:
-    """Make a message's deliveries due now, those that are parked too.
+async def retry_queued(connection: Connection, message_id: UUID) -> list[int | None]:
+    """Make a message's deliveries due now, those that are parked too. Raises MessageNotFoundError.
 
     Gives the local lane of each, None for a remote one.
     """
-    async with database.connection() as connection:
-        rows = await connection.fetch(_RETRY, message_id)
+    rows = await connection.fetch(_RETRY, message_id)
     if not rows:
         raise MessageNotFoundError("not in the queue")
     return [row["local_lane"] for row in rows]
 
 
-async def cancel_queued(database: Database, message_id: UUID) -> int:
-    """End a message's deliveries without a DSN; returns how many. What a relay sends just now is sent."""
+async def cancel_queued(connection: Connection, message_id: UUID) -> int:
+    """End a message's deliveries without a DSN; returns how many. What a relay sends just now is sent.
 
-    async def transact(connection: Connection) -> int:
-        rows = await connection.fetch(_CANCELLABLE, message_id)
-        cancelled = [Report(row["id"], Verdict.FAILED, "5.0.0", "cancelled", "") for row in rows]
-        endings = [(report, Ending.CANCELLED) for report in cancelled]
-        await end_deliveries(connection, endings, tried=False)
-        return len(rows)
-
-    if not (cancelled := await database.run(transact)):
+    Raises MessageNotFoundError.
+    """
+    rows = await connection.fetch(_CANCELLABLE, message_id)
+    if not rows:
         raise MessageNotFoundError("not in the queue")
-    return cancelled
+    cancelled = [Report(row["id"], Verdict.FAILED, "5.0.0", "cancelled", "") for row in rows]
+    endings = [(report, Ending.CANCELLED) for report in cancelled]
+    await end_deliveries(connection, endings, tried=False)
+    return len(rows)
 
 
 async def _with_deliveries(connection: Connection, rows: Sequence[Record]) -> list[ListedMessage]:

@@ -29,6 +29,11 @@ class QueueServiceStub:
     """A relay works under a claim: a lease over some deliveries of one site. Without the live token nothing that it reports
     is believed, but a delivery that was made, which is always final. The administrator's calls need a capability with
     SCOPE_ADMIN in the metadata `postroom-capability`.
+
+    Asking again with the same `operation_id` (UUIDv7, minted by the edge) does it once and answers the same, for a day, on
+    any replica, while the first try still runs too. INVALID_ARGUMENT when the caller used the id for another request.
+    Without an id each call is an operation of its own. Relays may ask for anything again: a claim whose answer was lost
+    runs out by itself.
     """
 
     def __init__(self, channel):
@@ -93,6 +98,11 @@ class QueueServiceServicer:
     """A relay works under a claim: a lease over some deliveries of one site. Without the live token nothing that it reports
     is believed, but a delivery that was made, which is always final. The administrator's calls need a capability with
     SCOPE_ADMIN in the metadata `postroom-capability`.
+
+    Asking again with the same `operation_id` (UUIDv7, minted by the edge) does it once and answers the same, for a day, on
+    any replica, while the first try still runs too. INVALID_ARGUMENT when the caller used the id for another request.
+    Without an id each call is an operation of its own. Relays may ask for anything again: a claim whose answer was lost
+    runs out by itself.
     """
 
     def Claim(self, request, context):
@@ -227,6 +237,11 @@ class QueueService:
     """A relay works under a claim: a lease over some deliveries of one site. Without the live token nothing that it reports
     is believed, but a delivery that was made, which is always final. The administrator's calls need a capability with
     SCOPE_ADMIN in the metadata `postroom-capability`.
+
+    Asking again with the same `operation_id` (UUIDv7, minted by the edge) does it once and answers the same, for a day, on
+    any replica, while the first try still runs too. INVALID_ARGUMENT when the caller used the id for another request.
+    Without an id each call is an operation of its own. Relays may ask for anything again: a claim whose answer was lost
+    runs out by itself.
     """
 
     @staticmethod
