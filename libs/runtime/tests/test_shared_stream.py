@@ -166,7 +166,7 @@ async def test_items_gather_while_as_many_batches_as_may_be_are_under_way() -> N
             yield answers_of(batch)
 
     other = Other(eager(slow))
-    limits = replace(LIMITS, batches_at_once=2, batch_items=10, stalled_seconds=2)
+    limits = replace(LIMITS, batches_at_once=2, batch_items=10, stalled_seconds=2, hold_seconds=2)
     async with shared(other, limits) as stream, asyncio.TaskGroup() as asking:
         for item in range(6):
             asking.create_task(stream.ask(item, item))
@@ -176,6 +176,25 @@ async def test_items_gather_while_as_many_batches_as_may_be_are_under_way() -> N
         going.release()
         going.release()
     assert other.batches == [[0], [1], [2, 3, 4, 5]]
+
+
+async def test_items_that_take_long_hold_back_the_others_for_a_moment_only() -> None:
+    async def slow_zero(batches: Batches) -> AsyncIterator[Answers]:
+        slow: list[int] = []
+        async for batch in batches:
+            slow += [item for item in batch if item < 5]
+            if quick := [item for item in batch if item >= 5]:
+                yield answers_of([*quick, *slow] if 9 in quick else quick)
+
+    other = Other(eager(slow_zero))
+    limits = replace(LIMITS, batches_at_once=1, stalled_seconds=2, hold_seconds=0.01)
+    async with shared(other, limits) as stream, asyncio.TaskGroup() as asking:
+        for item in range(3):
+            asking.create_task(stream.ask(item, item))
+            await until(lambda: len(other.batches) == item + 1)  # noqa: B023
+        for item in range(5, 10):
+            await ask_all(stream, [item])
+    assert other.opened == 1
 
 
 async def test_more_than_may_wait_is_refused_at_once() -> None:

@@ -25,6 +25,9 @@ OpenStream = Callable[[AsyncIterator[Sequence[T]]], AsyncIterable[Iterable[tuple
 class SharedStreamLimits:
     """Bounds of a batch (items, octets), of batches that wait for a first answer, of all that waits (items).
 
+    While `batches_at_once` have no answer, items gather for the next batch: fewer and larger ones cost both
+    sides less. A batch of items that take long holds back the others for `hold_seconds` only.
+
     A stream that says nothing for `stalled_seconds` is given up for another. It is ended in order after
     `idle_seconds` without work, since it costs pings and may lead to a replica that is gone, and after
     `age_seconds`, since another one may lead to a replica that is new.
@@ -32,10 +35,11 @@ class SharedStreamLimits:
 
     batch_items: int
     batch_octets: int = 2 * 1024 * 1024
-    batches_at_once: int = 1_000_000
+    batches_at_once: int = 2
     waiting_items: int = 4_000
     answer_seconds: float = 3.8
     stalled_seconds: float = 1.2
+    hold_seconds: float = 0.1
     idle_seconds: float = 10.0
     age_seconds: float = 60.0
     reconnect_seconds: float = 0.05
@@ -51,11 +55,11 @@ class _Asked(Generic[K, T, A]):
 
 @dataclass(slots=True, eq=False)
 class _Life:
-    """Of one stream: when it is too old, which batches have no answer yet, how long it may be silent."""
+    """Of one stream: when it is too old, how long it may be silent, when batches without an answer left."""
 
     old_at: float
     patience: asyncio.Timeout
-    unanswered: set[int] = field(default_factory=set[int])
+    unanswered: dict[int, float] = field(default_factory=dict[int, float])
 
 
 class SharedStream(Generic[K, T, A]):
@@ -146,12 +150,15 @@ class SharedStream(Generic[K, T, A]):
     async def _batches(self, life: _Life) -> AsyncIterator[Sequence[T]]:
         loop = asyncio.get_running_loop()
         while life is self._life and loop.time() < life.old_at:
-            if self._waiting and len(life.unanswered) < self._limits.batches_at_once:
+            if not self._waiting:
+                if not await self._something_new(self._limits.idle_seconds) and not self._sent:
+                    break
+            elif (seconds := self._hold(life)) > 0:
+                await self._something_new(seconds)
+            else:
                 batch = self._next_batch(life)
                 self._expect_answer(life)
                 yield batch
-            elif not await self._something_new() and not self._sent:
-                break
         if life is self._life:  # what is under way is answered yet, then the other side ends the stream
             self._expect_answer(life)
 
@@ -159,11 +166,21 @@ class SharedStream(Generic[K, T, A]):
         if life.patience.when() is None:
             life.patience.reschedule(self._until_stalled())
 
-    async def _something_new(self) -> bool:
-        """Wait until there is; False when nothing is for long."""
+    def _hold(self, life: _Life) -> float:
+        """Seconds for which the next batch has to wait yet."""
+        if len(life.unanswered) < self._limits.batches_at_once:
+            return 0.0
+        number, left_at = next(iter(life.unanswered.items()))
+        seconds = left_at + self._limits.hold_seconds - asyncio.get_running_loop().time()
+        if seconds <= 0:
+            del life.unanswered[number]
+        return seconds
+
+    async def _something_new(self, seconds: float) -> bool:
+        """Wait for it; False when there is nothing for so long."""
         self._news.clear()
         try:
-            async with asyncio.timeout(self._limits.idle_seconds):
+            async with asyncio.timeout(seconds):
                 await self._news.wait()
         except TimeoutError:
             return False
@@ -171,7 +188,7 @@ class SharedStream(Generic[K, T, A]):
 
     def _next_batch(self, life: _Life) -> Sequence[T]:
         self._batches_sent += 1
-        life.unanswered.add(self._batches_sent)
+        life.unanswered[self._batches_sent] = asyncio.get_running_loop().time()
         batch: list[_Asked[K, T, A]] = []
         octets = 0
         for asked in islice(self._waiting.values(), self._limits.batch_items):
@@ -186,12 +203,12 @@ class SharedStream(Generic[K, T, A]):
 
     def _settle(self, life: _Life, key: K, answer: A) -> None:
         if (asked := self._sent.pop(key, None)) is not None:
-            life.unanswered.discard(asked.batch)
+            life.unanswered.pop(asked.batch, None)
             if not asked.answer.done():
                 asked.answer.set_result(answer)
 
     def _forget(self, asked: _Asked[K, T, A]) -> None:
         self._waiting.pop(asked.key, None)
         if self._sent.pop(asked.key, None) is not None and self._life is not None:
-            self._life.unanswered.discard(asked.batch)
+            self._life.unanswered.pop(asked.batch, None)
             self._news.set()

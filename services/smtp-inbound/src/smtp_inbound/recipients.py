@@ -12,7 +12,7 @@ from postroom_contracts.errors import UnavailableError
 from postroom_runtime.shared_stream import SharedStream, SharedStreamLimits
 
 # A question is asked twice at least, of two replicas, before the client is told to try later.
-LIMITS: Final = SharedStreamLimits(batch_items=500, batches_at_once=2, stalled_seconds=1.5)
+LIMITS: Final = SharedStreamLimits(batch_items=500, stalled_seconds=1.5)
 
 Questions = Sequence[directory_pb2.RecipientQuestion]
 Answers = Sequence[directory_pb2.RecipientAnswer]
