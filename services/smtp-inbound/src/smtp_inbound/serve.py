@@ -83,21 +83,24 @@ async def _listen(settings: Settings, house: House, stack: AsyncExitStack) -> li
         limits=limits,
     )
     wanted = [
-        ("mx", settings.port, exchange, False),
-        ("submission", settings.submission_port, submission, False),
+        ("mx", settings.port, settings.proxy_port, exchange, False),
+        ("submission", settings.submission_port, settings.submission_proxy_port, submission, False),
     ]
     if house.tls is not None:
-        wanted.append(("submissions", settings.submissions_port, submission, True))
+        tls_ports = settings.submissions_port, settings.submissions_proxy_port
+        wanted.append(("submissions", *tls_ports, submission, True))
     return [
         await stack.enter_async_context(
             await serve_tcp(
                 ListenerSettings(
-                    name=name,
+                    name=door.name,
                     host=settings.host,
-                    port=port,
+                    port=door.port,
                     implicit_tls=implicit_tls,
                     max_connections=settings.max_connections,
                     max_connections_per_address=settings.max_connections_per_address,
+                    proxy=door.proxy,
+                    untrusted=settings.untrusted,
                 ),
                 partial(_handle, config, house, name),
                 lifecycle=house.lifecycle,
@@ -106,7 +109,8 @@ async def _listen(settings: Settings, house: House, stack: AsyncExitStack) -> li
                 failed=FAILED,
             )
         )
-        for name, port, config, implicit_tls in wanted
+        for name, port, proxy_port, config, implicit_tls in wanted
+        for door in settings.doors(name, port, proxy_port)
     ]
 
 

@@ -5,10 +5,10 @@ import socket
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
-from postroom_runtime.settings import DirectoryAddress, MailstoreAddress, Port, ServiceSettings
+from postroom_runtime.settings import DirectoryAddress, ListeningSettings, MailstoreAddress, Port, ProxyPort
 
 
-class Settings(ServiceSettings):
+class Settings(ListeningSettings):
     """Environment `POSTROOM_SMTP_INBOUND_<FIELD>`; sizes in octets."""
 
     model_config = SettingsConfigDict(env_prefix="POSTROOM_SMTP_INBOUND_")
@@ -17,8 +17,11 @@ class Settings(ServiceSettings):
     mailstore_address: MailstoreAddress
     host: str = Field(default="", description="Where to listen; empty for all addresses.")
     port: Port = 2025
+    proxy_port: ProxyPort = None
     submission_port: Port = 2587
+    submission_proxy_port: ProxyPort = None
     submissions_port: Port = 2465
+    submissions_proxy_port: ProxyPort = None
     hostname: str = Field(
         default_factory=socket.getfqdn, description="In the greeting and in Received lines."
     )
