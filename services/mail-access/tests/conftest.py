@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
@@ -97,6 +98,10 @@ def _access_settings(nats: NatsAddress, sockets: Path, certificate: Certificate)
         imaps_port=0,
         pop3_port=0,
         pop3s_port=0,
+        imap_proxy_port=0,
+        imaps_proxy_port=0,
+        pop3_proxy_port=0,
+        trusted_proxies=(ip_network("127.0.0.1"),),
         max_connections_per_address=1_000,
         tls_cert_file=certificate.cert_file,
         tls_key_file=certificate.key_file,
@@ -182,6 +187,12 @@ async def imap(
 def imap_port(shared: tuple[SmallDirectory, dict[str, int]]) -> int:
     """Of the shared post room, without TLS."""
     return shared[1]["imap"]
+
+
+@pytest.fixture
+def ports(shared: tuple[SmallDirectory, dict[str, int]]) -> dict[str, int]:
+    """Of the shared post room, by the listeners' names."""
+    return shared[1]
 
 
 @pytest.fixture
