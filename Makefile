@@ -7,7 +7,7 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
-.PHONY: help run setup setup-dev test test-tools chart chart-docs chart-test check fmt proto lock bench bench-peers clean
+.PHONY: help run setup setup-dev test test-tools chart chart-docs chart-test image image-tar image-test image-tools check fmt proto lock bench bench-peers clean
 
 help: ## print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,6 +39,19 @@ chart-docs: setup-dev ## write the chart's README and the settings in its schema
 
 chart-test: setup-dev test-tools ## all tests of the chart: every scenario, Kubernetes version and Helm (ARGS='-k tls')
 	@POSTROOM_CHART_TESTS=all POSTROOM_HELM_TOOLS=$(CURDIR)/build/helm $(BIN)/python -m pytest tests/chart $(ARGS)
+
+image: ## build the services' images (SERVICE='mailstore' for one, BASE=name@digest for another base)
+	@tools/image build $(SERVICE)
+
+image-tar: ## the same, and write them to build/images for `ctr images import` or `docker load`
+	@tools/image tar $(SERVICE)
+
+image-test: setup-dev ## the same, unpack them and test what they hold and how they start (root)
+	@tools/image root $(SERVICE)
+	@POSTROOM_IMAGE_ROOTS=$(CURDIR)/build/images/roots $(BIN)/python -m pytest $(ARGS) tests/images
+
+image-tools: ## install what images are built with where there is no docker: buildah, debootstrap (root, Debian)
+	@tools/image-tools
 
 check: setup-dev ## check format, lint, types, architecture, spelling, contracts (ARGS='types lint' for some)
 	@tools/check $(BIN) $(ARGS)
