@@ -23,8 +23,8 @@ Metadata: TypeAlias = Sequence[tuple[str, str | bytes]]
 Q = TypeVar("Q")
 A = TypeVar("A")
 
-_FIRST_SHARE: Final = 0.6
-"""Of the time for both, when something is asked twice."""
+_ALONE_SHARE: Final = 0.6
+"""Of the time for both tries, when something is asked twice: how long the first has before the second."""
 
 DEADLINE_SECONDS: Final = 5.0
 """Of a call that answers once, unless it says otherwise. A stream has none of its own."""
@@ -62,13 +62,33 @@ async def ask_twice(
 ) -> A:
     """Ask for what has an id, and once more when nobody knows whether it was done; both within `seconds`.
 
-    Raises what the second answer is, `UnavailableError` when that is unknown too.
+    A first try without an answer goes on beside the second, since it may only be slow. Raises what the second
+    answer is, `UnavailableError` when that is unknown too.
     """
     deadline = time.monotonic() + seconds
+    tries = [asyncio.ensure_future(call(request, timeout=seconds, metadata=metadata))]
     try:
-        return await call(request, timeout=seconds * _FIRST_SHARE, metadata=metadata)
-    except UnavailableError:
-        return await call(request, timeout=deadline - time.monotonic(), metadata=metadata)
+        await asyncio.wait(tries, timeout=seconds * _ALONE_SHARE)
+        if _is_known(tries[0]):
+            return tries[0].result()
+        tries.append(
+            asyncio.ensure_future(call(request, timeout=deadline - time.monotonic(), metadata=metadata))
+        )
+        waiting = {each for each in tries if not each.done()}
+        while waiting:
+            done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            for answered in done:
+                if _is_known(answered):
+                    return answered.result()
+        return tries[1].result()
+    finally:
+        for each in tries:
+            each.cancel()
+
+
+def _is_known(answer: "asyncio.Future[Any]") -> bool:
+    """Whether it says what became of what was asked."""
+    return answer.done() and not isinstance(answer.exception(), UnavailableError)
 
 
 def _target(address: str) -> str:

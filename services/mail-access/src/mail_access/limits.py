@@ -12,8 +12,8 @@ class Limits:
     """Of one call of a core service, so that a client has its answer within 5 s."""
     search_seconds: float = 30.0
     """Of one call that looks into the text of messages."""
-    large_append_seconds: float = 120.0
-    """The store assembles and scans a large message; for both times that it is asked."""
+    large_append_seconds: float = 60.0
+    """The store assembles and scans a large message."""
     renew_before: float = 90.0
     """A capability is renewed so long before its end, or when a third of its life is left."""
     renew_sweep_seconds: float = 5.0

@@ -138,12 +138,14 @@ class MailStore:
     async def append_message(
         self, login: Login, request: mailbox_pb2.AppendMessageRequest
     ) -> mailbox_pb2.AppendMessageResponse:
-        """Append; `request` has an id of its own."""
-        seconds = self.limits.call_seconds
-        if request.content.HasField("upload"):
-            seconds = self.limits.large_append_seconds
-        metadata = on_behalf_of(await login.token())
-        return await ask_twice(self._stub.AppendMessage, request, seconds=seconds, metadata=metadata)
+        """Append; `request` has an id of its own, so an unknown outcome is asked for once more."""
+        if not request.content.HasField("upload"):
+            return await self._change(login, self._stub.AppendMessage, request)
+        seconds, metadata = self.limits.large_append_seconds, on_behalf_of(await login.token())
+        try:
+            return await self._stub.AppendMessage(request, timeout=seconds, metadata=metadata)
+        except UnavailableError:
+            return await self._stub.AppendMessage(request, timeout=seconds, metadata=metadata)
 
     async def begin_upload(
         self, login: Login, upload_id: UUID, size: int
