@@ -7,7 +7,7 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
-.PHONY: help run setup setup-dev test test-tools chart chart-docs chart-test image image-tar image-test image-tools check fmt proto lock bench bench-peers clean
+.PHONY: help run setup setup-dev test test-tools chart chart-docs chart-test image image-tar image-sbom image-test image-tools check fmt proto lock bench bench-peers clean
 
 help: ## print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ image: ## build the services' images (SERVICE='mailstore' for one, BASE=name@dig
 
 image-tar: ## the same, and write them to build/images for `ctr images import` or `docker load`
 	@tools/image tar $(SERVICE)
+
+image-sbom: ## the same, and write their bills of materials (CycloneDX) to build/images
+	@tools/image sbom $(SERVICE)
 
 image-test: setup-dev ## the same, unpack them and test what they hold and how they start (root)
 	@tools/image root $(SERVICE)

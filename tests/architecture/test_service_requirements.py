@@ -7,6 +7,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import yaml
 
 _TOOL = Path(__file__).resolve().parents[2] / "tools/service_requirements.py"
 _STORAGE = {"alembic", "asyncpg", "greenlet", "minio", "obstore", "sqlalchemy"}
@@ -62,6 +63,23 @@ def test_no_service_needs_another_one_or_what_is_for_tests_and_trials(service: s
     ours = {name for name in tool.member_closure(MEMBERS, service) if "services/" in MEMBERS[name].folder}
     assert [MEMBERS[name].folder for name in ours] == [f"services/{service}"]
     assert not others & set(tool.member_closure(MEMBERS, service))
+
+
+def test_skaffold_builds_every_image_and_gives_it_to_the_chart() -> None:
+    config = yaml.safe_load((tool.ROOT / "skaffold.yaml").read_text())
+    (release,) = config["deploy"]["helm"]["releases"]
+    built = {artifact["image"]: artifact["docker"] for artifact in config["build"]["artifacts"]}
+    services = tool.service_names(MEMBERS)
+    assert {image: docker["buildArgs"] for image, docker in built.items()} == {
+        f"postroom/{service}": {"SERVICE": service} for service in services
+    }
+    assert all((tool.ROOT / docker["dockerfile"]).is_file() for docker in built.values())
+    # Skaffold writes `_` for what a template's name cannot have.
+    assert release["setValueTemplates"] == {
+        f"services.{service}.image.{key}": f"{{{{.IMAGE_{variable}_postroom_{service.replace('-', '_')}}}}}"
+        for service in services
+        for key, variable in (("repository", "REPO"), ("tag", "TAG"))
+    }
 
 
 def test_a_package_comes_with_what_it_needs_and_with_its_hashes() -> None:
