@@ -132,19 +132,14 @@ class MailboxService(mailbox_pb2_grpc.MailboxServiceServicer):
             raise InvalidRequestError("a negative limit")
         since = Since(request.since_modseq, request.limit, request.after_uid)
         changes = await changes_since(self._database, owner.account_id, mailbox_id, since)
-        async with self._database.connection() as connection:
-            try:
-                mailbox = await catalogue.find_mailbox(connection, owner.account_id, mailbox_id)
-            except MailboxNotFoundError:
-                return mailbox_pb2.GetChangesResponse(modseq=changes.modseq, deleted=True)
-            keywords = await keywords_of(connection, owner.account_id)
         return mailbox_pb2.GetChangesResponse(
             modseq=changes.modseq,
             rows=rows_message(changes.rows),
             vanished=range_messages(changes.vanished),
-            keywords=keyword_messages(keywords),
-            uid_next=mailbox.uid_next,
+            keywords=keyword_messages(changes.keywords),
+            uid_next=changes.uid_next,
             reload=changes.reload,
+            deleted=changes.deleted,
             more=changes.more,
             after_uid=changes.after_uid,
         )

@@ -11,8 +11,8 @@ reader that keeps the row with the higher MODSEQ. Messages are first told by asc
 in the order of MODSEQs.
 """
 
-from collections.abc import AsyncGenerator, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from itertools import groupby
 from typing import Final
 from uuid import UUID
@@ -42,12 +42,22 @@ SELECT {_COLUMNS} FROM (
     FROM {IN_RANGES}
 ) AS found
 """
-_STATE: Final = "SELECT modseq, change_floor FROM mailstore.account_state WHERE account_id = $1"
-# WITH TIES: what one transaction did is never cut in two here.
+# The keywords come with the rows that have them: a bit without a name would be no flag.
+_OF_RANGES_AND_KEYWORDS: Final = f"""
+SELECT found.*, ARRAY(SELECT name FROM mailstore.keyword WHERE account_id = $1 ORDER BY bit) AS keyword_names,
+       ARRAY(SELECT bit FROM mailstore.keyword WHERE account_id = $1 ORDER BY bit) AS keyword_bits
+FROM ({_OF_RANGES}) AS found
+"""
+# One row at least, with the state; `uid_next` is NULL when there is no such mailbox. WITH TIES: what one
+# transaction did is never cut in two here.
 _JOURNAL: Final = """
-SELECT modseq, uids FROM mailstore.change
-WHERE account_id = $1 AND mailbox_id = $2 AND modseq > $3 AND modseq <= $4 AND uids IS NOT NULL
-ORDER BY modseq FETCH FIRST $5 ROWS WITH TIES
+SELECT s.modseq AS account_modseq, s.change_floor, m.uid_next, c.modseq, c.uids
+FROM mailstore.account_state AS s
+LEFT JOIN mailstore.mailbox AS m ON m.account_id = s.account_id AND m.id = $2 AND m.deleted_at IS NULL
+LEFT JOIN mailstore.change AS c
+    ON c.account_id = s.account_id AND c.mailbox_id = $2 AND c.modseq > $3 AND c.uids IS NOT NULL
+WHERE s.account_id = $1
+ORDER BY c.modseq FETCH FIRST $4 ROWS WITH TIES
 """
 _ALL: Final = 2**62
 
@@ -80,13 +90,17 @@ class Since:
 class Changes:
     """What a reader does not know yet, complete up to `modseq`; `more` says that there is more to ask for.
 
-    `reload`: the journal does not reach back so far.
+    `keywords` are the account's, by name, when there are rows. `reload`: the journal does not reach back so
+    far. `deleted`: the mailbox is no more.
     """
 
     modseq: int
+    uid_next: int = 0
     rows: RowColumns = field(default_factory=RowColumns)
+    keywords: Mapping[str, int] = field(default_factory=dict[str, int])
     vanished: Ranges = ()
     reload: bool = False
+    deleted: bool = False
     more: bool = False
     after_uid: int = 0
 
@@ -120,22 +134,25 @@ async def rows_of(connection: Connection, account_id: UUID, mailbox_id: UUID, ra
 
 async def changes_since(database: Database, account_id: UUID, mailbox_id: UUID, since: Since) -> Changes:
     """What changed after a MODSEQ, up to the account's MODSEQ that is read first, or one page of it."""
+    most = min(since.limit, PAGE_ROWS) or _ALL
     async with database.connection() as connection:
-        state = await connection.fetchrow(_STATE, account_id)
-        if state is None:
-            return Changes(0, reload=True)
-        if since.modseq < state["change_floor"] - 1:
-            return Changes(state["modseq"], reload=True)
-        most = min(since.limit, PAGE_ROWS) or _ALL
-        journal = await connection.fetch(
-            _JOURNAL, account_id, mailbox_id, since.modseq, state["modseq"], most
-        )
-        page = _page(journal, since, most, state["modseq"])
-        rows = RowColumns()
+        journal = await connection.fetch(_JOURNAL, account_id, mailbox_id, since.modseq, most)
+        if not journal:
+            return Changes(0, deleted=True)
+        modseq, uid_next = journal[0]["account_modseq"], journal[0]["uid_next"]
+        if uid_next is None:
+            return Changes(modseq, deleted=True)
+        if since.modseq < journal[0]["change_floor"] - 1:
+            return Changes(modseq, uid_next, reload=True)
+        page = _page([row for row in journal if row["modseq"] is not None], since, most, modseq)
+        rows, keywords = RowColumns(), dict[str, int]()
         if page.touched:
-            rows = await rows_of(connection, account_id, mailbox_id, page.touched)
+            found = await connection.fetchrow(
+                _OF_RANGES_AND_KEYWORDS, account_id, mailbox_id, *bounds(page.touched)
+            )
+            rows, keywords = _columns(found), _keywords(found)
     vanished = _without(page.touched, compress(rows.uids))
-    return Changes(page.modseq, rows, vanished, more=page.more, after_uid=page.after_uid)
+    return Changes(page.modseq, uid_next, rows, keywords, vanished, more=page.more, after_uid=page.after_uid)
 
 
 def _page(journal: Sequence[Record], since: Since, most: int, last_modseq: int) -> _Page:
@@ -202,4 +219,8 @@ def _without(ranges: Ranges, holes: Ranges) -> list[tuple[int, int]]:
 def _columns(row: Record | None) -> RowColumns:
     if row is None or row["uids"] is None:
         return RowColumns()
-    return RowColumns(**row)
+    return RowColumns(*(row[each.name] for each in fields(RowColumns)))
+
+
+def _keywords(row: Record | None) -> dict[str, int]:
+    return {} if row is None else dict(zip(row["keyword_names"], row["keyword_bits"], strict=True))

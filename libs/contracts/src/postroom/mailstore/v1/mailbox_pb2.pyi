@@ -526,7 +526,9 @@ class GetChangesResponse(_message.Message):
     @_builtins.property
     def vanished(self) -> _containers.RepeatedCompositeFieldContainer[Global___UidRange]: ...
     @_builtins.property
-    def keywords(self) -> _containers.RepeatedCompositeFieldContainer[Global___Keyword]: ...
+    def keywords(self) -> _containers.RepeatedCompositeFieldContainer[Global___Keyword]:
+        """The account's, when there are rows."""
+
     def __init__(
         self,
         *,
