@@ -17,6 +17,14 @@ async def test_ready_is_started_and_not_draining() -> None:
     assert not lifecycle.ready
 
 
+async def test_what_is_to_be_done_before_traffic_comes_is_done() -> None:
+    begun: list[bool] = []
+    lifecycle = Lifecycle(on_ready=lambda: begun.append(lifecycle.ready))
+    assert not begun
+    lifecycle.mark_ready()
+    assert begun == [False]
+
+
 async def test_a_drain_waits_for_all_activities() -> None:
     lifecycle = Lifecycle()
     order: list[str] = []

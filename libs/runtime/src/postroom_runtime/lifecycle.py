@@ -3,14 +3,18 @@
 import asyncio
 import itertools
 import signal
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 
 class Lifecycle:
-    """One service process, from start to drained. Ready means started and not draining."""
+    """One service process, from start to drained. Ready means started and not draining.
 
-    def __init__(self) -> None:
+    `on_ready` is called when traffic may come.
+    """
+
+    def __init__(self, on_ready: Callable[[], None] | None = None) -> None:
+        self._on_ready = on_ready
         self.stopping = asyncio.Event()
         self.closing = asyncio.Event()
         """Set after `stopping`, when no new calls are taken any more: long streams end now."""
@@ -37,6 +41,8 @@ class Lifecycle:
 
     def mark_ready(self) -> None:
         """The listeners are open: traffic may come."""
+        if self._on_ready is not None:
+            self._on_ready()
         self._started = True
 
     def stop(self) -> None:

@@ -3,12 +3,13 @@
 Exit status: 0 fine, 1 failed, 2 configuration, 3 dependency.
 """
 
+import gc
 import os
 import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any, Generic, NoReturn, TypeVar
+from typing import Any, Final, Generic, NoReturn, TypeVar
 
 from postroom_runtime import logs
 from postroom_runtime.errors import ConfigurationError, DependencyError
@@ -17,6 +18,9 @@ from postroom_runtime.lifecycle import Lifecycle
 from postroom_runtime.settings import ServiceSettings, load_settings
 
 S = TypeVar("S", bound=ServiceSettings)
+
+_GARBAGE_THRESHOLD: Final = 10_000
+"""Objects that may be made beyond those that were freed before the collector looks at the youngest."""
 
 
 class ExitStatus(IntEnum):
@@ -76,7 +80,7 @@ def _run_loop(service: Service[S], command: str, settings: S) -> ExitStatus:
 async def _execute(service: Service[S], command: str, settings: S) -> None:
     match command:
         case "serve":
-            lifecycle = Lifecycle()
+            lifecycle = Lifecycle(on_ready=_settle_memory)
             lifecycle.install_signals()
             async with health_server(lifecycle, settings.health_address):
                 logs.log.info("starting", pid=os.getpid())
@@ -88,6 +92,16 @@ async def _execute(service: Service[S], command: str, settings: S) -> None:
             await service.check(settings)
         case _:  # the settings are all that there is to check
             return
+
+
+def _settle_memory() -> None:
+    """Let the garbage collector leave alone what stays for ever: going through it stops us for 10 to 50 ms.
+
+    The rest is looked at more rarely: nearly nothing of ours is in cycles.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_GARBAGE_THRESHOLD)
 
 
 def _complain(service: Service[Any], cause: str) -> ExitStatus:
