@@ -86,6 +86,16 @@ def test_a_date_is_read_as_the_instant_it_was(when: datetime) -> None:
     assert parsedate_to_datetime(format_date_time(when)) == when.replace(microsecond=0)
 
 
+def test_one_instant_has_the_text_of_each_zone_that_it_is_said_in() -> None:
+    zones = [timezone(timedelta(hours=hours)) for hours in (0, 2, -3)]
+    texts = [format_date_time(TRACE.when.astimezone(zone)) for zone in zones]
+    assert texts == [
+        "Tue, 3 Feb 2026 04:05:06 +0000",
+        "Tue, 3 Feb 2026 06:05:06 +0200",
+        "Tue, 3 Feb 2026 01:05:06 -0300",
+    ]
+
+
 def test_a_return_path_line_holds_the_reverse_path() -> None:
     assert return_path_line(None) == b"Return-Path: <>\r\n"
     assert return_path_line(Mailbox("a b", "example.com")) == b'Return-Path: <"a b"@example.com>\r\n'

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 from uuid import UUID
 
@@ -56,6 +57,11 @@ _MESSAGES: Final = metrics.counter(
     "smtp_messages_total", "Messages by listener and reply.", ["listener", "code"]
 )
 _COMMANDS: Final = metrics.counter("smtp_commands_total", "Commands by reply.", ["command", "code"])
+
+
+# To find a counter by its labels costs more than to count.
+_messages: Final = cache(_MESSAGES.labels)
+_commands: Final = cache(_COMMANDS.labels)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +134,7 @@ class Session:
             case StartTls():
                 await self._start_tls()
             case Answered(command, reply):
-                _COMMANDS.labels(command, reply.code).inc()
+                _commands(command, reply.code).inc()
             case NeedData() | Close():
                 pass
             case Mail() | Rcpt() | Data() | ContentEnd() | Authenticate():
@@ -225,7 +231,7 @@ class Session:
                 listener=self._listener,
                 account_id=str(self._login.account_id) if self._login else None,
             )
-        _MESSAGES.labels(self._listener, reply.code).inc()
+        _messages(self._listener, reply.code).inc()
         return reply
 
     async def _hand_over(self, transaction: Transaction, text: str) -> Reply:

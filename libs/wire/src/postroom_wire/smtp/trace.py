@@ -3,7 +3,8 @@
 import ipaddress
 import re
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Final
 
 from postroom_wire.smtp.addresses import AddressError, ForwardPath, ReversePath, check_domain, format_path
@@ -48,8 +49,7 @@ def received_line(trace: Trace) -> bytes:
     """
     if not _ATOM.fullmatch(trace.id):
         raise LocalProtocolError("the id is no atom")
-    address = ipaddress.ip_address(trace.peer_address.partition("%")[0])
-    literal = f"[IPv6:{address}]" if address.version == 6 else f"[{address}]"
+    literal = _address_literal(trace.peer_address)
     name = f"{trace.peer_name} " if trace.peer_name and _is_domain(trace.peer_name) else ""
     line = f"Received: from {trace.helo} ({name}{literal})\r\n"
     line += f"\tby {trace.by} with {trace.protocol} id {trace.id}"
@@ -68,11 +68,7 @@ def format_date_time(when: datetime) -> str:
     """date-time of RFC 5322 s3.3 in the instant's own zone. Raises `LocalProtocolError` for a naive one."""
     if (offset := when.utcoffset()) is None:
         raise LocalProtocolError("the instant has no time zone")
-    minutes = int(offset.total_seconds()) // 60
-    sign = "-" if minutes < 0 else "+"
-    hours, minutes = divmod(abs(minutes), 60)
-    day = f"{_DAYS[when.weekday()]}, {when.day} {_MONTHS[when.month - 1]} {when.year:04d}"
-    return f"{day} {when:%H:%M:%S} {sign}{hours:02d}{minutes:02d}"
+    return _date_time(when.replace(microsecond=0, tzinfo=None), offset)
 
 
 def trace_separator(start: bytes) -> bytes | None:
@@ -100,6 +96,23 @@ def count_received(content: bytes) -> int:
     end = _HEADER_END.search(content)
     header = content if end is None else content[: end.start()]
     return sum(1 for _ in _RECEIVED.finditer(header))
+
+
+@lru_cache(maxsize=1024)
+def _address_literal(text: str) -> str:
+    """Raises `ValueError`. A client sends many messages."""
+    address = ipaddress.ip_address(text.partition("%")[0])
+    return f"[IPv6:{address}]" if address.version == 6 else f"[{address}]"
+
+
+@lru_cache(maxsize=8)
+def _date_time(local: datetime, offset: timedelta) -> str:
+    """Many messages come within one second. Not of an aware instant: equal ones may be in different zones."""
+    minutes = int(offset.total_seconds()) // 60
+    sign = "-" if minutes < 0 else "+"
+    hours, minutes = divmod(abs(minutes), 60)
+    day = f"{_DAYS[local.weekday()]}, {local.day} {_MONTHS[local.month - 1]} {local.year:04d}"
+    return f"{day} {local:%H:%M:%S} {sign}{hours:02d}{minutes:02d}"
 
 
 def _is_domain(name: str) -> bool:
