@@ -116,6 +116,30 @@ async def test_deadlocked_transactions_all_succeed_in_the_end(items: Database) -
     assert await _values(items) == ["2", "2"]
 
 
+async def test_statements_that_deadlock_are_run_again_one_by_one(items: Database) -> None:
+    async with items.transaction() as connection:
+        await _add(connection, 1, "0")
+        await _add(connection, 2, "0")
+    both = """
+        WITH one AS (UPDATE item SET value = value::int + 1 WHERE id = $1 RETURNING pg_sleep(0.2)),
+             two AS (UPDATE item SET value = value::int + 1 FROM one WHERE id = $2 RETURNING id)
+        SELECT id FROM two
+    """
+    answers = await asyncio.gather(items.run_statement(both, 1, 2), items.run_statement(both, 2, 1))
+    assert [[row["id"] for row in rows] for rows in answers] == [[2], [1]]
+    assert await _values(items) == ["2", "2"]
+
+
+async def test_a_statement_that_deadlocks_for_ever_gives_up_and_another_error_comes_out(
+    items: Database,
+) -> None:
+    with pytest.raises(UnavailableError):
+        await items.run_statement("DO $$ BEGIN RAISE SQLSTATE '40P01'; END $$")
+    with pytest.raises(asyncpg.DataError):
+        await items.run_statement("SELECT 1 / $1::int", 0)
+    assert await items.run_statement("SELECT $1::int AS number", 7) == [(7,)]
+
+
 async def test_a_deadlock_without_retry_says_try_again(items: Database) -> None:
     with pytest.raises(UnavailableError):
         async with items.transaction() as connection:

@@ -121,8 +121,16 @@ class Database:
         """
         try:
             async with asyncio.timeout(self.limits.call_seconds if seconds is None else seconds):
-                async with self._lease() as leased:
-                    yield leased
+                connection = await self._acquire()
+                try:
+                    yield connection
+                except BaseException as error:
+                    # Cancelled, cut or confused: in the middle of a statement, whose end nobody waits for.
+                    if not isinstance(error, Exception) or is_fatal(error):
+                        connection.terminate()
+                    raise
+                finally:
+                    await self._release(connection)
         except Exception as error:
             if (mapped := unavailable(error)) is not None:
                 raise mapped from error
@@ -159,15 +167,33 @@ class Database:
 
         `work` must change nothing outside the transaction. All attempts share `seconds`.
         """
+
+        async def attempt(left: float) -> T:
+            async with self._transaction(left, isolation) as connection:
+                return await work(connection)
+
+        return await self._until_it_stands(attempt, seconds)
+
+    async def run_statement(
+        self, statement: str, *arguments: object, seconds: float | None = None
+    ) -> list[Record]:
+        """Run one statement that is a transaction of its own, in one round trip; again as `run` does."""
+
+        async def attempt(left: float) -> list[Record]:
+            async with self.connection(seconds=left) as connection:
+                return await connection.fetch(statement, *arguments)
+
+        return await self._until_it_stands(attempt, seconds)
+
+    async def _until_it_stands(self, attempt: Callable[[float], Awaitable[T]], seconds: float | None) -> T:
         deadline = time.monotonic() + (self.limits.call_seconds if seconds is None else seconds)
-        for attempt in range(self.limits.attempts):
+        for number in range(self.limits.attempts):
             try:
-                async with self._transaction(deadline - time.monotonic(), isolation) as connection:
-                    return await work(connection)
+                return await attempt(deadline - time.monotonic())
             except Exception as error:
                 if not is_retryable(error):
                     raise
-            await asyncio.sleep(random.uniform(0.2, 1.0) * 0.01 * 2**attempt)
+            await asyncio.sleep(random.uniform(0.2, 1.0) * 0.01 * 2**number)
         raise UnavailableError(f"{self.limits.attempts} deadlocks or serialization failures in a row")
 
     @asynccontextmanager
@@ -214,22 +240,14 @@ class Database:
                 raise
             await transaction.commit()
 
-    @asynccontextmanager
-    async def _lease(self) -> AsyncGenerator[Connection]:
-        connection = await self._acquire()
-        try:
-            yield connection
-        except BaseException as error:
-            # Cancelled, cut or confused: in the middle of a statement, whose end nobody waits for.
-            if not isinstance(error, Exception) or is_fatal(error):
-                connection.terminate()
-            raise
-        finally:
-            await self._release(connection)
-
     async def _acquire(self) -> Connection:
         if (pool := self._pool) is None:
             raise UnavailableError("the database is closed")
+        if not self._room.locked():
+            await self._room.acquire()  # at once
+            if (idle := self._take_idle()) is not None:
+                return idle
+            self._room.release()
         if self._waiting >= self.limits.waiting:
             raise UnavailableError("too many callers wait for a connection")
         self._waiting += 1
