@@ -1,18 +1,24 @@
 """Local delivery: each message is filed once, in order, and no message holds up another."""
 
 import asyncio
+from typing import Self
 from uuid import UUID
 
 import pytest
 
-from mailstore.local_delivery.filing import due_deliveries, file_deliveries
-from mailstore.local_delivery.lease import LaneLostError, give_back, renew, take
+from mailstore.local_delivery.filing import file_deliveries
+from mailstore.local_delivery.lease import LaneLostError, Lease, Work, give_back, take
 from mailstore.local_delivery.reading import read_messages
 from postroom_contracts.ids import new_id
 from postroom_testing.mail_store import MailAccount, MailStore
 
 _DELIVERY = "SELECT d.{column} FROM mailstore.delivery AS d WHERE d.accepted_id = $1"
 _HISTORY = "SELECT count(*) FROM mailstore.delivery_history WHERE accepted_id = ANY($1::uuid[])"
+
+
+async def _take(store: MailStore, lane: int, worker: str = "one", seconds: float = 10.0) -> Work | None:
+    """Take a lane with a fresh token."""
+    return await take(store.database, Lease(lane, new_id()), worker, seconds, 100)
 
 
 def _in_lane(store: MailStore, lane: int) -> MailAccount:
@@ -77,30 +83,41 @@ async def test_a_worker_that_lost_its_lane_files_nothing(store: MailStore) -> No
     ann = store.account()
     lane = ann.id.int % 8
     await store.accept(store.item([ann]))
-    slow = await take(store.database, lane, "slow", 0.0)
+    slow = await _take(store, lane, "slow", 0.0)
     assert slow is not None
-    due = await due_deliveries(store.database, lane, 100)
-    reading = await read_messages(store.parts.reader, due)
+    reading = await read_messages(store.parts.reader, slow.due)
     await asyncio.sleep(0.01)
     await store.file()  # by another, who took the lane over
-    with pytest.raises(LaneLostError):
-        await file_deliveries(store.database, slow, due, reading.facts)
-    with pytest.raises(LaneLostError):
-        await renew(store.database, slow, 10.0)
+    for give in (False, True):
+        with pytest.raises(LaneLostError):
+            await file_deliveries(store.database, slow.lease, slow.due, reading.facts, give_back=give)
     assert len(await store.inbox(ann)) == 1
 
 
 async def test_a_bell_for_a_lane_that_is_held_makes_its_holder_look_again(own_store: MailStore) -> None:
-    database = own_store.database
-    lease = await take(database, 3, "one", 10.0)
-    assert lease is not None
-    assert not lease.abandoned
-    assert await take(database, 3, "two", 10.0) is None
-    assert await take(database, 3, "two", 10.0) is None
-    assert not await give_back(database, lease)
-    await renew(database, lease, 10.0)
-    assert await give_back(database, lease)
-    assert await take(database, 3, "two", 10.0) is not None
+    store = own_store
+    ann = _in_lane(store, 3)
+    await store.accept(store.item([ann]))
+    work = await _take(store, 3)
+    assert work is not None
+    assert not work.lease.abandoned
+    reading = await read_messages(store.parts.reader, work.due)
+    await store.accept(store.item([ann]))
+    assert await _take(store, 3, "two") is None
+    assert await _take(store, 3, "two") is None
+    filed = await file_deliveries(store.database, work.lease, work.due, reading.facts, give_back=True)
+    assert not filed.given_back
+    again = await take(store.database, work.lease, "one", 10.0, 100)
+    assert again is not None
+    reading = await read_messages(store.parts.reader, again.due)
+    filed = await file_deliveries(store.database, again.lease, again.due, reading.facts, give_back=True)
+    assert filed.given_back
+    await store.accept(store.item([ann]))
+    other = await _take(store, 3, "two")
+    assert other is not None
+    assert not other.lease.abandoned
+    await give_back(store.database, other.lease)
+    assert await _take(store, 3) is not None
 
 
 async def test_a_lane_that_trouble_kept_is_used_again_by_its_worker(own_store: MailStore) -> None:
@@ -178,14 +195,14 @@ async def test_what_kills_its_worker_is_found_one_by_one_and_parked(own_store: M
     deaths = 0
     for _ in range(6):
         worker = store.worker(starts=3)
-        original = worker._file_read
+        original = worker._file
 
-        async def die(lease: object, batch: list[object], facts: object) -> None:
+        async def die(lease: object, batch: list[object], facts: object, *, give_back: bool) -> bool:
             if any(getattr(delivery, "accepted_id", None) == poison for delivery in batch):
                 raise Killed
-            await original(lease, batch, facts)  # noqa: B023  # called within the loop's turn
+            return await original(lease, batch, facts, give_back=give_back)  # noqa: B023  # called within the loop's turn
 
-        worker._file_read = die
+        worker._file = die
         try:
             await worker.empty(5)
         except Killed:
@@ -199,11 +216,88 @@ async def test_what_kills_its_worker_is_found_one_by_one_and_parked(own_store: M
 async def test_a_delivery_that_an_administrator_cancelled_is_not_filed(own_store: MailStore) -> None:
     store, ann = own_store, own_store.account()
     await store.accept(store.item([ann]))
-    lane = ann.id.int % 8
-    lease = await take(store.database, lane, "one", 10.0)
-    assert lease is not None
-    due = await due_deliveries(store.database, lane, 100)
-    reading = await read_messages(store.parts.reader, due)
+    work = await _take(store, ann.id.int % 8)
+    assert work is not None
+    reading = await read_messages(store.parts.reader, work.due)
     await store.execute("DELETE FROM mailstore.delivery")
-    await file_deliveries(store.database, lease, due, reading.facts)
+    filed = await file_deliveries(store.database, work.lease, work.due, reading.facts)
+    assert filed.deliveries == []
     assert await store.inbox(ann) == []
+
+
+class _Watched:
+    """A worker that runs, and stops in the telling of what it filed until it is let go on."""
+
+    def __init__(self, store: MailStore) -> None:
+        self.worker = store.worker(lanes_at_once=1, timer_seconds=60.0)
+        self.worker._publish_changed = self._publish
+        self.told: list[UUID] = []
+        self.telling, self.go_on = asyncio.Event(), asyncio.Event()
+
+    async def _publish(self, account_id: UUID, modseq: int) -> None:
+        self.told.append(account_id)
+        self.telling.set()
+        await self.go_on.wait()
+
+    async def __aenter__(self) -> Self:
+        self._running = asyncio.ensure_future(self.worker.run())
+        await asyncio.sleep(0)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._running.cancel()
+        await asyncio.wait([self._running])
+
+    async def wait_told(self, count: int) -> None:
+        """Wait until the worker told of so many batches."""
+        async with asyncio.timeout(5):
+            while len(self.told) < count:
+                self.telling.clear()
+                await self.telling.wait()
+
+
+async def test_a_lane_that_rings_while_it_is_emptied_is_looked_at_again_by_the_same_worker(
+    own_store: MailStore,
+) -> None:
+    store, ann = own_store, _in_lane(own_store, 6)
+    async with _Watched(store) as watched:
+        await store.accept(store.item([ann]))
+        assert watched.worker.takes(6)
+        watched.worker.ring(6)
+        await watched.wait_told(1)
+        await store.accept(store.item([ann]))
+        assert watched.worker.takes(6)
+        watched.worker.ring(6)
+        watched.go_on.set()
+        await watched.wait_told(2)
+    assert len(await store.inbox(ann)) == 2
+
+
+async def test_a_busy_worker_leaves_other_lanes_to_others_and_takes_what_rang_in_turn(
+    own_store: MailStore,
+) -> None:
+    store = own_store
+    ann, ben, cat = (_in_lane(store, lane) for lane in (6, 5, 1))
+    async with _Watched(store) as watched:
+        await store.accept(*(store.item([account]) for account in (ann, ben, cat)))
+        watched.worker.ring(6)
+        await watched.wait_told(1)
+        assert not watched.worker.takes(5)
+        for lane in (5, 1):  # by the timer, or by a bell that nobody else took
+            watched.worker.ring(lane)
+        await store.accept(store.item([ann]))
+        watched.worker.ring(6)
+        turn = asyncio.ensure_future(watched.worker.wait_for_turn(5))
+        await asyncio.sleep(0)
+        assert not turn.done()
+        watched.go_on.set()
+        await watched.wait_told(4)
+        await turn
+    assert watched.told == [ann.id, ben.id, cat.id, ann.id]
+
+
+async def test_a_worker_that_drains_takes_no_lane(own_store: MailStore) -> None:
+    worker = own_store.worker()
+    assert worker.takes(3)
+    worker._lifecycle.stop()
+    assert not worker.takes(3)

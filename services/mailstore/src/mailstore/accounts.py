@@ -42,15 +42,7 @@ WITH born AS (
 INSERT INTO mailstore.subscription (account_id, name) SELECT $1, name FROM born, unnest($5::text[]) AS t(name)
 """
 
-_LOCK: Final = """
-WITH locked AS MATERIALIZED (
-    SELECT account_id FROM mailstore.account_state WHERE account_id = ANY($1::uuid[])
-    ORDER BY account_id FOR UPDATE
-)
-UPDATE mailstore.account_state AS s SET modseq = s.modseq + 1 FROM locked
-WHERE s.account_id = locked.account_id
-RETURNING s.account_id, s.modseq
-"""
+_LOCK: Final = "SELECT account_id, modseq FROM mailstore.lock_accounts($1)"
 
 
 async def ensure_accounts(database: Database, tenants: Mapping[UUID, UUID]) -> None:

@@ -9,12 +9,7 @@ from mailstore.scanning import MessageFacts
 from postroom_storage.database import Connection
 
 _INSERT: Final = """
-INSERT INTO mailstore.message (id, tenant_id, blob_id, size, scanner_version, limited, envelope, body,
-                               body_structure, parts, header, header_complete, summary, sent_at)
-SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::bigint[], $5::smallint[], $6::bool[],
-                     $7::bytea[], $8::bytea[], $9::bytea[], $10::bytea[], $11::bytea[], $12::bool[],
-                     $13::bytea[], $14::timestamptz[])
-ON CONFLICT (id) DO NOTHING
+SELECT mailstore.insert_messages($1, $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
 """
 
 
@@ -32,9 +27,13 @@ async def insert_messages(connection: Connection, messages: Sequence[NewMessage]
     """Write message rows; one that is there already stays as it is."""
     if not messages:
         return
+    await connection.execute(_INSERT, *message_columns(messages))
+
+
+def message_columns(messages: Sequence[NewMessage]) -> list[list[object]]:
+    """The messages as the arrays that the schema's functions take."""
     facts = [message.facts for message in messages]
-    await connection.execute(
-        _INSERT,
+    return [
         [message.id for message in messages],
         [message.tenant_id for message in messages],
         [message.blob_id for message in messages],
@@ -49,4 +48,4 @@ async def insert_messages(connection: Connection, messages: Sequence[NewMessage]
         [fact.header_complete for fact in facts],
         [fact.summary for fact in facts],
         [fact.sent_at for fact in facts],
-    )
+    ]

@@ -163,9 +163,9 @@ class _Parts:
         ]
 
     async def _ring(self, subject: str) -> None:
-        """Ring a lane: here while this process has nothing to file, else so that the others hear it too."""
+        """Ring a lane: here when this process empties it, else so that the others hear it too."""
         lane, worker = lane_of_bell(subject), self._worker
-        if lane is not None and worker is not None and worker.idle:
+        if lane is not None and worker is not None and worker.takes(lane):
             worker.ring(lane)
         else:
             await self._bus.ring(subject)
@@ -195,6 +195,7 @@ async def _hear_bells(bus: Bus, worker: LocalDeliveryWorker) -> None:
     async for subject in bus.bells(LOCAL_BELLS, "mailstore-local"):
         if (lane := lane_of_bell(subject)) is not None:
             worker.ring(lane)
+            await worker.wait_for_turn(lane)  # until then a bell is for whoever has room
 
 
 async def _measure(database: Database, segment: OpenSegment) -> None:

@@ -2,39 +2,20 @@
 
 A lease is a token in the lane's row. Who hears a bell for a lane that is taken marks it as rung; the holder
 gives a lane back only when it was not rung since the holder last looked, so no mail waits for the timer.
+Taking and looking for what is due are one call, and so are filing and giving back.
 """
 
-from dataclasses import dataclass
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Final
-from uuid import UUID, uuid4
+from uuid import UUID
 
-from postroom_storage.database import Connection, Database
+from mailstore.blobs.reader import Blob
+from postroom_storage.database import Database
 
-# Taking and ringing are one statement: the lane could be given back between two, and the bell be lost.
-_TAKE: Final = """
-WITH before AS MATERIALIZED (
-    SELECT number, token, token IS NULL OR expires_at < now() AS free
-    FROM mailstore.local_lane WHERE number = $1 FOR UPDATE
-)
-UPDATE mailstore.local_lane AS lane
-SET token = CASE WHEN before.free THEN $2 ELSE lane.token END,
-    worker = CASE WHEN before.free THEN $3 ELSE lane.worker END,
-    expires_at = CASE WHEN before.free THEN now() + make_interval(secs => $4) ELSE lane.expires_at END,
-    rung = NOT before.free
-FROM before WHERE lane.number = before.number AND (before.free OR NOT lane.rung)
-RETURNING before.free, before.token IS NOT NULL AS abandoned
-"""
-_RENEW: Final = """
-UPDATE mailstore.local_lane SET expires_at = now() + make_interval(secs => $3), rung = false
-WHERE number = $1 AND token = $2 AND expires_at > now() RETURNING true
-"""
-_HOLD: Final = """
-SELECT true FROM mailstore.local_lane WHERE number = $1 AND token = $2 AND expires_at > now() FOR UPDATE
-"""
-_GIVE_BACK: Final = """
-UPDATE mailstore.local_lane SET token = NULL
-WHERE number = $1 AND token = $2 AND (NOT rung OR $3) RETURNING true
-"""
+_TAKE: Final = "SELECT * FROM mailstore.take_lane($1, $2, $3, $4, $5)"
+_GIVE_BACK: Final = "UPDATE mailstore.local_lane SET token = NULL WHERE number = $1 AND token = $2"
 _WITH_WORK: Final = """
 SELECT number FROM mailstore.local_lane AS lane
 WHERE EXISTS (SELECT FROM mailstore.delivery AS d
@@ -48,38 +29,83 @@ class LaneLostError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """A lane that is ours. `abandoned`: whoever had it before did not give it back."""
+    """A token for a lane. `abandoned`: whoever had it before did not give it back."""
 
     lane: int
     token: UUID
-    abandoned: bool
+    abandoned: bool = False
 
 
-async def take(database: Database, lane: int, worker: str, seconds: float) -> Lease | None:
-    """Take a lane, or mark it as rung when somebody else has it."""
-    token = uuid4()
+@dataclass(frozen=True, slots=True)
+class DueDelivery:
+    """A delivery to an account of ours that is due, with what its message's envelope says."""
+
+    id: UUID
+    accepted_id: UUID
+    tenant_id: UUID
+    account_id: UUID
+    recipient: str
+    attempts: int
+    starts: int
+    reverse_path: str
+    received_at: dt.datetime
+    traceparent: str
+    blob: Blob
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A lane that is held now, and what is due in it, oldest first."""
+
+    lease: Lease
+    due: Sequence[DueDelivery]
+
+
+async def take(database: Database, lease: Lease, worker: str, seconds: float, most: int) -> Work | None:
+    """Take a lane in which something is due, or prolong a lease on it; bells from now on count anew.
+
+    None when nothing is due, the lane being free then, and when somebody else has it, which marks it as rung.
+    With a token that is known before, a call whose end nobody saw is asked again.
+    """
+    rows = await database.run_statement(_TAKE, lease.lane, lease.token, worker, seconds, most)
+    if not rows:
+        return None
+    due = [
+        DueDelivery(
+            id=delivery_id,
+            accepted_id=accepted_id,
+            tenant_id=tenant_id,
+            account_id=account_id,
+            recipient=recipient,
+            attempts=attempts,
+            starts=starts,
+            reverse_path=reverse_path,
+            received_at=received_at,
+            traceparent=traceparent,
+            blob=Blob(*blob),
+        )
+        for (
+            _,
+            delivery_id,
+            accepted_id,
+            tenant_id,
+            account_id,
+            recipient,
+            attempts,
+            starts,
+            reverse_path,
+            received_at,
+            traceparent,
+            *blob,
+        ) in rows
+    ]
+    return Work(replace(lease, abandoned=lease.abandoned or rows[0]["abandoned"]), due)
+
+
+async def give_back(database: Database, lease: Lease) -> None:
+    """Give a lane back, rung or not: for a worker that stops."""
     async with database.connection() as connection:
-        row = await connection.fetchrow(_TAKE, lane, token, worker, seconds)
-    return Lease(lane, token, row["abandoned"]) if row is not None and row["free"] else None
-
-
-async def renew(database: Database, lease: Lease, seconds: float) -> None:
-    """Prolong a lease before looking for work again; bells from now on count anew. Raises LaneLostError."""
-    async with database.connection() as connection:
-        if not await connection.fetchval(_RENEW, lease.lane, lease.token, seconds):
-            raise LaneLostError(lease.lane)
-
-
-async def hold(connection: Connection, lease: Lease) -> None:
-    """Fence a transaction: for its rest nobody else can take the lane. Raises LaneLostError."""
-    if not await connection.fetchval(_HOLD, lease.lane, lease.token):
-        raise LaneLostError(lease.lane)
-
-
-async def give_back(database: Database, lease: Lease, *, though_rung: bool = False) -> bool:
-    """Give a lane back, unless it was rung; returns whether it is given back."""
-    async with database.connection() as connection:
-        return bool(await connection.fetchval(_GIVE_BACK, lease.lane, lease.token, though_rung))
+        await connection.execute(_GIVE_BACK, lease.lane, lease.token)
 
 
 async def lanes_with_work(database: Database) -> list[int]:

@@ -1,13 +1,13 @@
 """Reading the messages of due deliveries: what cannot be read holds up nobody but itself."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
 import zstandard
 
-from mailstore.blobs.reader import BlobReader
-from mailstore.local_delivery.filing import DueDelivery
+from mailstore.blobs.reader import Blob, BlobReader
+from mailstore.local_delivery.lease import DueDelivery
 from mailstore.scanning import MessageFacts, message_facts
 from postroom_contracts.errors import MessageNotFoundError, UnavailableError
 
@@ -23,30 +23,29 @@ class Reading:
 
 async def read_messages(reader: BlobReader, batch: Sequence[DueDelivery]) -> Reading:
     """Read and scan. Raises UnavailableError when the database is away, not when the object store is."""
-    octets, errors = await _load(reader, {delivery.blob_id for delivery in batch})
+    octets, errors = await _load(reader, {delivery.blob.id: delivery.blob for delivery in batch})
     reading = Reading()
     for delivery in batch:
-        if (error := errors.get(delivery.blob_id)) is not None:
+        if (error := errors.get(delivery.blob.id)) is not None:
             reading.unread.append((delivery, error))
             continue
         if delivery.accepted_id not in reading.facts:
             try:
-                reading.facts[delivery.accepted_id] = await message_facts(octets[delivery.blob_id])
+                reading.facts[delivery.accepted_id] = await message_facts(octets[delivery.blob.id])
             except Exception as failure:  # noqa: BLE001  # a scan that fails is one message's
-                errors[delivery.blob_id] = failure
+                errors[delivery.blob.id] = failure
                 reading.unread.append((delivery, failure))
                 continue
         reading.deliveries.append(delivery)
     return reading
 
 
-async def _load(reader: BlobReader, blob_ids: set[UUID]) -> tuple[dict[UUID, bytes], dict[UUID, Exception]]:
+async def _load(
+    reader: BlobReader, located: Mapping[UUID, Blob]
+) -> tuple[dict[UUID, bytes], dict[UUID, Exception]]:
     """The octets of what can be read, and why the rest cannot."""
-    located = await reader.locate(list(blob_ids))
     staged = {blob_id for blob_id, blob in located.items() if blob.segment is not None}
-    errors: dict[UUID, Exception] = {
-        blob_id: MessageNotFoundError("a blob has no row") for blob_id in blob_ids - located.keys()
-    }
+    errors: dict[UUID, Exception] = {}
     octets: dict[UUID, bytes] = {}
     stored = list(located.keys() - staged)
     try:

@@ -10,11 +10,19 @@ import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from mailstore.blobs.reader import BlobReader
-from mailstore.local_delivery.filing import DueDelivery, due_deliveries, file_deliveries
-from mailstore.local_delivery.lease import LaneLostError, Lease, give_back, lanes_with_work, renew, take
+from mailstore.local_delivery.filing import Filed, file_deliveries
+from mailstore.local_delivery.lease import (
+    DueDelivery,
+    LaneLostError,
+    Lease,
+    Work,
+    give_back,
+    lanes_with_work,
+    take,
+)
 from mailstore.local_delivery.reading import read_messages
 from mailstore.scanning import MessageFacts
 from postroom_contracts.errors import PostroomError
@@ -50,7 +58,7 @@ class FilingLimits:
 
 
 class LocalDeliveryWorker:
-    """Files what is due in the local lanes. Run `run_bells` and `run_timer` in a task group."""
+    """Files what is due in the local lanes. Run `run` in a task group."""
 
     def __init__(
         self,
@@ -64,21 +72,28 @@ class LocalDeliveryWorker:
     ) -> None:
         self._database, self._reader, self._publish_changed = database, reader, publish_changed
         self._name, self._lifecycle, self._limits = name, lifecycle, limits or FilingLimits()
-        self._rung: set[int] = set()
+        self._rung: dict[int, None] = {}  # in the order in which they are emptied
         self._wake = asyncio.Event()
-        self._kept: dict[int, Lease] = {}
-        self._busy = 0
+        self._leases: dict[int, Lease] = {}
+        self._emptying: set[int] = set()
+        self._looking = asyncio.Event()
 
-    @property
-    def idle(self) -> bool:
-        """Whether a lane that is rung now is emptied at once."""
-        room = self._limits.lanes_at_once - self._busy - len(self._rung)
-        return room > 0 and not self._lifecycle.draining
+    def takes(self, lane: int) -> bool:
+        """Whether a lane that is rung now is emptied at once, or again by whoever empties it just now."""
+        waiting = sum(rung not in self._emptying for rung in self._rung)
+        room = len(self._emptying) + waiting < self._limits.lanes_at_once
+        return (room or lane in self._emptying) and not self._lifecycle.draining
 
     def ring(self, lane: int) -> None:
         """A lane has work."""
-        self._rung.add(lane)
+        self._rung[lane] = None
         self._wake.set()
+
+    async def wait_for_turn(self, lane: int) -> None:
+        """Wait until a lane that was rung is looked at."""
+        while lane in self._rung:
+            self._looking.clear()
+            await self._looking.wait()
 
     async def run(self) -> None:
         """Empty the lanes that are rung, some at once, until cancelled or draining."""
@@ -89,12 +104,12 @@ class LocalDeliveryWorker:
 
     async def _run_lanes(self) -> None:
         while not self._lifecycle.draining:
-            await self._wake.wait()
-            if not self._rung:
+            lane = next((lane for lane in self._rung if lane not in self._emptying), None)
+            if lane is None:
                 self._wake.clear()
+                await self._wake.wait()
                 continue
-            lane = self._rung.pop()
-            self._busy += 1
+            self._emptying.add(lane)
             try:
                 with self._lifecycle.activity(f"local lane {lane}"):
                     await self.empty(lane)
@@ -105,7 +120,7 @@ class LocalDeliveryWorker:
             except Exception:  # noqa: BLE001  # one lane's trouble must not end the others
                 log.exception("lane_failed", lane=lane)
             finally:
-                self._busy -= 1
+                self._emptying.discard(lane)
 
     async def _run_timer(self) -> None:
         while True:
@@ -120,85 +135,80 @@ class LocalDeliveryWorker:
 
     async def empty(self, lane: int) -> None:
         """File what is due in a lane, if it is ours to take."""
-        lease = await self._lease(lane)
-        if lease is None:
-            return
-        try:
-            await self._file_all(lease)
-        except LaneLostError:
-            raise
-        except BaseException:
-            self._kept[lane] = lease
-            raise
-
-    async def _lease(self, lane: int) -> Lease | None:
-        """The lane's lease: the one that trouble kept us from giving back, or a fresh one."""
-        seconds = self._limits.lease_seconds
-        if (kept := self._kept.pop(lane, None)) is not None:
-            try:
-                await renew(self._database, kept, seconds)
-            except LaneLostError:
-                pass
-            except PostroomError:
-                self._kept[lane] = kept
-                raise
-            else:
-                return kept
-        return await take(self._database, lane, self._name, seconds)
-
-    async def _file_all(self, lease: Lease) -> None:
         limits = self._limits
         while not self._lifecycle.draining:
+            # A lease that trouble kept us from giving back is used again.
+            lease = self._leases.setdefault(lane, Lease(lane, uuid4()))
+            self._rung.pop(lane, None)  # whatever rang was committed before we look
+            self._looking.set()
             most = 1 if lease.abandoned else limits.batch_deliveries
-            due = await due_deliveries(self._database, lease.lane, most)
-            batch = self._within_octets(due)
-            if batch:
-                await self._file(lease, batch)
-            # That was all, unless the lane was rung meanwhile.
-            if len(batch) == len(due) < most and await give_back(self._database, lease):
+            work = await take(self._database, lease, self._name, limits.lease_seconds, most)
+            if work is None or await self._file_some(work, most):
+                del self._leases[lane]
                 return
-            await renew(self._database, lease, limits.lease_seconds)
-        await give_back(self._database, lease, though_rung=True)
+        if (held := self._leases.pop(lane, None)) is not None:
+            await give_back(self._database, held)
 
-    def _within_octets(self, due: Sequence[DueDelivery]) -> list[DueDelivery]:
-        batch: list[DueDelivery] = []
-        messages: dict[UUID, int] = {}
-        for delivery in due:
-            messages[delivery.accepted_id] = delivery.size
-            if batch and sum(messages.values()) > self._limits.batch_octets:
-                break
-            batch.append(delivery)
-        return batch
-
-    async def _file(self, lease: Lease, batch: Sequence[DueDelivery]) -> None:
+    async def _file_some(self, work: Work, most: int) -> bool:
+        """File what is due, or its beginning; returns whether the lane is given back."""
+        lease, due = work.lease, work.due
+        self._leases[lease.lane] = lease
         # Whoever had the lane before died in it. Was one of its messages the cause? One by one tells.
+        batch = due[:1] if lease.abandoned else self._within_octets(due)
         if lease.abandoned and not await self._start(batch[0]):
-            return
+            return False
         reading = await read_messages(self._reader, batch)
         for delivery, error in reading.unread:
             await self._put_off(delivery, error)
-        if reading.deliveries:
-            await self._file_read(lease, reading.deliveries, reading.facts)
+        if not reading.deliveries:
+            return False
+        is_all = len(batch) == len(due) < most
+        try:
+            return await self._file(lease, reading.deliveries, reading.facts, give_back=is_all)
+        except LaneLostError:
+            del self._leases[lease.lane]
+            raise
 
-    async def _file_read(
-        self, lease: Lease, batch: Sequence[DueDelivery], facts: Mapping[UUID, MessageFacts]
-    ) -> None:
+    def _within_octets(self, due: Sequence[DueDelivery]) -> list[DueDelivery]:
+        batch: list[DueDelivery] = []
+        messages: set[UUID] = set()
+        octets = 0
+        for delivery in due:
+            if delivery.accepted_id not in messages:
+                octets += delivery.blob.size
+            if batch and octets > self._limits.batch_octets:
+                break
+            messages.add(delivery.accepted_id)
+            batch.append(delivery)
+        return batch
+
+    async def _file(
+        self,
+        lease: Lease,
+        batch: Sequence[DueDelivery],
+        facts: Mapping[UUID, MessageFacts],
+        *,
+        give_back: bool,
+    ) -> bool:
         """File a batch in one transaction; when a value in it is refused, in smaller ones."""
         try:
-            modseqs = await file_deliveries(self._database, lease, batch, facts)
+            filed = await file_deliveries(self._database, lease, batch, facts, give_back=give_back)
         except (LaneLostError, PostroomError):
             raise
         except Exception as error:  # noqa: BLE001  # a delivery is the boundary: its neighbours are filed
             if len(batch) == 1:
                 await self._put_off(batch[0], error)
-                return
+                return False
             middle = len(batch) // 2
-            await self._file_read(lease, batch[:middle], facts)
-            await self._file_read(lease, batch[middle:], facts)
-            return
-        for account_id, modseq in modseqs.items():
+            await self._file(lease, batch[:middle], facts, give_back=False)
+            return await self._file(lease, batch[middle:], facts, give_back=give_back)
+        await self._tell(filed)
+        return filed.given_back
+
+    async def _tell(self, filed: Filed) -> None:
+        for account_id, modseq in filed.modseqs.items():
             await self._publish_changed(account_id, modseq)
-        for delivery in batch:
+        for delivery in filed.deliveries:
             with bind_trace(delivery.traceparent or None):
                 queue_id = queue_id_text(delivery.accepted_id)
                 log.info("filed", queue_id=queue_id, account_id=str(delivery.account_id))
@@ -222,7 +232,7 @@ class LocalDeliveryWorker:
     async def _start(self, delivery: DueDelivery) -> bool:
         async with self._database.connection() as connection:
             started = await connection.fetchval(_START, delivery.id, self._limits.starts)
-        if not started:
+        if started is False:
             with bind_trace(delivery.traceparent or None):
                 queue_id = queue_id_text(delivery.accepted_id)
                 log.error("delivery_parked", queue_id=queue_id, delivery_id=str(delivery.id))
