@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
-from typing import Final, Literal, Self
+from typing import Final, Self
 from uuid import UUID
 
 from mailstore.intake.committer import Committer
@@ -14,6 +14,7 @@ from postroom.mailstore.v1 import delivery_pb2, delivery_pb2_grpc
 from postroom_contracts.capability import CapabilityVerifier, Scope
 from postroom_contracts.errors import NotPermittedError, PostroomError
 from postroom_contracts.ids import new_id, parse_id, queue_id_text
+from postroom_runtime.grpc_server import requests_until
 from postroom_runtime.logs import bound_contextvars, log
 from postroom_runtime.traces import bind_trace
 from postroom_storage.database import Database
@@ -156,15 +157,13 @@ class _AcceptStream:
         self, requests: AsyncIterator[delivery_pb2.AcceptRequest], stopping: asyncio.Event
     ) -> None:
         """Start what comes in until the client or the process ends it."""
-        ending = asyncio.create_task(stopping.wait())
         try:
-            async for request in _until(ending, requests):
+            async for request in requests_until(stopping, requests):
                 for item in request.items:
                     await self._room.acquire()
                     self._running += 1
                     self._group.create_task(self._run(item))
         finally:
-            ending.cancel()
             self._ended = True
             self._news.set()
 
@@ -189,18 +188,3 @@ class _AcceptStream:
             self._running -= 1
             self._room.release()
             self._news.set()
-
-
-async def _until(
-    ending: "asyncio.Task[Literal[True]]", requests: AsyncIterator[delivery_pb2.AcceptRequest]
-) -> AsyncIterator[delivery_pb2.AcceptRequest]:
-    """The requests that come before `ending` is done."""
-    while True:
-        following = asyncio.ensure_future(anext(requests, None))
-        await asyncio.wait((following, ending), return_when=asyncio.FIRST_COMPLETED)
-        if not following.done():
-            following.cancel()
-            return
-        if (request := following.result()) is None:
-            return
-        yield request
