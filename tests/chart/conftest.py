@@ -15,9 +15,9 @@ SCENARIOS = sorted((CHART / "ci").glob("*-values.yaml"))
 
 def _find(name: str) -> Helm:
     """The program that `make test-tools` fetched; skips the test where there is none."""
-    folder = Path(os.environ.get("POSTROOM_HELM_TOOLS", ""))
-    if folder != Path() and (folder / name).exists():
-        return Helm(folder / name)
+    fetched = CHART.parents[2] / "build/helm" / name
+    if fetched.exists():
+        return Helm(fetched)
     if name == "helm" and (found := shutil.which(name)):
         return Helm(Path(found))
     if os.environ.get("CI"):
