@@ -21,6 +21,9 @@ _PRIVATE: Final = Networks(
         "fe80::/10",
     )
 )
+CONNECTIONS: Final = metrics.counter(
+    "tcp_connections_total", "Connections by what became of them.", ["listener", "outcome"]
+)
 WINDOW: Final = 200
 """Sessions that are looked at together."""
 _FEW: Final = 3

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Final, Self, TypeAlias
 
 from postroom_runtime import metrics
-from postroom_runtime.clients import AddressBound, AddressCheck
+from postroom_runtime.clients import CONNECTIONS, AddressBound, AddressCheck
 from postroom_runtime.connection import LIMITS
 from postroom_runtime.connection import Connection as Connection
 from postroom_runtime.errors import ConfigurationError
@@ -36,9 +36,6 @@ _ACCEPTS_AT_ONCE: Final = 64
 _EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _PAUSE_SECONDS: Final = 1.0
 
-_OUTCOMES: Final = metrics.counter(
-    "tcp_connections_total", "Connections by what became of them.", ["listener", "outcome"]
-)
 _OPEN: Final = metrics.gauge("tcp_open_connections", "Connections that are open.", ["listener"])
 
 _session_ids: Final = (f"{secrets.token_hex(4)}{number:08x}" for number in itertools.count())
@@ -229,7 +226,7 @@ class Listener:
         elif proxy is None and not self._per_address.take(peer.host):
             self._refuse(sock, peer, "address_full")
         else:
-            _OUTCOMES.labels(self.settings.name, "accepted").inc()
+            CONNECTIONS.labels(self.settings.name, "accepted").inc()
             task = self._loop.create_task(self._serve(sock, peer))
             self._tasks.add(task)
             self._count.inc()
@@ -244,7 +241,7 @@ class Listener:
 
     def _refuse(self, sock: socket.socket, peer: PeerAddress, reason: str) -> None:
         """Say so and close; no task and no TLS handshake for one whom we do not serve."""
-        _OUTCOMES.labels(self.settings.name, reason).inc()
+        CONNECTIONS.labels(self.settings.name, reason).inc()
         log.info("connection_refused", listener=self.settings.name, peer=peer.host, reason=reason)
         with sock:
             sock.setblocking(False)
@@ -289,7 +286,7 @@ class Listener:
         try:
             known = await introduction(sock, balancer, proxy)
         except ProxyHeaderError as error:
-            _OUTCOMES.labels(self.settings.name, error.reason).inc()
+            CONNECTIONS.labels(self.settings.name, error.reason).inc()
             level = log.debug if error.reason == LEFT else log.info
             level(
                 "proxy_header_refused", listener=self.settings.name, peer=balancer.host, reason=error.reason
@@ -329,7 +326,7 @@ class Listener:
                 ssl_shutdown_timeout=LIMITS.linger_seconds if context else None,
             )
         except OSError as error:
-            _OUTCOMES.labels(self.settings.name, "no_tls").inc()
+            CONNECTIONS.labels(self.settings.name, "no_tls").inc()
             log.info("handshake_failed", listener=self.settings.name, error=type(error).__name__)
             return False
         self._connections.add(connection)

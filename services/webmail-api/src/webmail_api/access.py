@@ -8,6 +8,7 @@ from fastapi import Depends, Path, Query, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from postroom_contracts.errors import InvalidCredentialsError
+from webmail_api.forwarded import is_relayed
 from webmail_api.house import House
 from webmail_api.limits import DEFAULT_LIMITS
 from webmail_api.problems import MEDIA_TYPE, TLS_REQUIRED, ProblemError
@@ -40,7 +41,8 @@ Shared = Annotated[House, Depends(house_of)]
 async def private_peer(request: Request) -> str:
     """The peer's address, where nobody between can read along. Raises `ProblemError`."""
     host = peer_of(request.scope)
-    if request.url.scheme != "https" and not is_loopback(host):
+    here = is_loopback(host) and not is_relayed(request.scope)
+    if request.url.scheme != "https" and not here:
         raise ProblemError(TLS_REQUIRED)
     return host
 
@@ -107,7 +109,7 @@ ListPage = Annotated[Page, Depends(page_of)]
 
 
 def peer_of(scope: Any) -> str:
-    """The address of the connection's other end; a proxy's, where there is one."""
+    """The client's address; a proxy's, where there is one that we do not trust to tell."""
     client: tuple[str, int] | None = scope.get("client")
     return client[0] if client else ""
 

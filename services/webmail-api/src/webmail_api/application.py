@@ -15,8 +15,10 @@ from starlette.types import Scope
 from postroom_contracts.errors import PostroomError
 from postroom_runtime.lifecycle import Lifecycle
 from postroom_runtime.logs import log
+from postroom_runtime.networks import Networks
 from webmail_api import admin_routes, file_routes, mailbox_routes, message_routes, session_routes
 from webmail_api.boundary import Boundary
+from webmail_api.forwarded import Forwarded
 from webmail_api.house import House
 from webmail_api.mail_models import NewMessage
 from webmail_api.message_view import BASE
@@ -77,6 +79,11 @@ def application(house: House, lifecycle: Lifecycle) -> FastAPI:
         max_requests=house.settings.max_requests,
         body_bound=lambda scope: _body_bound(scope, house),
         limits=house.limits,
+    )
+    app.add_middleware(
+        Forwarded,
+        gateways=Networks(house.settings.trusted_gateways),
+        untrusted=house.settings.untrusted,
     )
     app.openapi = lambda: _description(app)
     return app

@@ -14,7 +14,10 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 from postroom_runtime.errors import ConfigurationError
+from postroom_runtime.proxy import Introduction, ProxySettings
+from postroom_runtime.relayed_server import RelayedServer
 from postroom_runtime.tls import CertificateReloader
+from webmail_api.forwarded import RELAYED
 from webmail_api.limits import DEFAULT_LIMITS
 
 _BACKLOG: Final = 1024
@@ -29,16 +32,23 @@ class Listening:
     host: str
     port: int
     tls: CertificateReloader | None = None
+    proxy: ProxySettings | None = None
 
 
 class BoundedProtocol(H11Protocol):
     """A connection on which the head of every request has to come in time, the first one's too."""
 
+    introduced: Introduction | None = None
+    """By a balancer, before TLS."""
     _late: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]  # as uvicorn has it
         """Wait for the first head."""
         super().connection_made(transport)
+        if self.introduced is not None:
+            peer, reached = self.introduced.peer, self.introduced.reached
+            self.client, self.server = (peer.host, peer.port), (reached.host, reached.port)
+            self.app_state = self.app_state | {RELAYED: True}
         self._expect()
 
     def data_received(self, data: bytes) -> None:
@@ -99,6 +109,7 @@ class HttpServer(uvicorn.Server):
         )
         super().__init__(config)
         self.name = listening.name
+        self._proxy = listening.proxy
         self._socket = _listening_socket(listening)
         self.port = int(self._socket.getsockname()[1])
 
@@ -106,6 +117,22 @@ class HttpServer(uvicorn.Server):
     def capture_signals(self) -> Generator[None]:
         """Signals are the lifecycle's."""
         yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen; behind a balancer in our own way, since uvicorn takes TLS for what comes first."""
+        if self._proxy is None:
+            await super().startup(sockets)
+            return
+        relayed = RelayedServer(self.name, self._socket, self._proxy, self._make_protocol, self.config.ssl)
+        self.servers = cast(list[asyncio.base_events.Server], [relayed])  # which it asks no more of
+        self.started = True
+
+    def _make_protocol(self, introduced: Introduction) -> BoundedProtocol:
+        protocol = BoundedProtocol(
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+        protocol.introduced = introduced
+        return protocol
 
     async def run_until_stopped(self) -> None:
         """Serve until `should_exit` is set, then let requests end."""

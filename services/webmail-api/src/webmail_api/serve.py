@@ -43,18 +43,21 @@ async def serving(settings: Settings, lifecycle: Lifecycle) -> AsyncGenerator[di
     """All of a process but its end: the ports of the open listeners by name, within the block."""
     async with AsyncExitStack() as stack:
         app = application(await open_house(settings, stack), lifecycle)
-        wanted = [Listening("http", settings.host, settings.http_port)]
+        doors = [
+            (door, None) for door in settings.doors("http", settings.http_port, settings.http_proxy_port)
+        ]
         if settings.tls_files is not None:
             tls = CertificateReloader(settings.tls_files)
-            wanted.append(Listening("https", settings.host, settings.https_port, tls))
+            https = settings.doors("https", settings.https_port, settings.https_proxy_port)
+            doors += [(door, tls) for door in https]
         servers = [
             HttpServer(
                 app,
-                listening,
+                Listening(door.name, settings.host, door.port, tls, door.proxy),
                 max_connections=settings.max_connections,
                 drain_seconds=settings.drain_seconds,
             )
-            for listening in wanted
+            for door, tls in doors
         ]
         await stack.enter_async_context(running(servers))
         lifecycle.mark_ready()
