@@ -23,8 +23,7 @@ setup-dev: ## the same with the development tools, for `test` and `check`
 	@tools/setup $(PYTHON) $(VENV) development
 
 test: setup-dev test-tools ## run the whole test suite (ARGS='-k imap' for a part of it)
-	@POSTROOM_DEBIAN_TOOLS=$(CURDIR)/build/debian/bin POSTROOM_HELM_TOOLS=$(CURDIR)/build/helm \
-		$(BIN)/python -m pytest $(ARGS)
+	@POSTROOM_DEBIAN_TOOLS=$(CURDIR)/build/debian/bin $(BIN)/python -m pytest $(ARGS)
 
 test-tools: setup-dev ## fetch helm and the Debian clients that tests use, without root and without installing them
 	@tools/debian-tools tools/debian-packages.txt build/debian
@@ -38,7 +37,7 @@ chart-docs: setup-dev ## write the chart's README and the settings in its schema
 	@$(BIN)/python tools/chart_docs.py
 
 chart-test: setup-dev test-tools ## all tests of the chart: every scenario, Kubernetes version and Helm (ARGS='-k tls')
-	@POSTROOM_CHART_TESTS=all POSTROOM_HELM_TOOLS=$(CURDIR)/build/helm $(BIN)/python -m pytest tests/chart $(ARGS)
+	@POSTROOM_CHART_TESTS=all $(BIN)/python -m pytest tests/chart $(ARGS)
 
 image: ## build the services' images (SERVICE='mailstore' for one, BASE=name@digest for another base)
 	@tools/image build $(SERVICE)
@@ -49,9 +48,10 @@ image-tar: ## the same, and write them to build/images for `ctr images import` o
 image-sbom: ## the same, and write their bills of materials (CycloneDX) to build/images
 	@tools/image sbom $(SERVICE)
 
-image-test: setup-dev ## the same, unpack them and test what they hold and how they start (root)
+image-test: setup-dev test-tools ## the same, unpack them and test what they hold and how they start (root)
 	@tools/image root $(SERVICE)
-	@POSTROOM_IMAGE_ROOTS=$(CURDIR)/build/images/roots $(BIN)/python -m pytest $(ARGS) tests/images
+	@POSTROOM_IMAGE_ROOTS=$(CURDIR)/build/images/roots POSTROOM_HELM_TOOLS=$(CURDIR)/build/helm \
+		unshare --mount --net $(BIN)/python -m pytest $(ARGS) tests/images
 
 image-tools: ## install what images are built with where there is no docker: buildah, debootstrap (root, Debian)
 	@tools/image-tools
