@@ -33,9 +33,9 @@ INSTALLERS = {
 # Nobody answers there, and nobody has to for what is asked of the entry point.
 AWAY = {
     "POSTROOM_NATS_URL": "nats://127.0.0.1:9",
-    "POSTROOM_DIRECTORY_ADDRESS": "127.0.0.1:9",
-    "POSTROOM_MAILSTORE_ADDRESS": "127.0.0.1:9",
-    "POSTROOM_FILESTORE_ADDRESS": "127.0.0.1:9",
+    "POSTROOM_DIRECTORY_ADDRESS": "unix:/tmp/nobody",
+    "POSTROOM_MAILSTORE_ADDRESS": "unix:/tmp/nobody",
+    "POSTROOM_FILESTORE_ADDRESS": "unix:/tmp/nobody",
     "POSTROOM_DATABASE_URL": "postgresql://nobody:nothing@127.0.0.1:9/postroom",
     "POSTROOM_S3_ENDPOINT": "http://127.0.0.1:9",
     "POSTROOM_S3_REGION": "here",

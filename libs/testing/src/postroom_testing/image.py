@@ -51,10 +51,17 @@ class Image:
         """The image's own variables, then those of the pod."""
         return dict(line.split("=", 1) for line in self.config.env) | dict(more)
 
-    def command(self, *words: str, volumes: Mapping[Path, str] | None = None) -> list[str]:
-        """Start a program in it as uid 10001 with a root that nobody can write to, and folders mounted."""
-        mounts = [word for here, there in (volumes or {}).items() for word in ("--volume", f"{here}:{there}")]
-        return [str(TREE / "tools/run-in-root"), str(self.root), *mounts, *words]
+    def command(
+        self, *words: str, hostname: str = "localhost", volumes: Mapping[str, Path] | None = None
+    ) -> list[str]:
+        """Start a program in it as uid 10001 with a root that nobody can write to.
+
+        `volumes` says what is mounted at a path.
+        """
+        mounts = [word for there, here in (volumes or {}).items() for word in ("--volume", f"{here}:{there}")]
+        return [
+            str(TREE / "tools/run-in-root"), str(self.root), "--hostname", hostname, *mounts, *words,
+        ]  # fmt: skip
 
     def run(
         self,
