@@ -45,6 +45,7 @@ _OWNED: Final = frozenset(
         "passive_ports",
         "port",
         "require_durable_database",
+        "trusted_gateways",
         "trusted_proxies",
         "unready_seconds",
         "worker_name",

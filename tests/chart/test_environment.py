@@ -9,9 +9,15 @@ import pytest
 from cryptography import x509
 
 from postroom_runtime.settings import ServiceSettings, load_settings
-from postroom_testing.chart import Manifest, Rendering, realise
+from postroom_testing.chart import Helm, Manifest, Rendering, realise
 
 Render = Callable[[str], Rendering]
+LISTENERS = {
+    "smtp-inbound": ("smtp", "submission", "submissions"),
+    "mail-access": ("imap", "imaps", "pop3", "pop3s"),
+    "ftp-gateway": ("ftp", "ftps"),
+    "webmail-api": ("http", "https"),
+}
 SCENARIOS = ("bundled", "external", "least", "gitops", "cnpg-gateway", "local-images")
 
 
@@ -112,6 +118,7 @@ def test_values_reach_their_settings(render: Render, monkeypatch: pytest.MonkeyP
     assert found["smtp-inbound"].submission_proxy_port is None
     assert [str(each) for each in found["smtp-inbound"].trusted_proxies] == ["192.0.2.0/24"]
     assert [str(each) for each in found["smtp-inbound"].untrusted_addresses] == ["10.0.0.0/16"]
+    assert [str(each) for each in found["webmail-api"].trusted_gateways] == ["10.0.8.0/24"]
     assert str(found["ftp-gateway"].passive_address) == "192.0.2.10"
     assert found["ftp-gateway"].passive_ports == tuple(range(40_000, 40_050))
 
@@ -169,3 +176,52 @@ def test_the_public_certificate_names_host_and_services(render: Render) -> None:
     names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     found = names.get_values_for_type(x509.DNSName)
     assert {"mail.postroom.test", "postroom-mail-access", "postroom-mail-access.mail.svc"} <= set(found)
+
+
+def test_the_web_is_reached_through_gateways(render: Render) -> None:
+    (ingress,) = render("external").of_kind("Ingress")
+    (path,) = ingress["spec"]["rules"][0]["http"]["paths"]
+    assert path["backend"]["service"] == {"name": "postroom-webmail-api", "port": {"name": "http"}}
+    rendering = render("cnpg-gateway")
+    (route,) = rendering.of_kind("HTTPRoute")
+    assert route["spec"]["parentRefs"] == [{"name": "public", "namespace": "gateways", "sectionName": "web"}]
+    assert route["spec"]["rules"][0]["backendRefs"] == [{"name": "postroom-webmail-api", "port": 443}]
+    (policy,) = rendering.of_kind("BackendTLSPolicy")
+    (authority,) = policy["spec"]["validation"]["caCertificateRefs"]
+    assert authority["name"] in rendering.names("ConfigMap")
+    listeners = {
+        each["metadata"]["name"]: (each["apiVersion"], each["spec"]["rules"][0]["backendRefs"][0]["port"])
+        for each in rendering.of_kind("TCPRoute", "TLSRoute")
+    }
+    version = "gateway.networking.k8s.io/v1"
+    assert listeners == {
+        "postroom-smtp": (version, 25),
+        "postroom-submission": (version, 587),
+        "postroom-submissions": (version, 465),
+        "postroom-imaps": (version, 993),
+    }
+
+
+@pytest.mark.parametrize(
+    ("service", "listener"),
+    [(service, listener) for service, listeners in LISTENERS.items() for listener in listeners],
+)
+def test_every_listener_may_have_a_balancer_before_it(
+    helm: Helm, service: str, listener: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    values = {
+        "exposure": {"trustedProxies": ["192.0.2.0/24"]},
+        "services": {service: {"proxyProtocol": [listener]}},
+    }
+    rendering = helm.template(values)
+    pod = dict(_services(rendering))[service]
+    plain, behind = (
+        next(port["containerPort"] for port in pod["spec"]["containers"][0]["ports"] if port["name"] == name)
+        for name in (listener, f"{listener[:9]}-proxy")
+    )
+    public = rendering.get("Service", f"postroom-{service}")["spec"]["ports"]
+    assert next(port["targetPort"] for port in public if port["name"] == listener) == behind
+    for name, value in realise(rendering, pod, _Given(rendering), tmp_path).items():
+        monkeypatch.setenv(name, value)
+    settings = load_settings(_class(service))
+    assert {plain, behind} <= set(_ports(settings))

@@ -102,7 +102,8 @@ BAD: dict[str, dict[str, Any]] = {
         "services": {"smtp-inbound": {"extraEnv": [{"name": "POSTROOM_LOG_LEVEL", "value": "debug"}]}}
     },
     "gateway.parentRefs": {"gateway": {"enabled": True}},
-    "webmail-api, which is left out": {
+    "ingress.backend: logins in plain HTTP are refused": {"ingress": {"enabled": True, "backend": "http"}},
+    "ingress.backend: the listener https of webmail-api is left out": {
         "ingress": {"enabled": True},
         "services": {"webmail-api": {"service": {"ports": {"https": 0}}}},
     },

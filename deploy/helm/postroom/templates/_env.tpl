@@ -81,6 +81,9 @@ POSTROOM_TLS_KEY_FILE: /etc/postroom/tls/tls.key
 {{- if $values.proxyProtocol }}
 {{ .prefix }}TRUSTED_PROXIES: {{ join "," $root.Values.exposure.trustedProxies | quote }}
 {{- end }}
+{{- if and (hasKey ($row.listeners | default dict) "https") $root.Values.exposure.trustedGateways }}
+{{ .prefix }}TRUSTED_GATEWAYS: {{ join "," $root.Values.exposure.trustedGateways | quote }}
+{{- end }}
 {{- if and (or $row.listeners (has "admin" $row.reads)) $root.Values.exposure.sharedAddresses }}
 POSTROOM_UNTRUSTED_ADDRESSES: {{ join "," $root.Values.exposure.sharedAddresses | quote }}
 {{- end }}

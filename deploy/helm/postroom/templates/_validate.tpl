@@ -72,8 +72,13 @@
 {{- end -}}
 {{- end -}}
 {{- $web := dig "listeners" dict (index $services "webmail-api" | default dict) -}}
-{{- if and (or $values.gateway.enabled $values.ingress.enabled) (not (hasKey $web "https")) -}}
-{{- fail "gateway, ingress: they lead to the listener https of webmail-api, which is left out" -}}
+{{- range $name, $way := dict "gateway" $values.gateway "ingress" $values.ingress -}}
+{{- if and $way.enabled (not (hasKey $web $way.backend)) -}}
+{{- fail (printf "%s.backend: the listener %s of webmail-api is left out" $name $way.backend) -}}
+{{- end -}}
+{{- if and $way.enabled (eq $way.backend "http") (not $values.exposure.trustedGateways) -}}
+{{- fail (printf "%s.backend: logins in plain HTTP are refused unless exposure.trustedGateways names who ends TLS" $name) -}}
+{{- end -}}
 {{- end -}}
 {{- if and $values.gateway.enabled (not $values.gateway.parentRefs) -}}
 {{- fail "gateway.parentRefs: the Gateway is wanted" -}}
