@@ -1,8 +1,10 @@
 """Taking a lane and filing from it are one call each: what they see and promise while others are at work."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from uuid import UUID
 
 import asyncpg
@@ -14,8 +16,10 @@ from mailstore.local_delivery.lease import LaneLostError, Lease, Work, lanes_wit
 from mailstore.local_delivery.reading import read_messages
 from mailstore.placement import Placement, place
 from postroom_contracts.ids import DEFAULT_TENANT, new_id
-from postroom_storage.database import Connection
-from postroom_testing.mail_store import MailAccount, MailStore
+from postroom_embedded.postgres import PostgresAddress
+from postroom_storage.database import Connection, Database, Limits
+from postroom_storage.objects import ObjectStore
+from postroom_testing.mail_store import MailAccount, MailStore, running_mail_store
 
 _LANE = 4
 _MAILBOX = "SELECT id FROM mailstore.mailbox WHERE account_id = $1 AND name = $2"
@@ -23,6 +27,25 @@ _WAITING = """
 SELECT count(*) FROM pg_stat_activity
 WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%mailstore.%'
 """
+_LOOKED_AT = """
+SELECT relname, coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0) AS rows FROM pg_stat_xact_user_tables
+WHERE schemaname = 'mailstore'
+"""
+_MANY = "FROM generate_series(1, 20000)"
+_GROW = (
+    f"""INSERT INTO mailstore.account_state (account_id, tenant_id, last_uid_validity)
+        SELECT gen_random_uuid(), gen_random_uuid(), 1 {_MANY}""",
+    """INSERT INTO mailstore.mailbox (id, tenant_id, account_id, name, uid_validity)
+       SELECT gen_random_uuid(), tenant_id, account_id, 'INBOX', 1 FROM mailstore.account_state
+       WHERE last_uid_validity = 1""",
+    f"""INSERT INTO mailstore.accepted (id, tenant_id, blob_id)
+        SELECT gen_random_uuid(), gen_random_uuid(), gen_random_uuid() {_MANY}""",
+    """INSERT INTO mailstore.blob (id, tenant_id, digest, size, codec, segment, stored_length)
+       SELECT blob_id, tenant_id, '', 1, 1, 1, 1 FROM mailstore.accepted WHERE reverse_path = ''""",
+    """INSERT INTO mailstore.delivery (id, accepted_id, tenant_id, recipient, account_id, local_lane, due_at)
+       SELECT gen_random_uuid(), id, tenant_id, '', id, 4, now() + interval '1 day' FROM mailstore.accepted
+       WHERE reverse_path = ''""",
+)
 
 
 def _account(store: MailStore, name: str = "ann") -> MailAccount:
@@ -286,3 +309,40 @@ async def test_taking_a_lane_waits_for_no_disk_and_filing_does(own_store: MailSt
         assert await connection.fetchval(setting) == "off"
     async with store.database.connection() as connection:
         assert await connection.fetchval(setting) == "on"
+
+
+class _Counting(Database):
+    """Counts the rows that statements which are transactions of their own look at, by table."""
+
+    looked_at: Counter[str]
+
+    async def run_statement(
+        self, statement: str, *arguments: object, seconds: float | None = None
+    ) -> list[asyncpg.Record]:
+        async with self.transaction() as connection:
+            rows = await connection.fetch(statement, *arguments)
+            counts = await connection.fetch(_LOOKED_AT)
+        self.looked_at.update({row["relname"]: row["rows"] for row in counts})
+        return rows
+
+
+async def test_what_a_session_learned_over_empty_tables_serves_it_when_they_are_large(
+    mail_database: PostgresAddress, absent_objects: ObjectStore, sockets: Path
+) -> None:
+    one = Limits(connections=1)
+    url = mail_database.url("mailstore")
+    async with (
+        _Counting(url, schema="mailstore", limits=one, require_durable=False) as database,
+        running_mail_store(database, absent_objects, sockets) as store,
+    ):
+        database.looked_at = Counter()
+        ann = _account(store)
+        await store.deliver(ann, b"Subject: first\r\n\r\n")
+        for statement in _GROW:
+            await store.execute(statement)
+        await store.accept(*(store.item([ann]) for _ in range(3)))
+        database.looked_at.clear()
+        await store.worker().empty(_LANE)
+        assert len(await store.inbox(ann)) == 4
+    assert database.looked_at["delivery"] >= 6
+    assert {table: count for table, count in database.looked_at.items() if count > 50} == {}

@@ -11,8 +11,10 @@ revision: str = "0004"
 down_revision: str | None = "0003"
 
 # Plans are kept for as long as a session lives, and the first ones are made over empty tables: they must not
-# scan. Arrays of one element would be planned anew at each call.
+# scan, nor join by way of a whole index, so rows are named by `= ANY (array)` beside a join. Without generic
+# plans arrays of one element would be planned anew at each call.
 _PLANS = "SET plan_cache_mode = force_generic_plan SET enable_seqscan = off"
+_LOOPS = "SET enable_hashjoin = off SET enable_mergejoin = off"
 
 _LOCK_ACCOUNTS = f"""
 CREATE FUNCTION mailstore.lock_accounts(ids uuid[]) RETURNS TABLE (account_id uuid, modseq bigint)
@@ -24,8 +26,8 @@ BEGIN
         SELECT s.account_id FROM mailstore.account_state AS s WHERE s.account_id = ANY(ids)
         ORDER BY s.account_id FOR UPDATE
     )
-    UPDATE mailstore.account_state AS s SET modseq = s.modseq + 1 FROM locked
-    WHERE s.account_id = locked.account_id
+    UPDATE mailstore.account_state AS s SET modseq = s.modseq + 1
+    WHERE s.account_id = ANY(ARRAY(SELECT locked.account_id FROM locked))
     RETURNING s.account_id, s.modseq;
 END $$
 """
@@ -77,7 +79,7 @@ BEGIN
                      count(*) FILTER (WHERE flags & 8 <> 0) AS deleted, sum(size)::bigint AS size,
                      max(modseq) AS modseq
               FROM given GROUP BY mailbox_id) AS t
-        WHERE m.id = t.mailbox_id
+        WHERE m.id = t.mailbox_id AND m.id = ANY(mailbox_ids)
         RETURNING m.id, m.account_id, m.uid_next - t.messages AS first, m.uid_validity, t.messages, t.size,
                   t.modseq
     ), placed AS (
@@ -96,7 +98,7 @@ BEGIN
         SET used_octets = s.used_octets + t.octets, used_messages = s.used_messages + t.messages
         FROM (SELECT account_id, sum(size)::bigint AS octets, sum(messages)::bigint AS messages
               FROM allotted GROUP BY account_id) AS t
-        WHERE s.account_id = t.account_id
+        WHERE s.account_id = t.account_id AND s.account_id = ANY(account_ids)
     )
     SELECT a.uid_validity, a.first + g.above FROM given AS g JOIN allotted AS a ON a.id = g.mailbox_id
     ORDER BY g.nth;
@@ -115,7 +117,7 @@ CREATE FUNCTION mailstore.take_lane(
     attempts integer, starts integer, reverse_path text, received_at timestamptz, traceparent text,
     blob_id uuid, size bigint, codec smallint, segment integer, pack_id uuid, object_id uuid, start bigint,
     stored_length bigint
-) LANGUAGE plpgsql {_PLANS} AS $$
+) LANGUAGE plpgsql {_PLANS} {_LOOPS} AS $$
 #variable_conflict use_column
 DECLARE
     before record;
@@ -194,7 +196,9 @@ BEGIN
         FROM ended AS e
     )
     SELECT array_agg(e.id ORDER BY t.nth) AS ids, array_agg(e.account_id ORDER BY t.nth) AS account_ids,
-           array_agg(m.id ORDER BY t.nth) AS mailbox_ids,
+           array_agg((SELECT m.id FROM mailstore.mailbox AS m
+                      WHERE m.account_id = e.account_id AND m.name = 'INBOX' AND m.deleted_at IS NULL)
+                     ORDER BY t.nth) AS mailbox_ids,
            array_agg(e.accepted_id ORDER BY t.nth) AS message_ids,
            array_agg(e.tenant_id ORDER BY t.nth) AS tenant_ids, array_agg(0::smallint) AS flags,
            array_agg(0::bigint) AS keywords, array_agg(s.modseq ORDER BY t.nth) AS modseqs,
@@ -204,9 +208,7 @@ BEGIN
     FROM ended AS e
     JOIN unnest(delivery_ids, internal_dates, delivery_sizes, prefixes) WITH ORDINALITY
         AS t(id, internal_date, size, prefix, nth) ON t.id = e.id
-    JOIN unnest(accounts, file_deliveries.modseqs) AS s(account_id, modseq) ON s.account_id = e.account_id
-    LEFT JOIN mailstore.mailbox AS m
-        ON m.account_id = e.account_id AND m.name = 'INBOX' AND m.deleted_at IS NULL;
+    JOIN unnest(accounts, file_deliveries.modseqs) AS s(account_id, modseq) ON s.account_id = e.account_id;
 
     filed := coalesce(live.ids, '{{}}');
     IF live.ids IS NOT NULL THEN
