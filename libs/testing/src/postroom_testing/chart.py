@@ -129,7 +129,8 @@ def realise(
     container = pod["spec"]["containers"][0]
     volumes = {volume["name"]: volume for volume in pod["spec"].get("volumes", ())}
     for mount in container.get("volumeMounts", ()):
-        for path, octets in _files(rendering, given, volumes[mount["name"]]):
+        # A volume that is claimed has no files yet.
+        for path, octets in _files(rendering, given, volumes.get(mount["name"], {})):
             if mount.get("subPath") in {None, path}:
                 file = root / mount["mountPath"].lstrip("/") / ("" if "subPath" in mount else path)
                 file.parent.mkdir(parents=True, exist_ok=True)
