@@ -76,6 +76,17 @@ async def test_mail_is_put_off_within_five_seconds_while_the_mail_store_is_away(
                 await all_filed_once(half_core, acknowledged)
 
 
+async def test_mail_is_accepted_as_long_as_a_draining_mail_store_is_still_asked(half_core: Core) -> None:
+    async with (
+        running_mailstore(half_core, unready_seconds=1.5) as lifecycle,
+        running_smtp(half_core) as smtp,
+    ):
+        assert (await attempt(smtp.port)).startswith("250 ")  # a stream is open
+        lifecycle.stop()
+        for _ in range(3):
+            assert (await attempt(smtp.port)).startswith("250 ")
+
+
 async def test_mail_is_put_off_within_five_seconds_while_postgres_is_away() -> None:
     async with faulty_postgres() as postgres:
         await postgres.start()

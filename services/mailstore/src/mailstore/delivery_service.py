@@ -38,11 +38,11 @@ class DeliveryService(delivery_pb2_grpc.DeliveryServiceServicer):
         committer: Committer,
         uploads: Uploads,
         verifier: CapabilityVerifier,
-        stopping: asyncio.Event,
+        closing: asyncio.Event,
         limits: Limits | None = None,
     ) -> None:
         self._database, self._committer, self._uploads = database, committer, uploads
-        self._verifier, self._stopping = verifier, stopping
+        self._verifier, self._closing = verifier, closing
         self._limits = limits or Limits()
 
     async def Accept(  # named by the contract
@@ -50,7 +50,7 @@ class DeliveryService(delivery_pb2_grpc.DeliveryServiceServicer):
     ) -> AsyncIterator[delivery_pb2.AcceptResponse]:
         """Accept the stream's items; the stream ends when the client ends it, or when this process drains."""
         async with _AcceptStream(self._accept, self._limits.items_in_flight) as stream:
-            reading = stream.read(request_iterator, self._stopping)
+            reading = stream.read(request_iterator, self._closing)
             async for response in stream.responses(reading):
                 yield response
 
@@ -153,12 +153,10 @@ class _AcceptStream:
     async def __aexit__(self, *error: object) -> None:
         await self._group.__aexit__(*error)  # pyright: ignore[reportArgumentType]  # the triple as it came
 
-    async def read(
-        self, requests: AsyncIterator[delivery_pb2.AcceptRequest], stopping: asyncio.Event
-    ) -> None:
+    async def read(self, requests: AsyncIterator[delivery_pb2.AcceptRequest], closing: asyncio.Event) -> None:
         """Start what comes in until the client or the process ends it."""
         try:
-            async for request in requests_until(stopping, requests):
+            async for request in requests_until(closing, requests):
                 for item in request.items:
                     await self._room.acquire()
                     self._running += 1

@@ -118,7 +118,7 @@ class _Parts:
         settings, database, verifier, reader = self._settings, self._database, self._verifier, self._reader
         uploads = Uploads(database, self._objects, UploadLimits(message_size=settings.message_octets))
         schedule = RetrySchedule(settings.retry_seconds, most_seconds=settings.retry_max_seconds)
-        delivery = DeliveryService(database, self._committer, uploads, verifier, lifecycle.stopping)
+        delivery = DeliveryService(database, self._committer, uploads, verifier, lifecycle.closing)
         mailbox = MailboxService(
             database, reader, self._segment, uploads, verifier, self._bus.publish_changed
         )
