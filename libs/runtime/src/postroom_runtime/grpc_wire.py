@@ -21,8 +21,8 @@ _BOTH: Final[tuple[tuple[str, int | str], ...]] = (
     ("grpc.max_send_message_length", MAX_MESSAGE),
     ("grpc.max_receive_message_length", MAX_MESSAGE),
     ("grpc.max_metadata_size", 16384),
-    # Measuring the connection's delay and width takes a tenth of a call's cost. It is within one cluster or one
-    # machine: this window is wide enough, and bounds what a slow reader of a stream lets pile up.
+    # Measuring the connection's delay and width takes a tenth of a call's cost. It is within one cluster or
+    # one machine: this window is wide enough, and bounds what a slow reader of a stream lets pile up.
     ("grpc.http2.bdp_probe", 0),
     ("grpc.http2.lookahead_bytes", 1 << 20),
     ("grpc.http2.max_frame_size", 1 << 18),
