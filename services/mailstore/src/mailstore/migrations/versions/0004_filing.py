@@ -10,11 +10,10 @@ from alembic import op
 revision: str = "0004"
 down_revision: str | None = "0003"
 
-# Plans are kept for as long as a session lives, and the first ones are made over empty tables: they must not
-# scan, nor join by way of a whole index, so rows are named by `= ANY (array)` beside a join. Without generic
-# plans arrays of one element would be planned anew at each call.
-_PLANS = "SET plan_cache_mode = force_generic_plan SET enable_seqscan = off"
-_LOOPS = "SET enable_hashjoin = off SET enable_mergejoin = off"
+# Plans are kept for as long as a session lives, and the first ones are made over small tables: they must not
+# scan, nor go through a whole index for its order. So rows are named by their keys beside a join, or looked up
+# one by one in a LATERAL. Without generic plans, arrays of one element would be planned anew at each call.
+_PLANS = "SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_mergejoin = off"
 
 _LOCK_ACCOUNTS = f"""
 CREATE FUNCTION mailstore.lock_accounts(ids uuid[]) RETURNS TABLE (account_id uuid, modseq bigint)
@@ -23,8 +22,10 @@ LANGUAGE plpgsql {_PLANS} AS $$
 BEGIN
     RETURN QUERY
     WITH locked AS MATERIALIZED (
-        SELECT s.account_id FROM mailstore.account_state AS s WHERE s.account_id = ANY(ids)
-        ORDER BY s.account_id FOR UPDATE
+        SELECT s.account_id FROM (SELECT DISTINCT unnest(ids) AS id ORDER BY 1) AS t
+        CROSS JOIN LATERAL (
+            SELECT s.account_id FROM mailstore.account_state AS s WHERE s.account_id = t.id FOR UPDATE
+        ) AS s
     )
     UPDATE mailstore.account_state AS s SET modseq = s.modseq + 1
     WHERE s.account_id = ANY(ARRAY(SELECT locked.account_id FROM locked))
@@ -117,7 +118,7 @@ CREATE FUNCTION mailstore.take_lane(
     attempts integer, starts integer, reverse_path text, received_at timestamptz, traceparent text,
     blob_id uuid, size bigint, codec smallint, segment integer, pack_id uuid, object_id uuid, start bigint,
     stored_length bigint
-) LANGUAGE plpgsql {_PLANS} {_LOOPS} AS $$
+) LANGUAGE plpgsql {_PLANS} AS $$
 #variable_conflict use_column
 DECLARE
     before record;
@@ -136,11 +137,14 @@ BEGIN
     SELECT NOT coalesce(before.ours, true), d.id, d.accepted_id, d.tenant_id, d.account_id, d.recipient,
            d.attempts, d.starts, a.reverse_path, a.received_at, a.traceparent, b.id, b.size, b.codec,
            b.segment, b.pack_id, b.object_id, b.start, b.stored_length
-    FROM mailstore.delivery AS d
-    JOIN mailstore.accepted AS a ON a.id = d.accepted_id
-    JOIN mailstore.blob AS b ON b.id = a.blob_id
-    WHERE d.local_lane = lane AND NOT d.parked AND d.due_at <= now()
-    ORDER BY d.due_at, d.id LIMIT most;
+    FROM (
+        SELECT * FROM mailstore.delivery AS d
+        WHERE d.local_lane = lane AND NOT d.parked AND d.due_at <= now()
+        ORDER BY d.due_at, d.id LIMIT most
+    ) AS d
+    CROSS JOIN LATERAL (SELECT * FROM mailstore.accepted AS a WHERE a.id = d.accepted_id OFFSET 0) AS a
+    CROSS JOIN LATERAL (SELECT * FROM mailstore.blob AS b WHERE b.id = a.blob_id OFFSET 0) AS b
+    ORDER BY d.due_at, d.id;
     IF FOUND THEN
         UPDATE mailstore.local_lane
         SET token = lease_token, worker = lease_worker, rung = false,
