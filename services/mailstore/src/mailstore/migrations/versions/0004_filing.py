@@ -11,8 +11,8 @@ revision: str = "0004"
 down_revision: str | None = "0003"
 
 # Plans are kept for as long as a session lives, and the first ones are made over small tables: they must not
-# scan, nor go through a whole index for its order. So rows are named by their keys beside a join, or looked up
-# one by one in a LATERAL. Without generic plans, arrays of one element would be planned anew at each call.
+# scan, nor go through a whole index for its order. So rows are named by their keys beside a join, or looked
+# up one by one in a LATERAL. Without generic plans, arrays of one element would be planned anew at each call.
 _PLANS = "SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_mergejoin = off"
 
 _LOCK_ACCOUNTS = f"""
