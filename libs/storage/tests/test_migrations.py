@@ -4,6 +4,7 @@ import sys
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
+import asyncpg
 import pytest
 
 from postroom_contracts.errors import UnavailableError
@@ -60,6 +61,31 @@ async def test_an_empty_schema_is_migrated_and_then_current(
     assert await migrations.is_current(pool)
     async with pool.connection() as connection:
         assert await connection.fetch("SELECT id FROM directory.item") == []
+
+
+async def _as_superuser(address: PostgresAddress, *statements: str) -> None:
+    connection = await asyncpg.connect(address.url())
+    for statement in statements:
+        await connection.execute(statement)
+    await connection.close()
+
+
+async def test_a_schema_that_nobody_made_is_made_where_the_role_may(
+    migrations: Migrations, database: PostgresAddress, pool: Database
+) -> None:
+    grant = f"GRANT CREATE ON DATABASE {database.database} TO directory"
+    await _as_superuser(database, "DROP SCHEMA directory", grant)
+    assert not await migrations.is_current(pool)
+    await _migrate(migrations, database)
+    assert await migrations.is_current(pool)
+
+
+async def test_a_schema_that_is_missing_is_named_where_the_role_may_not_make_it(
+    migrations: Migrations, database: PostgresAddress
+) -> None:
+    await _as_superuser(database, "DROP SCHEMA directory")
+    with pytest.raises(StorageConfigurationError, match="no schema directory"):
+        await _migrate(migrations, database)
 
 
 async def test_what_was_migrated_is_not_migrated_again_and_what_is_new_is(

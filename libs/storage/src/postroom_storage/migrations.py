@@ -57,7 +57,8 @@ class Migrations:
     async def run(self, url: str, *, require_durable: bool = True) -> None:
         """Bring the schema to the newest revision; whoever runs this at the same time waits.
 
-        `url` is asyncpg's. Raises `UnavailableError`, `UnsafeDatabaseError`.
+        `url` is asyncpg's. Raises `UnavailableError`, `UnsafeDatabaseError`, and `StorageConfigurationError`
+        where there is no schema and none may be made.
         """
         import asyncpg
         from sqlalchemy.exc import DBAPIError, InterfaceError
@@ -116,6 +117,7 @@ class Migrations:
             text("SELECT pg_advisory_lock(hashtextextended(:name, 0))"), {"name": f"{self.schema}.migrations"}
         )
         connection.execute(text("SET lock_timeout = '5s'"))
+        self._ensure_schema(connection)
         with EnvironmentContext(config, script, fn=steps, destination_rev="head") as context:
             context.configure(
                 connection=connection,
@@ -124,6 +126,20 @@ class Migrations:
             )
             with context.begin_transaction():
                 context.run_migrations()
+
+    def _ensure_schema(self, connection: "SqlConnection") -> None:
+        """Make the schema where nobody has, as in a database that is our role's own."""
+        from sqlalchemy import text
+
+        found = connection.execute(
+            text("SELECT to_regnamespace(:name), has_database_privilege(current_database(), 'CREATE')"),
+            {"name": self.schema},
+        ).one()
+        if found[0] is not None:
+            return
+        if not found[1]:
+            raise StorageConfigurationError(f"there is no schema {self.schema}, and our role may not make it")
+        connection.execute(text(f"CREATE SCHEMA {self.schema}"))  # our own name
 
     async def is_current(self, database: Database) -> bool:
         """Whether the schema is at the newest revision that we know, or beyond it. Does without Alembic."""
