@@ -2,7 +2,7 @@
 #   docker build -f deploy/docker/service.Dockerfile --build-arg SERVICE=mailstore .
 # Whatever is released names its base by digest: --build-arg BASE=docker.io/library/python@sha256:...
 # It has to be a Debian with `python3` on the PATH and the modules `venv` and `ensurepip`.
-ARG BASE=docker.io/library/python:3.13-slim-bookworm
+ARG BASE=docker.io/library/python:3.13-slim-trixie
 
 # The same for all services: the base without what installs, with bytecode, without set-user-id programs.
 FROM ${BASE} AS base

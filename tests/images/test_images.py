@@ -56,9 +56,9 @@ def _files(root: Path) -> Iterator[Path]:
 
 
 def _pins(lines: list[str]) -> set[str]:
-    """Name and version, without packages for other systems than this one."""
-    wanted = (re.match(r"([A-Za-z0-9._-]+==[^ ;]+)(?! *;.*(?:win32|PyPy'\)$))", line) for line in lines)
-    return {found[1].lower().replace("_", "-") for found in wanted if found}
+    """Name and version, without what only another system wants."""
+    wanted = (re.match(r"[A-Za-z0-9._-]+==[^ ;]+", line) for line in lines if "'win32'" not in line)
+    return {found[0].lower().replace("_", "-") for found in wanted if found}
 
 
 def test_there_are_images_to_look_at() -> None:
