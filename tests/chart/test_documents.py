@@ -73,6 +73,13 @@ def test_alerts_and_dashboards_ask_for_metrics_that_exist(render: Render) -> Non
     assert len(asked) > 15
 
 
+def test_operations_tell_of_every_metric() -> None:
+    text = (_ROOT / "docs/operations.md").read_text()
+    told = set(re.findall(r"^\| [\w -]+ \| `(postroom_\w+)` \|", text, re.MULTILINE))
+    made = {re.sub("_(bucket|count|sum)$", "", name) for name in _metrics()}
+    assert told == made
+
+
 def test_scalers_ask_for_a_metric_that_exists(render: Render) -> None:
     made = _metrics()
     for scenario in ("external", "cnpg-gateway"):
