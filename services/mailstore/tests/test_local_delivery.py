@@ -9,6 +9,7 @@ import pytest
 from mailstore.local_delivery.filing import file_deliveries
 from mailstore.local_delivery.lease import LaneLostError, Lease, Work, give_back, take
 from mailstore.local_delivery.reading import read_messages
+from postroom_contracts.errors import UnavailableError
 from postroom_contracts.ids import new_id
 from postroom_testing.mail_store import MailAccount, MailStore
 
@@ -301,3 +302,25 @@ async def test_a_worker_that_drains_takes_no_lane(own_store: MailStore) -> None:
     assert worker.takes(3)
     worker._lifecycle.stop()
     assert not worker.takes(3)
+
+
+async def test_a_lane_whose_taking_was_not_answered_is_the_askers_when_it_asks_again(
+    own_store: MailStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, ann = own_store, _in_lane(own_store, 2)
+    await store.accept(store.item([ann]))
+    worker = store.worker()
+    run = store.database.run_statement
+
+    async def lose(statement: str, *arguments: object) -> None:
+        await run(statement, *arguments)
+        raise UnavailableError("no answer")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store.database, "run_statement", lose)
+        with pytest.raises(UnavailableError):
+            await worker.empty(2)
+    await store.worker("other").empty(2)  # finds it taken
+    assert await store.inbox(ann) == []
+    await worker.empty(2)
+    assert len(await store.inbox(ann)) == 1
