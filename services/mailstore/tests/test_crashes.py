@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 from uuid import UUID
 
 import pytest
@@ -29,6 +29,7 @@ from postroom_embedded.seaweedfs import S3Address
 from postroom_runtime.grpc_client import Metadata, channel, on_behalf_of
 from postroom_storage.database import Database
 from postroom_testing.core import (
+    ADMIN_TOKEN,
     PASSWORD,
     Core,
     bare_core,
@@ -63,6 +64,8 @@ class Edge:
     delivery: DeliveryServiceStub
     mailbox: MailboxServiceStub
     queue: QueueServiceStub
+    administration: QueueServiceStub
+    administrator: Metadata
     octets: dict[UUID, bytes] = field(default_factory=dict[UUID, bytes])
     """What was acknowledged, and is to be in INBOX once."""
 
@@ -88,12 +91,16 @@ class Edge:
             )
             self.octets[UUID(bytes=appending.id)] = octets
 
-    async def send(self) -> UUID:
-        """Mail that a relay cannot deliver; its id."""
+    async def queue_mail(self) -> UUID:
+        """Mail for a relay; its id."""
         item = self._item(b"Subject: sent\r\n\r\n")
         item.reverse_path, item.capability = self.address, self.capability
         item.recipients.add(address="a@one.example", remote_address="a@one.example")
-        sent = await self._accept(item)
+        return await self._accept(item)
+
+    async def send(self) -> UUID:
+        """Mail that a relay cannot deliver; its id."""
+        sent = await self.queue_mail()
         while True:
             claim = await answered(
                 lambda: self.queue.Claim(queue_pb2.ClaimRequest(worker="relay", lease_seconds=0.5))
@@ -220,7 +227,9 @@ async def edge(stack: Core) -> AsyncIterator[Edge]:
         login = directory_pb2.AuthenticateRequest(
             address=address, password=PASSWORD, scope=directory_pb2.SCOPE_API
         )
-        capability = (await DirectoryServiceStub(way).Authenticate(login)).capability
+        directory = DirectoryServiceStub(way)
+        capability = (await directory.Authenticate(login)).capability
+        token = directory_pb2.AuthenticateAdminRequest(token=ADMIN_TOKEN)
         yield Edge(
             stack,
             stack.accounts[address],
@@ -229,6 +238,8 @@ async def edge(stack: Core) -> AsyncIterator[Edge]:
             DeliveryServiceStub(store),
             MailboxServiceStub(store),
             QueueServiceStub(relay),
+            QueueServiceStub(store),
+            on_behalf_of((await directory.AuthenticateAdmin(token)).capability),
         )
 
 
@@ -259,6 +270,7 @@ APPENDING = ("append.before_commit", "append.after_commit")
 CHANGING = ("mailbox.after_commit", "mailbox.after_commit:2")
 RELAYING = ("claim.after_commit", "report.before_commit", "report.after_commit")
 BOUNCING = ("bounce.before_commit",)
+MANAGING = ("queue.after_commit",)
 PACKING = ("pack.after_put", "pack.after_commit")
 
 
@@ -267,9 +279,8 @@ def test_every_step_that_has_a_name_is_one_where_the_process_dies_here() -> None
     named = {
         name for file in source.rglob("*.py") for name in re.findall(r'reached\("(.+?)"\)', file.read_text())
     }
-    assert named == {
-        step.partition(":")[0] for step in (*ACCEPTING, *APPENDING, *CHANGING, *RELAYING, *BOUNCING, *PACKING)
-    }
+    killing = (*ACCEPTING, *APPENDING, *CHANGING, *RELAYING, *BOUNCING, *MANAGING, *PACKING)
+    assert named == {step.partition(":")[0] for step in killing}
 
 
 @pytest.mark.parametrize("step", ACCEPTING)
@@ -316,6 +327,26 @@ async def test_a_failure_is_reported_once(edge: Edge, environment: dict[str, str
 
     await through_a_crash(edge, environment, step, work)
     assert await edge.core.fetch("SELECT FROM mailstore.bounce") == []
+
+
+@pytest.mark.parametrize("step", MANAGING)
+@pytest.mark.parametrize(
+    ("method", "request_type"),
+    [("RetryQueued", queue_pb2.RetryQueuedRequest), ("CancelQueued", queue_pb2.CancelQueuedRequest)],
+)
+async def test_an_administrators_word_on_the_queue_is_answered_as_it_was_done(
+    edge: Edge, environment: dict[str, str], step: str, method: str, request_type: Callable[..., Any]
+) -> None:
+    """Also where it cannot be done again: what is cancelled is no longer there."""
+
+    async def work() -> int:
+        queued = await edge.queue_mail()
+        request = request_type(id=queued.bytes, operation_id=new_id().bytes)
+        ask = getattr(edge.administration, method)
+        answer: Any = await answered(lambda: ask(request, metadata=edge.administrator))
+        return answer.deliveries
+
+    assert await through_a_crash(edge, environment, step, work) == 1
 
 
 @pytest.mark.parametrize("step", PACKING)
