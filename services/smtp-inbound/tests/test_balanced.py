@@ -43,6 +43,9 @@ async def test_mail_from_a_balancer_shows_its_clients_address(shared_core: Core)
         reply = await client.mail(OUTSIDER, ANN)
     assert reply.startswith("250 2.0.0 Queued as ")
     wanted = parse_queue_id(reply.rpartition(" ")[2])
+    async with asyncio.timeout(10):
+        while wanted not in await shared_core.inbox(ANN):
+            await asyncio.sleep(0.02)
     (row,) = await shared_core.fetch("SELECT header FROM mailstore.message WHERE id = $1", wanted)
     assert b"Received: from client.example ([192.0.2.7])" in row["header"].replace(b"\r\n\t", b" ").replace(
         b"\r\n ", b" "
