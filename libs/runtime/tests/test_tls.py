@@ -1,10 +1,14 @@
+import asyncio
 import ssl
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from postroom_runtime import tls
 from postroom_runtime.errors import ConfigurationError
+from postroom_runtime.lifecycle import Lifecycle
+from postroom_runtime.tcp import Connection, ListenerSettings, connect_tcp, serve_tcp
 from postroom_runtime.tls import (
     CertificateReloader,
     TlsFiles,
@@ -13,6 +17,7 @@ from postroom_runtime.tls import (
     verifying_client_context,
 )
 from postroom_testing.certificates import Certificate, CertificateAuthority
+from postroom_testing.secret_volume import SecretVolume
 
 
 def handshake(server: ssl.SSLContext, client: ssl.SSLContext, name: str = "localhost") -> ssl.SSLObject:
@@ -99,6 +104,60 @@ def test_a_renewed_certificate_is_taken_over_and_a_broken_one_is_not(
     assert reloader.context is second
     authority.issue("localhost", "third.example")
     assert "third.example" in subject_of(reloader.context, authority, "localhost")
+
+
+async def test_listeners_show_a_renewed_certificate_in_the_next_handshake(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a secret volume, under implicit TLS and after STARTTLS; and half a renewal changes nothing."""
+    monkeypatch.setattr(tls, "CHECK_SECONDS", 0.0)
+    authority = CertificateAuthority(tmp_path / "authority")
+    volume = SecretVolume(tmp_path / "volume", authority.issue("localhost", "first.example"))
+    files = volume.certificate
+    reloader = CertificateReloader(TlsFiles(files.cert_file, files.key_file))
+    client = verifying_client_context(authority.ca_file)
+
+    async def implicit(connection: Connection) -> None:
+        await connection.receive()
+
+    async def explicit(connection: Connection) -> None:
+        await connection.receive()
+        await connection.start_tls(reloader.context, reply=b"220 go\r\n")
+        await connection.receive()
+
+    async def shown() -> list[str]:
+        names: list[str] = []
+        for listener in (secured, plain):
+            connection = await connect_tcp(
+                "127.0.0.1",
+                listener.port,
+                tls=client if listener is secured else None,
+                server_hostname="localhost",
+            )
+            if listener is plain:
+                connection.write(b"STARTTLS\r\n")
+                await connection.receive()
+                await connection.start_tls(client, server_hostname="localhost")
+            layer = connection.ssl_object
+            assert layer is not None
+            names.append(str((layer.getpeercert() or {})["subjectAltName"]))
+            await connection.finish()
+        return [name for name in ("first", "second", "third") for found in names if name in found]
+
+    settings = ListenerSettings("renewed", "127.0.0.1", 0)
+    secured = await serve_tcp(
+        replace(settings, implicit_tls=True), implicit, lifecycle=Lifecycle(), tls=reloader
+    )
+    plain = await serve_tcp(settings, explicit, lifecycle=Lifecycle())
+    async with secured, plain, asyncio.timeout(20):
+        assert await shown() == ["first", "first"]
+        volume.renew(authority.issue("localhost", "second.example"))
+        assert await shown() == ["second", "second"]
+        third = authority.issue("localhost", "third.example")
+        files.cert_file.write_bytes(third.cert_file.read_bytes())
+        assert await shown() == ["second", "second"]
+        files.key_file.write_bytes(third.key_file.read_bytes())
+        assert await shown() == ["third", "third"]
 
 
 def test_the_files_are_not_looked_at_for_every_connection(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import grpc
 
 from postroom_contracts.errors import PostroomError, UnavailableError, from_rpc_error
 from postroom_runtime.errors import ConfigurationError
+from postroom_runtime.grpc_renewal import FixedChannel, RenewedChannel
 from postroom_runtime.grpc_wire import CAPABILITY_METADATA, CLIENT_OPTIONS, SERVICE_METADATA, TRACE_METADATA
 from postroom_runtime.tls import GrpcTls
 from postroom_runtime.traces import child_of, current_traceparent
@@ -45,11 +46,12 @@ def channel(
     if tls is None:
         if not target.startswith("unix:"):
             raise ConfigurationError(f"gRPC to {address} needs POSTROOM_GRPC_TLS_{{CERT,KEY,CA}}_FILE")
-        inner = grpc.aio.insecure_channel(target, options=list(CLIENT_OPTIONS))
-    else:
-        override = () if server is None else (("grpc.ssl_target_name_override", server),)
-        inner = grpc.aio.secure_channel(target, _credentials(tls), options=[*CLIENT_OPTIONS, *override])
-    return _ServiceChannel(inner, service)
+        plain = grpc.aio.insecure_channel(target, options=list(CLIENT_OPTIONS))
+        return _ServiceChannel(FixedChannel(plain), service)
+    override = () if server is None else (("grpc.ssl_target_name_override", server),)
+    options = [*CLIENT_OPTIONS, *override]
+    secured = RenewedChannel(tls, lambda current: grpc.aio.secure_channel(target, current, options=options))
+    return _ServiceChannel(secured, service)
 
 
 def on_behalf_of(capability: str) -> Metadata:
@@ -105,18 +107,10 @@ def _target(address: str) -> str:
     return f"{family}:{','.join(parts)}"
 
 
-def _credentials(tls: GrpcTls) -> grpc.ChannelCredentials:
-    try:
-        authority, key, chain = (file.read_bytes() for file in (tls.ca_file, tls.key_file, tls.cert_file))
-    except OSError as error:
-        raise ConfigurationError(f"{error.filename}: {error.strerror}") from None
-    return grpc.ssl_channel_credentials(authority, key, chain)
-
-
 class _ServiceChannel(grpc.aio.Channel):
     """The channel that stubs are made with."""
 
-    def __init__(self, inner: grpc.aio.Channel, service: str) -> None:
+    def __init__(self, inner: FixedChannel | RenewedChannel, service: str) -> None:
         self._inner = inner
         self._identity = (SERVICE_METADATA, service)
 
@@ -126,15 +120,15 @@ class _ServiceChannel(grpc.aio.Channel):
 
     def get_state(self, try_to_connect: bool = False) -> grpc.ChannelConnectivity:
         """Whether any replica can be reached."""
-        return self._inner.get_state(try_to_connect)
+        return self._inner.newest.get_state(try_to_connect)
 
     async def wait_for_state_change(self, last_observed_state: grpc.ChannelConnectivity) -> None:
         """Wait until the state is another one."""
-        await self._inner.wait_for_state_change(last_observed_state)
+        await self._inner.newest.wait_for_state_change(last_observed_state)
 
     async def channel_ready(self) -> None:
         """Wait until a replica can be reached."""
-        await self._inner.channel_ready()
+        await self._inner.newest.channel_ready()
 
     async def __aenter__(self) -> Self:
         return self
@@ -149,19 +143,19 @@ class _ServiceChannel(grpc.aio.Channel):
 
     def unary_unary(self, *args: Any, **options: Any) -> Any:
         """A method that answers once."""
-        return partial(self._ask, self._inner.unary_unary(*args, **options))
+        return partial(self._ask, self._inner.method("unary_unary", *args, **options))
 
     def unary_stream(self, *args: Any, **options: Any) -> Any:
         """A method that answers with a stream."""
-        return partial(self._stream, self._inner.unary_stream(*args, **options))
+        return partial(self._stream, self._inner.method("unary_stream", *args, **options))
 
     def stream_unary(self, *args: Any, **options: Any) -> Any:
         """A method that is asked with a stream."""
-        return partial(self._stream, self._inner.stream_unary(*args, **options))
+        return partial(self._stream, self._inner.method("stream_unary", *args, **options))
 
     def stream_stream(self, *args: Any, **options: Any) -> Any:
         """A method that streams both ways."""
-        return partial(self._stream, self._inner.stream_stream(*args, **options))
+        return partial(self._stream, self._inner.method("stream_stream", *args, **options))
 
     async def _ask(
         self,

@@ -25,6 +25,7 @@ from postroom_contracts.errors import (
 )
 from postroom_runtime import metrics
 from postroom_runtime.errors import ConfigurationError
+from postroom_runtime.grpc_renewal import server_credentials
 from postroom_runtime.grpc_wire import CAPABILITY_METADATA, SERVER_OPTIONS, SERVICE_METADATA, TRACE_METADATA
 from postroom_runtime.lifecycle import Lifecycle
 from postroom_runtime.logs import log
@@ -155,7 +156,7 @@ async def serve_grpc(
         elif tls is None:
             raise ConfigurationError(f"gRPC on {listen} needs POSTROOM_GRPC_TLS_{{CERT,KEY,CA}}_FILE")
         else:
-            port = server.add_secure_port(listen, await asyncio.to_thread(_credentials, tls))
+            port = server.add_secure_port(listen, await asyncio.to_thread(server_credentials, tls))
     except RuntimeError as error:
         raise ConfigurationError(f"gRPC: cannot listen on {listen}") from error
     await server.start()
@@ -171,14 +172,6 @@ def _check_socket_directory(listen: str) -> None:
         raise ConfigurationError(f"gRPC: {directory}: {error.strerror}") from None
     if mode & 0o077:
         raise ConfigurationError(f"gRPC: {directory} is open to others (mode {mode:04o}, wanted 0700)")
-
-
-def _credentials(tls: GrpcTls) -> grpc.ServerCredentials:
-    try:
-        key, chain, authority = (file.read_bytes() for file in (tls.key_file, tls.cert_file, tls.ca_file))
-    except OSError as error:
-        raise ConfigurationError(f"{error.filename}: {error.strerror}") from None
-    return grpc.ssl_server_credentials([(key, chain)], authority, require_client_auth=True)
 
 
 class _Guard(grpc.aio.ServerInterceptor):

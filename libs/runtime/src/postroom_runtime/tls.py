@@ -75,15 +75,13 @@ class CertificateReloader:
 
     def __init__(self, files: TlsFiles) -> None:
         self._files = files
-        self._next_check = monotonic() + CHECK_SECONDS
-        self._seen = self._stamp()
+        self._watch = _Watch((files.cert_file, files.key_file))
         self._context = server_context(files.cert_file, files.key_file)
 
     @property
     def context(self) -> ssl.SSLContext:
         """For the next connection; what is established keeps its own. Looks at the files now and then."""
-        if (now := monotonic()) >= self._next_check:
-            self._next_check = now + CHECK_SECONDS
+        if self._watch.is_due():
             try:
                 if self.check():
                     log.info("certificate_renewed", file=str(self._files.cert_file))
@@ -96,15 +94,92 @@ class CertificateReloader:
 
         Raises `ConfigurationError` once when a change is bad; the old certificate stays in use.
         """
-        if (stamp := self._stamp()) == self._seen:
+        if not self._watch.has_changed():
             return False
-        self._seen = stamp
         self._context = server_context(self._files.cert_file, self._files.key_file)
         return True
 
+
+@dataclass(frozen=True, slots=True)
+class GrpcPems:
+    """What `GrpcTls` names, as gRPC takes it."""
+
+    authority: bytes
+    key: bytes
+    chain: bytes
+
+
+class GrpcTlsReloader:
+    """The files of mutual TLS, read again when they change; a change that is broken is not taken over."""
+
+    def __init__(self, tls: GrpcTls) -> None:
+        self._tls = tls
+        self._watch = _Watch((tls.cert_file, tls.key_file, tls.ca_file))
+        self.pems = self._read()
+
+    def renew(self) -> GrpcPems | None:
+        """The new files, once when they have changed; looks at them now and then."""
+        if not self._watch.is_due():
+            return None
+        try:
+            if not self._watch.has_changed():
+                return None
+            self.pems = self._read()
+        except ConfigurationError as error:
+            log.error("certificate_refused", error=str(error))
+            return None
+        log.info("certificate_renewed", file=str(self._tls.cert_file))
+        return self.pems
+
+    def _read(self) -> GrpcPems:
+        """gRPC would say nothing of a wrong pair, only fail every handshake. Raises `ConfigurationError`."""
+        tls = self._tls
+        context = server_context(tls.cert_file, tls.key_file)
+        try:
+            context.load_verify_locations(tls.ca_file)
+            pems = GrpcPems(*(file.read_bytes() for file in (tls.ca_file, tls.key_file, tls.cert_file)))
+        except ssl.SSLError:
+            raise ConfigurationError(f"{tls.ca_file}: no certificate") from None
+        except OSError as error:
+            raise ConfigurationError(f"{error.filename or tls.ca_file}: {error.strerror}") from None
+        if self._watch.is_newer():  # than what was checked
+            self._watch.forget()
+            raise ConfigurationError(f"{tls.cert_file}: changed while it was read")
+        return pems
+
+
+class _Watch:
+    """Files that may change. A Kubernetes secret's do by one symbolic link, which `stat` follows."""
+
+    def __init__(self, files: tuple[Path, ...]) -> None:
+        self._files = files
+        self._next_check = monotonic() + CHECK_SECONDS
+        self._seen = self._stamp()
+
+    def is_due(self) -> bool:
+        """Whether it is time to look again."""
+        if (now := monotonic()) < self._next_check:
+            return False
+        self._next_check = now + CHECK_SECONDS
+        return True
+
+    def is_newer(self) -> bool:
+        """Whether they are others than at the last look. Raises `ConfigurationError` when one is away."""
+        return self._stamp() != self._seen
+
+    def has_changed(self) -> bool:
+        """The same, and that was a look."""
+        stamp, before = self._stamp(), self._seen
+        self._seen = stamp
+        return stamp != before
+
+    def forget(self) -> None:
+        """At the next look they have changed."""
+        self._seen = ()
+
     def _stamp(self) -> tuple[tuple[int, int, int], ...]:
         try:
-            found = [file.stat() for file in (self._files.cert_file, self._files.key_file)]
+            found = [file.stat() for file in self._files]
         except OSError as error:
             raise ConfigurationError(f"{error.filename}: {error.strerror}") from None
         return tuple((status.st_ino, status.st_mtime_ns, status.st_size) for status in found)
