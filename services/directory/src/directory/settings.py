@@ -1,9 +1,17 @@
 """Settings of directory, from the environment: `POSTROOM_DIRECTORY_<FIELD>` and the shared names."""
 
+from pathlib import Path
+
 from pydantic import Field, SecretStr
 from pydantic_settings import SettingsConfigDict
 
-from postroom_runtime.settings import CoreSettings, NatsUrl, UntrustedAddresses
+from postroom_runtime.settings import (
+    CoreSettings,
+    DirectoryAddress,
+    NatsUrl,
+    ServiceSettings,
+    UntrustedAddresses,
+)
 
 
 class Settings(CoreSettings):
@@ -23,3 +31,14 @@ class Settings(CoreSettings):
     require_durable_database: bool = Field(
         default=True, description="Refuse a Postgres that confirms what it may lose; off in tests only."
     )
+
+
+class DeclaringSettings(ServiceSettings):
+    """Environment `POSTROOM_DECLARING_<FIELD>`, of `python -m directory.declaring`."""
+
+    model_config = SettingsConfigDict(env_prefix="POSTROOM_DECLARING_")
+
+    directory_address: DirectoryAddress
+    admin_token: SecretStr = Field(min_length=20)
+    file: Path = Field(description="What there is to be, in JSON: domains, accounts, aliases.")
+    wait_seconds: float = Field(default=120.0, ge=0, le=3_600, description="For directory to answer.")
