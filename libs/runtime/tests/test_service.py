@@ -14,10 +14,10 @@ import pytest
 SERVICE = """
 import gc
 
-from postroom_runtime.errors import DependencyError
+from postroom_runtime.errors import DependencyError, FindingsError
 from postroom_runtime.lifecycle import Lifecycle
 from postroom_runtime.logs import log
-from postroom_runtime.service import Service, main
+from postroom_runtime.service import Service, Verb, main
 from postroom_runtime.settings import ServiceSettings
 from pydantic_settings import SettingsConfigDict
 
@@ -45,7 +45,19 @@ async def check(settings: Settings) -> None:
         raise UnavailableError("nobody there")
 
 
-main(Service("tiny", Settings, serve, check=check))
+class CountSettings(ServiceSettings):
+    model_config = SettingsConfigDict(env_prefix="POSTROOM_COUNTING_")
+
+    sheep: int
+
+
+async def count(settings: CountSettings) -> None:
+    log.info("counted", sheep=settings.sheep)
+    if settings.sheep > 1:
+        raise FindingsError("more than one")
+
+
+main(Service("tiny", Settings, serve, check=check, verbs={"count": Verb(CountSettings, count)}))
 """
 
 
@@ -153,7 +165,7 @@ def test_a_wrong_configuration_exits_with_2_and_one_line(tiny: Tiny) -> None:
 
 @pytest.mark.parametrize("command", ["", "dance", "serve twice", "migrate"])
 def test_a_wrong_command_line_exits_with_2(tiny: Tiny, command: str) -> None:
-    assert tiny.run(command) == (2, "", "tiny: usage: serve|check\n")
+    assert tiny.run(command) == (2, "", "tiny: usage: serve|check|count\n")
 
 
 @pytest.mark.parametrize("trouble", ["dependency", "transient"])
@@ -162,6 +174,25 @@ def test_a_dependency_that_is_away_exits_with_3(tiny: Tiny, trouble: str) -> Non
     status, out, _ = tiny.run("check", trouble=trouble)
     assert status == 3
     assert json.loads(out)["error"] == "nobody there"
+
+
+def test_another_verb_has_settings_of_its_own(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    status, _, err = tiny.run("count")
+    assert (status, "POSTROOM_COUNTING_SHEEP" in err) == (2, True)
+    monkeypatch.setenv("POSTROOM_COUNTING_SHEEP", "1")
+    status, out, _ = tiny.run("count", port="none of its business")
+    assert (status, json.loads(out)["sheep"]) == (0, 1)
+
+
+def test_what_is_not_as_wanted_is_told_in_a_line_and_exits_with_1(
+    tiny: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POSTROOM_COUNTING_SHEEP", "2")
+    status, out, err = tiny.run("count")
+    assert (status, err) == (1, "")
+    last = json.loads(out.splitlines()[-1])
+    assert (last["event"], last["error"]) == ("not_as_wanted", "more than one")
+    assert "exception" not in last
 
 
 def test_what_a_service_does_not_use_is_not_imported(tiny: Tiny) -> None:

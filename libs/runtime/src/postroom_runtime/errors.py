@@ -13,3 +13,9 @@ class DependencyError(Exception):
     """Something that this service needs did not do its part; exit status 3 when it ends the service."""
 
     transient: ClassVar[bool] = True
+
+
+class FindingsError(Exception):
+    """What was to be done or looked at is not as wanted, and the log says each thing; exit status 1."""
+
+    transient: ClassVar[bool] = False

@@ -1,4 +1,4 @@
-"""The entry point of every service: `python -m <service> serve|migrate|check`.
+"""The entry point of every service: `python -m <service> serve|migrate|check`, and what it adds to these.
 
 Exit status: 0 fine, 1 failed, 2 configuration, 3 dependency.
 """
@@ -6,13 +6,13 @@ Exit status: 0 fine, 1 failed, 2 configuration, 3 dependency.
 import gc
 import os
 import sys
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, Final, Generic, NoReturn, TypeVar
 
 from postroom_runtime import logs
-from postroom_runtime.errors import ConfigurationError, DependencyError
+from postroom_runtime.errors import ConfigurationError, DependencyError, FindingsError
 from postroom_runtime.health import health_server
 from postroom_runtime.lifecycle import Lifecycle
 from postroom_runtime.settings import ServiceSettings, load_settings
@@ -33,6 +33,18 @@ class ExitStatus(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Verb(Generic[S]):
+    """Something else that is done with a service's code, by settings of its own."""
+
+    settings: type[S]
+    do: Callable[[S], Awaitable[None]]
+
+
+def _no_verbs() -> dict[str, Verb[Any]]:
+    return {}
+
+
+@dataclass(frozen=True, slots=True)
 class Service(Generic[S]):
     """What `main` runs; `migrate` for services with a schema, `check` to look at the dependencies."""
 
@@ -41,6 +53,8 @@ class Service(Generic[S]):
     serve: Callable[[S, Lifecycle], Awaitable[None]]
     migrate: Callable[[S], Awaitable[None]] | None = None
     check: Callable[[S], Awaitable[None]] | None = None
+    verbs: Mapping[str, Verb[Any]] = field(default_factory=_no_verbs)
+    """What else there is, by the word for it."""
 
 
 def main(service: Service[Any]) -> NoReturn:
@@ -51,10 +65,12 @@ def main(service: Service[Any]) -> NoReturn:
 def run(service: Service[Any], arguments: list[str]) -> ExitStatus:
     """`main` without the exit."""
     commands = ["serve", "check"] if service.migrate is None else ["serve", "migrate", "check"]
+    commands += service.verbs
     if len(arguments) != 1 or arguments[0] not in commands:
         return _complain(service, f"usage: {'|'.join(commands)}")
+    verb = service.verbs.get(arguments[0])
     try:
-        settings = load_settings(service.settings)
+        settings = load_settings(service.settings if verb is None else verb.settings)
     except ConfigurationError as error:
         return _complain(service, str(error))
     logs.configure(service.name, settings.log_level)
@@ -68,6 +84,9 @@ def _run_loop(service: Service[S], command: str, settings: S) -> ExitStatus:
         uvloop.run(_execute(service, command, settings))
     except ConfigurationError as error:
         return _complain(service, str(error))
+    except FindingsError as error:
+        logs.log.error("not_as_wanted", error=str(error))
+        return ExitStatus.FAILED
     except Exception as error:  # noqa: BLE001  # the last boundary of the process
         if isinstance(error, DependencyError) or getattr(error, "transient", False):
             logs.log.error("dependency_away", error=str(error))
@@ -88,6 +107,8 @@ async def _execute(service: Service[S], command: str, settings: S) -> None:
                 logs.log.info("stopped")
         case "migrate" if service.migrate is not None:
             await service.migrate(settings)
+        case word if word in service.verbs:
+            await service.verbs[word].do(settings)
         case _ if service.check is not None:
             await service.check(settings)
         case _:  # the settings are all that there is to check
