@@ -133,6 +133,14 @@ def test_each_core_service_gets_its_own_role_and_only_directory_the_admin_s_toke
     assert "POSTROOM_S3_SECRET_KEY" not in given["directory"]
 
 
+def test_only_of_a_database_elsewhere_a_standby_is_expected(wiring: Wiring) -> None:
+    def accepted(wiring: Wiring) -> str:
+        return environment_of(wiring, SERVICES["mailstore"], "mailstore-1")["POSTROOM_ACCEPT_NO_STANDBY"]
+
+    assert accepted(wiring) == "false"
+    assert accepted(replace(wiring, addresses=replace(wiring.addresses, own_database=True))) == "true"
+
+
 def test_there_are_two_mailstores_and_everyone_knows_both(wiring: Wiring) -> None:
     assert process_names(SERVICES["mailstore"]) == ["mailstore-1", "mailstore-2"]
     runtime = wiring.instance.runtime

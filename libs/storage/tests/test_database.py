@@ -246,6 +246,45 @@ async def test_a_database_that_forgets_commits_is_refused(database: PostgresAddr
             await unsafe.probe()
 
 
+async def test_what_a_role_or_a_database_has_of_its_own_counts(durable: FaultyPostgres) -> None:
+    owner = await asyncpg.connect(durable.address.url())
+    try:
+        await _is_safe(durable)
+        for whose in ("ROLE directory", "DATABASE postroom", "ROLE directory IN DATABASE postroom"):
+            await owner.execute(f"ALTER {whose} SET synchronous_commit = 'off'")
+            with pytest.raises(UnsafeDatabaseError, match="synchronous_commit"):
+                await _is_safe(durable)
+            await owner.execute(f"ALTER {whose} RESET synchronous_commit")
+        await _is_safe(durable)
+    finally:
+        await owner.close()
+
+
+async def _is_safe(server: FaultyPostgres) -> None:
+    async with Database(server.address.url("directory"), schema="directory") as database:
+        await database.probe()
+
+
+async def test_only_a_synchronous_standby_protects_what_is_confirmed(durable: FaultyPostgres) -> None:
+    async def protected() -> bool:
+        async with opened(durable.address) as database:
+            return await database.is_protected()
+
+    owner = await asyncpg.connect(durable.address.url())
+    try:
+        assert not await protected()
+        await owner.execute("SET synchronous_commit = 'local'")  # there is no standby to wait for
+        await owner.execute("ALTER SYSTEM SET synchronous_standby_names = 'ANY 1 (*)'")
+        await owner.execute("SELECT pg_reload_conf()")
+        async with asyncio.timeout(10):  # until the server has read its settings
+            while not await protected():
+                await asyncio.sleep(0.01)
+        await owner.execute("ALTER ROLE directory SET synchronous_commit = 'local'")
+        assert not await protected()
+    finally:
+        await owner.close()
+
+
 async def test_a_wrong_password_or_address_is_a_database_that_is_away(database: PostgresAddress) -> None:
     for url in (
         database.url("directory").replace("directory:", "directory:x"),
@@ -261,6 +300,14 @@ async def test_a_wrong_password_or_address_is_a_database_that_is_away(database: 
 async def faulty() -> AsyncGenerator[FaultyPostgres]:
     """A server of the test's own."""
     async with faulty_postgres() as server:
+        yield server
+
+
+@pytest.fixture
+async def durable() -> AsyncGenerator[FaultyPostgres]:
+    """One that runs and flushes what it confirms."""
+    async with faulty_postgres({"fsync": "on"}) as server:
+        await server.start()
         yield server
 
 

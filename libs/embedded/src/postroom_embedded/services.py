@@ -110,7 +110,11 @@ class ServiceRow:
 
 def _core(name: str) -> Callable[[Wiring], Mapping[str, str]]:
     def environment(wiring: Wiring) -> Mapping[str, str]:
-        return {"POSTROOM_DATABASE_URL": wiring.addresses.databases[name]}
+        return {
+            "POSTROOM_DATABASE_URL": wiring.addresses.databases[name],
+            # Nobody expects a standby of the embedded Postgres; of another one it is worth a word.
+            "POSTROOM_ACCEPT_NO_STANDBY": str(wiring.addresses.own_database).lower(),
+        }
 
     return environment
 

@@ -41,6 +41,7 @@ class StackAddresses:
     databases: dict[str, str] = field(repr=False)
     nats_url: str = field(repr=False)
     s3: S3Address
+    own_database: bool = False
 
 
 class Stack:
@@ -73,7 +74,7 @@ class Stack:
         store = self.store.address if self.store is not None else external.s3
         if store is None:
             raise DependencyAwayError("the object store", "", "it has no address", S3_OPTION)
-        return StackAddresses(databases, nats_url, store)
+        return StackAddresses(databases, nats_url, store, own_database=self.postgres is not None)
 
 
 def with_role(url: str, role: str) -> str:

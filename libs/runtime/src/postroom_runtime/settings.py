@@ -182,6 +182,12 @@ class CoreSettings(ServiceSettings):
 
     grpc_listen: str = Field(default="0.0.0.0:9000", description="host:port, or unix:/path.")
     database_url: DatabaseUrl
+    accept_no_standby: bool = Field(
+        default=False,
+        validation_alias="POSTROOM_ACCEPT_NO_STANDBY",
+        description="Say nothing of a Postgres without a synchronous standby: a trial, or a database that "
+        "protects what it confirms in another way.",
+    )
 
 
 S = TypeVar("S", bound=ServiceSettings)

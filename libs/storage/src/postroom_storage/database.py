@@ -28,6 +28,11 @@ Isolation: TypeAlias = Literal["read_committed", "repeatable_read", "serializabl
 
 _ROLLBACK_SECONDS: Final = 0.5
 _RELEASE_SECONDS: Final = 0.5
+# `local` does not wait for any standby.
+_PROTECTED: Final = """
+SELECT btrim(current_setting('synchronous_standby_names')) <> ''
+    AND current_setting('synchronous_commit') <> 'local'
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +116,11 @@ class Database:
         """Raise `UnavailableError`, or `UnsafeDatabaseError` which no waiting mends."""
         async with self.connection() as connection:
             await connection.fetchval("SELECT 1")
+
+    async def is_protected(self) -> bool:
+        """Whether a commit is on a synchronous standby before it is confirmed. Raises as `probe` does."""
+        async with self.connection() as connection:
+            return bool(await connection.fetchval(_PROTECTED))
 
     @asynccontextmanager
     async def connection(self, *, seconds: float | None = None) -> AsyncGenerator[Connection]:

@@ -22,6 +22,7 @@ from directory.settings import Settings
 from postroom.directory.v1.directory_pb2_grpc import add_DirectoryServiceServicer_to_server
 from postroom_contracts.errors import InvalidAddressError, InvalidRequestError, UnavailableError
 from postroom_runtime.bus import Bus
+from postroom_runtime.durability import tell_protection
 from postroom_runtime.errors import ConfigurationError, DependencyError
 from postroom_runtime.grpc_server import serve_grpc
 from postroom_runtime.lifecycle import Lifecycle
@@ -46,6 +47,7 @@ async def serve(settings: Settings, lifecycle: Lifecycle) -> None:
                 return
         except StorageConfigurationError as error:
             raise ConfigurationError(str(error)) from None
+        await tell_protection(settings, database.is_protected)
         bus = await stack.enter_async_context(await Bus.connect(settings.nats_url))
         service = build(stack, settings, database, bus, lifecycle.closing)
         server = await serve_grpc(
@@ -80,6 +82,7 @@ async def check(settings: Settings) -> None:
     try:
         async with open_database(settings) as database:
             current = await MIGRATIONS.is_current(database)
+            await tell_protection(settings, database.is_protected)
     except StorageConfigurationError as error:
         raise ConfigurationError(str(error)) from None
     except UnavailableError as error:

@@ -15,7 +15,8 @@ from filestore.settings import Settings
 from postroom.directory.v1 import directory_pb2, directory_pb2_grpc
 from postroom.filestore.v1 import file_pb2_grpc
 from postroom_contracts.capability import CapabilityVerifier, PublicKey
-from postroom_runtime.errors import ConfigurationError
+from postroom_runtime.durability import tell_protection
+from postroom_runtime.errors import ConfigurationError, DependencyError
 from postroom_runtime.grpc_client import channel
 from postroom_runtime.grpc_server import serve_grpc
 from postroom_runtime.lifecycle import Lifecycle
@@ -37,12 +38,15 @@ async def migrate(settings: Settings) -> None:
 
 
 async def check(settings: Settings) -> None:
-    """Ask the database and the object store whether they answer."""
+    """Whether Postgres is there and migrated, and the object store answers."""
     try:
         async with _database(settings) as database:
-            await database.probe()
+            current = await MIGRATIONS.is_current(database)
+            await tell_protection(settings, database.is_protected)
     except StorageConfigurationError as error:
         raise ConfigurationError(str(error)) from None
+    if not current:
+        raise DependencyError("the schema filestore is not migrated")
     with closing(_objects(settings)) as objects:
         await objects.probe()
 
@@ -60,6 +64,7 @@ async def serve(settings: Settings, lifecycle: Lifecycle) -> None:
                 return
         except StorageConfigurationError as error:
             raise ConfigurationError(str(error)) from None
+        await tell_protection(settings, database.is_protected)
         limits = Limits(
             nodes=settings.account_nodes,
             octets=settings.account_octets,

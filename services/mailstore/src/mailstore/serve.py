@@ -31,11 +31,14 @@ from postroom_contracts.capability import CapabilityVerifier, PublicKey
 from postroom_contracts.errors import PostroomError
 from postroom_runtime import metrics
 from postroom_runtime.bus import Bus
+from postroom_runtime.durability import tell_protection
+from postroom_runtime.errors import ConfigurationError, DependencyError
 from postroom_runtime.grpc_client import channel
 from postroom_runtime.grpc_server import serve_grpc
 from postroom_runtime.lifecycle import Lifecycle
 from postroom_runtime.logs import log
 from postroom_storage.database import Database
+from postroom_storage.errors import StorageConfigurationError
 from postroom_storage.migrations import Migrations
 from postroom_storage.objects import ObjectStore, StoreAddress
 
@@ -47,13 +50,22 @@ _MEASURE_SECONDS = 2.0
 async def migrate(settings: Settings) -> None:
     """Bring the schema to this code's revision."""
     url = settings.database_url.get_secret_value()
-    await MIGRATIONS.run(url, require_durable=settings.require_durable_database)
+    try:
+        await MIGRATIONS.run(url, require_durable=settings.require_durable_database)
+    except StorageConfigurationError as error:
+        raise ConfigurationError(str(error)) from None
 
 
 async def check(settings: Settings) -> None:
-    """Ask the database and the object store whether they answer."""
-    async with _database(settings) as database:
-        await database.probe()
+    """Whether Postgres is there and migrated, and the object store answers."""
+    try:
+        async with _database(settings) as database:
+            current = await MIGRATIONS.is_current(database)
+            await tell_protection(settings, database.is_protected)
+    except StorageConfigurationError as error:
+        raise ConfigurationError(str(error)) from None
+    if not current:
+        raise DependencyError("the schema mailstore is not migrated")
     with closing(_objects(settings)) as objects:
         await objects.probe()
 
@@ -67,8 +79,12 @@ async def serve(settings: Settings, lifecycle: Lifecycle) -> None:
         directory = await stack.enter_async_context(
             channel(settings.directory_address, "mailstore", settings.grpc_tls, server="directory")
         )
-        if not await MIGRATIONS.wait_for_current(database, lifecycle.stopping):
-            return
+        try:
+            if not await MIGRATIONS.wait_for_current(database, lifecycle.stopping):
+                return
+        except StorageConfigurationError as error:
+            raise ConfigurationError(str(error)) from None
+        await tell_protection(settings, database.is_protected)
         parts = _Parts(settings, database, objects, bus, CapabilityVerifier(_key_source(directory)))
         server = await serve_grpc(
             settings.grpc_listen,
