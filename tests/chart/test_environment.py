@@ -112,6 +112,7 @@ def test_values_reach_their_settings(render: Render, monkeypatch: pytest.MonkeyP
     assert found["smtp-outbound"].drain_seconds == 300
     assert found["mailstore"].s3_endpoint == found["filestore"].s3_endpoint == "https://s3.example.org"
     assert (found["mailstore"].bucket, found["filestore"].bucket) == ("postroom-mail", "postroom-files")
+    assert not found["mailstore"].accept_no_standby
     assert found["directory"].admin_token.get_secret_value() == "t" * 40
     assert found["smtp-inbound"].proxy_port == 12025
     assert found["smtp-inbound"].submissions_proxy_port == 12465
@@ -135,6 +136,14 @@ def test_migrations_and_checks_have_what_their_service_has(render: Render) -> No
         for key in ("image", "env", "volumeMounts"):
             assert ours[key] == theirs[key]
         assert pod["spec"]["volumes"] == service["spec"]["volumes"]
+
+
+def test_only_of_the_bundled_database_no_standby_is_expected(render: Render) -> None:
+    for scenario, accepted in (("bundled", "true"), ("cnpg-gateway", "false"), ("external", "false")):
+        for service in ("directory", "mailstore", "filestore"):
+            pod = dict(_services(render(scenario)))[service]
+            env = {each["name"]: each.get("value") for each in pod["spec"]["containers"][0]["env"]}
+            assert env["POSTROOM_ACCEPT_NO_STANDBY"] == accepted
 
 
 def test_public_ports_are_the_well_known_ones(render: Render) -> None:

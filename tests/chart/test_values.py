@@ -71,8 +71,11 @@ BAD: dict[str, dict[str, Any]] = {
     "the control connection and the data connections": {
         "services": {"ftp-gateway": {"autoscaling": {"enabled": True}}}
     },
-    "services.ftp-gateway.ftp.mode: relay is not possible yet": {
-        "services": {"ftp-gateway": {"ftp": {"mode": "relay"}}}
+    **{
+        f"services.ftp-gateway.ftp.mode: {mode} is not possible yet: it comes with a later version": {
+            "services": {"ftp-gateway": {"ftp": {"mode": mode}}}
+        }
+        for mode in ("relay", "sharded", "hostNetwork")
     },
     "services.directory.enabled: nothing works without it": {"services": {"directory": {"enabled": False}}},
     "services.smtp-outbound: autoscaling and keda": {

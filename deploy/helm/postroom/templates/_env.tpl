@@ -53,6 +53,7 @@ POSTROOM_{{ $core | upper }}_ADDRESS: dns:///{{ include "postroom.name" (list $r
 {{- if $row.core }}
 {{ .prefix }}GRPC_LISTEN: 0.0.0.0:9000
 POSTROOM_DATABASE_URL_FILE: /etc/postroom/secrets/database-url
+POSTROOM_ACCEPT_NO_STANDBY: {{ or $root.Values.postgres.acceptNoStandby (eq $root.Values.postgres.mode "bundled") | quote }}
 {{- end }}
 {{- if has "admin" $row.reads }}
 {{ .prefix }}ADMIN_TOKEN_FILE: /etc/postroom/secrets/admin-token

@@ -30,7 +30,7 @@
 {{- end -}}
 {{- with index $services "ftp-gateway" -}}
 {{- if ne .values.ftp.mode "single" -}}
-{{- fail (printf "services.ftp-gateway.ftp.mode: %s is not possible yet; only single is" .values.ftp.mode) -}}
+{{- fail (printf "services.ftp-gateway.ftp.mode: %s is not possible yet: it comes with a later version, until then only single is" .values.ftp.mode) -}}
 {{- end -}}
 {{- if or .values.autoscaling.enabled (gt (int .values.replicas) 1) -}}
 {{- fail "services.ftp-gateway: only one replica is possible yet: the control connection and the data connections of a client have to meet in one pod, and pods cannot pass them on to each other so far" -}}
