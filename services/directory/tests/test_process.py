@@ -82,10 +82,37 @@ async def test_serve_waits_for_migrate_then_answers_and_ends_in_order(
         async with channel(environment["POSTROOM_DIRECTORY_GRPC_LISTEN"], "webmail-api") as replica:
             request = pb.AuthenticateAdminRequest(token="administrator-of-the-tests")
             assert (await DirectoryServiceStub(replica).AuthenticateAdmin(request)).capability
+        setup = _setup(environment, sockets)
+        assert await _run("drift", setup) == (1, "")
+        assert await _run("declare", setup) == (0, "")
+        assert await _run("drift", setup) == (0, "")
         process.send_signal(signal.SIGTERM)
         async with asyncio.timeout(10):
             await process.communicate()
         assert process.returncode == 0
+
+
+def _setup(environment: Mapping[str, str], sockets: Path) -> dict[str, str]:
+    """What `declare` and `drift` need, and nothing of what the service needs besides."""
+    declared = sockets / "declared.json"
+    declared.write_text('{"domains": ["example.org"]}')
+    return {
+        **{name: value for name, value in environment.items() if not name.startswith("POSTROOM_")},
+        "POSTROOM_DIRECTORY_ADDRESS": environment["POSTROOM_DIRECTORY_GRPC_LISTEN"],
+        "POSTROOM_SETUP_ADMIN_TOKEN_FILE": environment["POSTROOM_DIRECTORY_ADMIN_TOKEN_FILE"],
+        "POSTROOM_SETUP_DECLARATIONS": str(declared),
+    }
+
+
+async def test_a_wrong_declaration_is_one_line_that_names_it(
+    environment: dict[str, str], sockets: Path
+) -> None:
+    setup = _setup(environment, sockets)
+    (sockets / "declared.json").write_text('{"domain": []}')
+    status, errors = await _run("declare", setup)
+    assert (status, errors.count("\n"), "declared.json: domain" in errors) == (2, 1, True)
+    status, errors = await _run("declare", {**setup, "POSTROOM_SETUP_DECLARATIONS": ""})
+    assert (status, "POSTROOM_SETUP_DECLARATIONS" in errors) == (2, True)
 
 
 @pytest.mark.parametrize(

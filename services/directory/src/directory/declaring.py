@@ -1,67 +1,40 @@
-"""`python -m directory.declaring`: make the domains, accounts and aliases that a file declares.
+"""The verbs `declare` and `drift`: make what files declare, and tell what is otherwise.
 
-It may run as often as one likes. What is there stays as it is: a password is set when its account is made,
+Both may run as often as one likes. What is there stays as it is: a password is set when its account is made,
 never again. What is there otherwise than declared, or undeclared, is drift: it is told and left alone.
 """
 
 import asyncio
-import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, NoReturn, TypeVar
+from typing import Any, Final, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-
-from directory.addresses import parse_address, parse_domain
-from directory.settings import DeclaringSettings
+from directory.declarations import Declared, DeclaredAccount, DeclaredAlias, key_of, read_declared
+from directory.settings import SetupSettings
 from postroom.directory.v1 import directory_pb2 as pb
 from postroom.directory.v1.directory_pb2_grpc import DirectoryServiceStub
 from postroom_contracts.errors import (
     AccountExistsError,
     AccountNotFoundError,
     AliasExistsError,
+    CapabilityExpiredError,
     DomainExistsError,
+    InvalidCredentialsError,
     PostroomError,
     UnavailableError,
 )
 from postroom_contracts.ids import new_id
-from postroom_runtime.errors import ConfigurationError
-from postroom_runtime.grpc_client import Metadata, channel, on_behalf_of
-from postroom_runtime.service import ExitStatus
-from postroom_runtime.settings import load_settings
+from postroom_runtime.errors import ConfigurationError, FindingsError
+from postroom_runtime.grpc_client import channel, on_behalf_of
+from postroom_runtime.logs import log
 
 T = TypeVar("T")
-_NAME: Final = "postroom"
-"""Whose certificate it has: that of the command line, which directory lets administer."""
+_NAME: Final = "setup"
+"""Whose certificate it has: directory lets that one make and list, and nothing else."""
 _PAUSE_SECONDS: Final = 1.0
-
-
-class _Document(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class DeclaredAccount(_Document):
-    """Somebody with a mailbox; the first line of the file is the password that the account begins with."""
-
-    address: str
-    name: str = ""
-    password_file: Path
-
-
-class DeclaredAlias(_Document):
-    """An address that leads to others."""
-
-    address: str
-    targets: tuple[str, ...]
-
-
-class Declared(_Document):
-    """All that there is to be."""
-
-    domains: tuple[str, ...] = ()
-    accounts: tuple[DeclaredAccount, ...] = ()
-    aliases: tuple[DeclaredAlias, ...] = ()
+_LINES: Final = 500
+"""Lines of one kind in the log; the rest is counted."""
 
 
 @dataclass(slots=True)
@@ -73,39 +46,78 @@ class Outcome:
     refused: list[str] = field(default_factory=list[str])
 
 
-def read_declared(file: Path) -> Declared:
-    """Raises `ConfigurationError`."""
-    try:
-        return Declared.model_validate_json(file.read_bytes())
-    except OSError as error:
-        raise ConfigurationError(f"{file}: {error.strerror}") from None
-    except ValidationError as error:
-        faults = "; ".join(
-            f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}"
-            for fault in error.errors(include_input=False)
-        )
-        raise ConfigurationError(f"{file}: {faults}") from None
+class _NoPasswordError(PostroomError):
+    """An account is to be made, and nobody says with which password."""
+
+    name = "no password to begin with"
+
+
+class Administrator:
+    """Calls with the administrator's capability, which is asked for anew when it has run out."""
+
+    def __init__(self, stub: DirectoryServiceStub, settings: SetupSettings) -> None:
+        self.stub = stub
+        self._settings = settings
+        self._capability = ""
+
+    async def log_in(self) -> None:
+        """Wait for directory. Raises `UnavailableError`, `ConfigurationError`."""
+        request = pb.AuthenticateAdminRequest(token=self._settings.admin_token.get_secret_value())
+        attempts = int(self._settings.wait_seconds / _PAUSE_SECONDS)
+        while True:
+            try:
+                self._capability = (await self.stub.AuthenticateAdmin(request)).capability
+            except InvalidCredentialsError:
+                raise ConfigurationError("the administrator's token is not directory's") from None
+            except UnavailableError:
+                if (attempts := attempts - 1) < 0:
+                    raise
+            else:
+                return
+            await asyncio.sleep(_PAUSE_SECONDS)
+
+    async def ask(self, method: Callable[..., Awaitable[T]], request: object) -> T:
+        """One call. Raises `PostroomError`."""
+        try:
+            return await method(request, metadata=on_behalf_of(self._capability))
+        except CapabilityExpiredError:
+            await self.log_in()
+            return await method(request, metadata=on_behalf_of(self._capability))
+
+    async def pages(self, method: Callable[..., Awaitable[T]], request: type[Any]) -> AsyncIterator[T]:
+        """All pages of a list."""
+        cursor = ""
+        while True:
+            answer: Any = await self.ask(method, request(cursor=cursor))
+            yield answer
+            if not (cursor := answer.next_cursor):
+                return
 
 
 class Declaring:
-    """Makes what is declared, by calls as the administrator."""
+    """Makes what is declared, and compares."""
 
-    def __init__(self, stub: DirectoryServiceStub, metadata: Metadata) -> None:
-        self._stub = stub
-        self._metadata = metadata
+    def __init__(self, administrator: Administrator, declared: Declared) -> None:
+        self._administrator = administrator
+        self._stub = administrator.stub
+        self._declared = declared
         self._outcome = Outcome()
 
-    async def make(self, declared: Declared) -> Outcome:
+    async def make(self) -> Outcome:
         """Make what is missing and compare the rest. Raises `UnavailableError`."""
-        for name in declared.domains:
+        for name in self._declared.domains or ():
             await self._once(f"domain {name}", DomainExistsError, self._make_domain(name))
-        for account in declared.accounts:
+        for account in self._declared.accounts or ():
             await self._once(f"account {account.address}", AccountExistsError, self._make_account(account))
-        for alias in declared.aliases:
+        for alias in self._declared.aliases or ():
             await self._once(f"alias {alias.address}", AliasExistsError, self._make_alias(alias))
-        await self._compare_domains(declared)
-        await self._compare_accounts(declared)
-        await self._compare_aliases(declared)
+        return await self.compare()
+
+    async def compare(self) -> Outcome:
+        """Change nothing. Raises `UnavailableError`."""
+        await self._compare_domains()
+        await self._compare_accounts()
+        await self._compare_aliases()
         return self._outcome
 
     async def _once(self, what: str, there: type[PostroomError], making: Awaitable[None]) -> None:
@@ -122,115 +134,105 @@ class Declaring:
 
     async def _make_domain(self, name: str) -> None:
         request = pb.CreateDomainRequest(name=name, operation_id=new_id().bytes)
-        await self._stub.CreateDomain(request, metadata=self._metadata)
+        await self._administrator.ask(self._stub.CreateDomain, request)
 
     async def _make_account(self, wanted: DeclaredAccount) -> None:
+        """Asks first: what is there needs no password any more."""
         try:
-            await self._stub.GetAccount(pb.GetAccountRequest(address=wanted.address), metadata=self._metadata)
+            await self._administrator.ask(self._stub.GetAccount, pb.GetAccountRequest(address=wanted.address))
         except AccountNotFoundError:
-            password = await asyncio.to_thread(_first_line, wanted.password_file)
+            password = await asyncio.to_thread(wanted.first_password)
         else:
             raise AccountExistsError
+        if password is None:
+            raise _NoPasswordError
         request = pb.CreateAccountRequest(
-            address=wanted.address, password=password, display_name=wanted.name, operation_id=new_id().bytes
+            address=wanted.address,
+            password=password,
+            display_name=wanted.name or "",
+            operation_id=new_id().bytes,
         )
-        await self._stub.CreateAccount(request, metadata=self._metadata)
+        await self._administrator.ask(self._stub.CreateAccount, request)
 
     async def _make_alias(self, wanted: DeclaredAlias) -> None:
         request = pb.CreateAliasRequest(
             address=wanted.address, targets=wanted.targets, operation_id=new_id().bytes
         )
-        await self._stub.CreateAlias(request, metadata=self._metadata)
+        await self._administrator.ask(self._stub.CreateAlias, request)
 
-    async def _compare_domains(self, declared: Declared) -> None:
-        wanted = {parse_domain(name) for name in declared.domains}
-        there = [
-            domain.name
-            async for page in self._pages(self._stub.ListDomains, pb.ListDomainsRequest)
-            for domain in page.domains
-        ]
-        self._outcome.drift += [f"domain {name} is not declared" for name in there if name not in wanted]
+    async def _compare_domains(self) -> None:
+        if (domains := self._declared.domains) is None:
+            return
+        missing = set(domains)
+        async for page in self._administrator.pages(self._stub.ListDomains, pb.ListDomainsRequest):
+            for domain in page.domains:
+                if domain.name not in missing:
+                    self._drifts(f"domain {domain.name} is not declared")
+                missing.discard(domain.name)
+        self._miss(f"domain {name}" for name in sorted(missing))
 
-    async def _compare_accounts(self, declared: Declared) -> None:
-        wanted = {_key(each.address): each for each in declared.accounts}
-        async for page in self._pages(self._stub.ListAccounts, pb.ListAccountsRequest):
+    async def _compare_accounts(self) -> None:
+        if (accounts := self._declared.accounts) is None:
+            return
+        wanted = {key_of(each.address): each for each in accounts}
+        async for page in self._administrator.pages(self._stub.ListAccounts, pb.ListAccountsRequest):
             for account in page.accounts:
-                if (found := wanted.get(_key(account.address))) is None:
-                    self._outcome.drift.append(f"account {account.address} is not declared")
-                elif found.name != account.display_name:
-                    self._outcome.drift.append(f"account {account.address} has another name")
+                if (found := wanted.pop(key_of(account.address), None)) is None:
+                    self._drifts(f"account {account.address} is not declared")
+                elif found.name is not None and found.name != account.display_name:
+                    self._drifts(f"account {account.address} has another name")
+        self._miss(f"account {each.address}" for each in wanted.values())
 
-    async def _compare_aliases(self, declared: Declared) -> None:
-        wanted = {_key(each.address): {_key(target) for target in each.targets} for each in declared.aliases}
-        async for page in self._pages(self._stub.ListAliases, pb.ListAliasesRequest):
+    async def _compare_aliases(self) -> None:
+        if (aliases := self._declared.aliases) is None:
+            return
+        wanted = {key_of(each.address): each for each in aliases}
+        async for page in self._administrator.pages(self._stub.ListAliases, pb.ListAliasesRequest):
             for alias in page.aliases:
-                if (targets := wanted.get(_key(alias.address))) is None:
-                    self._outcome.drift.append(f"alias {alias.address} is not declared")
-                elif targets != {_key(target) for target in alias.targets}:
-                    self._outcome.drift.append(f"alias {alias.address} leads elsewhere")
+                if (found := wanted.pop(key_of(alias.address), None)) is None:
+                    self._drifts(f"alias {alias.address} is not declared")
+                elif {*map(key_of, found.targets)} != {*map(key_of, alias.targets)}:
+                    self._drifts(f"alias {alias.address} leads elsewhere")
+        self._miss(f"alias {each.address}" for each in wanted.values())
 
-    async def _pages(self, method: Callable[..., Awaitable[T]], request: type[Any]) -> AsyncIterator[T]:
-        cursor = ""
-        while True:
-            answer: Any = await method(request(cursor=cursor), metadata=self._metadata)
-            yield answer
-            if not (cursor := answer.next_cursor):
-                return
+    def _miss(self, things: Iterable[str]) -> None:
+        for thing in things:
+            self._drifts(f"{thing} is missing")
 
-
-def _key(address: str) -> tuple[str, str]:
-    parsed = parse_address(address)
-    return parsed.key, parsed.domain
+    def _drifts(self, line: str) -> None:
+        self._outcome.drift.append(line)
 
 
-def _first_line(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8").partition("\n")[0].rstrip("\r")
-    except OSError as error:
-        raise ConfigurationError(f"{file}: {error.strerror}") from None
+async def declare(settings: SetupSettings) -> None:
+    """Make what is missing. Raises `FindingsError` when something was refused; drift is told only."""
+    outcome = await work(settings, Declaring.make)
+    _tell(outcome)
+    if outcome.refused:
+        raise FindingsError(f"{len(outcome.refused)} refused")
 
 
-async def declare(settings: DeclaringSettings) -> Outcome:
-    """Make what the file declares. Raises `ConfigurationError`, `UnavailableError`."""
-    declared = read_declared(settings.file)
+async def drift(settings: SetupSettings) -> None:
+    """Change nothing. Raises `FindingsError` when something is otherwise than declared."""
+    outcome = await work(settings, Declaring.compare)
+    _tell(outcome)
+    if outcome.drift:
+        raise FindingsError(f"{len(outcome.drift)} otherwise than declared")
+
+
+async def work(settings: SetupSettings, how: Callable[[Declaring], Awaitable[Outcome]]) -> Outcome:
+    """Read what is declared and do that with it. Raises `ConfigurationError`, `UnavailableError`."""
+    declared = await asyncio.to_thread(read_declared, [Path(place) for place in settings.declarations])
     async with channel(settings.directory_address, _NAME, settings.grpc_tls, server="directory") as directory:
-        stub = DirectoryServiceStub(directory)
-        capability = await _log_in(stub, settings)
-        return await Declaring(stub, on_behalf_of(capability)).make(declared)
+        administrator = Administrator(DirectoryServiceStub(directory), settings)
+        await administrator.log_in()
+        return await how(Declaring(administrator, declared))
 
 
-async def _log_in(stub: DirectoryServiceStub, settings: DeclaringSettings) -> str:
-    """The administrator's capability, once directory answers."""
-    request = pb.AuthenticateAdminRequest(token=settings.admin_token.get_secret_value())
-    attempts = int(settings.wait_seconds / _PAUSE_SECONDS)
-    while True:
-        try:
-            return (await stub.AuthenticateAdmin(request)).capability
-        except UnavailableError:
-            if (attempts := attempts - 1) < 0:
-                raise
-        await asyncio.sleep(_PAUSE_SECONDS)
-
-
-def run() -> ExitStatus:
-    """`main` without the exit: what was made and what is drift goes to standard output, a line each."""
-    try:
-        outcome = asyncio.run(declare(load_settings(DeclaringSettings)))
-    except (ConfigurationError, PostroomError) as error:
-        sys.stderr.write(f"declaring: {error or type(error).__name__}\n")
-        if isinstance(error, ConfigurationError):
-            return ExitStatus.CONFIGURATION
-        return ExitStatus.DEPENDENCY if error.transient else ExitStatus.FAILED
-    for kind, lines in (("made", outcome.made), ("drift", outcome.drift), ("refused", outcome.refused)):
-        for line in lines:
-            sys.stdout.write(f"{kind}: {line}\n")
-    return ExitStatus.FAILED if outcome.refused else ExitStatus.FINE
-
-
-def main() -> NoReturn:
-    """Do it and leave with an exit status."""
-    sys.exit(run())
-
-
-if __name__ == "__main__":
-    main()
+def _tell(outcome: Outcome) -> None:
+    for line in outcome.made[:_LINES]:
+        log.info("made", what=line)
+    for line in outcome.refused[:_LINES]:
+        log.error("refused", what=line)
+    for line in outcome.drift[:_LINES]:
+        log.warning("drift", what=line)
+    log.info("compared", made=len(outcome.made), refused=len(outcome.refused), drift=len(outcome.drift))

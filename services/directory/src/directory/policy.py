@@ -8,25 +8,27 @@ _LOGIN: Final = frozenset({"smtp-inbound", "mail-access", "ftp-gateway", "webmai
 _CORE: Final = frozenset({"mailstore", "filestore"})
 # `postroom` is the command line beside the services, which has the administrator's token.
 _ADMIN: Final = frozenset({"webmail-api", "postroom"})
+# What makes that what files declare, and tells what is otherwise (`declare`, `drift`).
+_SETUP: Final = frozenset({"setup"})
 
 _METHODS: Final = {
     "Authenticate": _LOGIN,
-    "AuthenticateAdmin": _ADMIN,
+    "AuthenticateAdmin": _ADMIN | _SETUP,
     "RenewCapability": _LOGIN | _ADMIN,
     "GetCapabilityKeys": _LOGIN | _CORE | {"smtp-outbound"},
     "ResolveRecipients": frozenset({"smtp-inbound", "webmail-api", "mailstore"}),
     "StreamResolveRecipients": frozenset({"smtp-inbound"}),
     "ListTenants": _ADMIN,
-    "CreateDomain": _ADMIN,
-    "ListDomains": _ADMIN,
+    "CreateDomain": _ADMIN | _SETUP,
+    "ListDomains": _ADMIN | _SETUP,
     "DeleteDomain": _ADMIN,
-    "CreateAccount": _ADMIN,
-    "GetAccount": _ADMIN,
-    "ListAccounts": _ADMIN,
+    "CreateAccount": _ADMIN | _SETUP,
+    "GetAccount": _ADMIN | _SETUP,
+    "ListAccounts": _ADMIN | _SETUP,
     "SetPassword": _ADMIN,
     "DeleteAccount": _ADMIN,
-    "CreateAlias": _ADMIN,
-    "ListAliases": _ADMIN,
+    "CreateAlias": _ADMIN | _SETUP,
+    "ListAliases": _ADMIN | _SETUP,
     "DeleteAlias": _ADMIN,
 }
 

@@ -1,11 +1,10 @@
 """Settings of directory, from the environment: `POSTROOM_DIRECTORY_<FIELD>` and the shared names."""
 
-from pathlib import Path
-
 from pydantic import Field, SecretStr
 from pydantic_settings import SettingsConfigDict
 
 from postroom_runtime.settings import (
+    CommaSeparated,
     CoreSettings,
     DirectoryAddress,
     NatsUrl,
@@ -33,12 +32,14 @@ class Settings(CoreSettings):
     )
 
 
-class DeclaringSettings(ServiceSettings):
-    """Environment `POSTROOM_DECLARING_<FIELD>`, of `python -m directory.declaring`."""
+class SetupSettings(ServiceSettings):
+    """Environment `POSTROOM_SETUP_<FIELD>`, of `python -m directory declare|drift`."""
 
-    model_config = SettingsConfigDict(env_prefix="POSTROOM_DECLARING_")
+    model_config = SettingsConfigDict(env_prefix="POSTROOM_SETUP_")
 
     directory_address: DirectoryAddress
     admin_token: SecretStr = Field(min_length=20)
-    file: Path = Field(description="What there is to be, in JSON: domains, accounts, aliases.")
+    declarations: CommaSeparated = Field(
+        min_length=1, description="JSON files, or folders of such, with the domains, accounts and aliases."
+    )
     wait_seconds: float = Field(default=120.0, ge=0, le=3_600, description="For directory to answer.")
