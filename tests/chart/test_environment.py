@@ -8,6 +8,7 @@ from typing import Any, cast
 import pytest
 from cryptography import x509
 
+from directory.settings import SetupSettings
 from postroom_runtime.settings import ServiceSettings, load_settings
 from postroom_testing.chart import Helm, Manifest, Rendering, realise
 
@@ -42,6 +43,8 @@ def _services(rendering: Rendering) -> Iterator[tuple[str, Manifest]]:
 
 
 def _class(service: str) -> type[ServiceSettings]:
+    if service == "setup":
+        return SetupSettings
     module = importlib.import_module(f"{service.replace('-', '_')}.settings")
     return cast("type[ServiceSettings]", module.Settings)
 

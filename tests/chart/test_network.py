@@ -133,7 +133,8 @@ def _selects(selector: Manifest, labels: dict[str, str]) -> bool:
 
 
 def _serving(network: Network) -> list[str]:
-    return [pod for pod in network.pods if not pod.endswith(("-check", "-migrate"))]
+    once = ("-check", "-migrate", "-declare", "-drift")
+    return [pod for pod in network.pods if not pod.endswith(once)]
 
 
 def test_pods_reach_each_other_as_the_table_says(render: Render) -> None:
@@ -155,6 +156,21 @@ def test_migrations_and_checks_go_as_their_service(render: Render) -> None:
     assert network.may_send("mailstore-migrate", "postgres", 5432)
     assert network.may_send("smtp-inbound-check", "directory", 9000)
     assert not network.may_send("smtp-inbound-check", "postgres", 5432)
+
+
+def test_what_makes_the_declared_reaches_directory_and_nothing_else(helm: Helm) -> None:
+    network = Network(helm.template({"setup": {"domains": ["example.org"], "driftSchedule": "@daily"}}))
+    for pod in ("setup-declare", "setup-drift"):
+        found = {
+            (target, port)
+            for target in network.pods
+            for port in _PORTS
+            if network.may_send(pod, target, port)
+        }
+        assert found == {("directory", 9000), ("directory-check", 9000), ("directory-migrate", 9000)}
+        assert not any(network.may_send(source, pod, port) for source in network.pods for port in _PORTS)
+        for address in (*_OUTSIDE, *_PRIVATE):
+            assert not any(network.may_leave(pod, address, port) for port in _PORTS)
 
 
 @pytest.mark.parametrize("scenario", ["bundled", "external", "cnpg-gateway"])

@@ -38,10 +38,14 @@
 {{- $row := .service.row -}}
 {{- $values := .service.values -}}
 POSTROOM_LOG_LEVEL: {{ $root.Values.logLevel | quote }}
+{{- if $row.once }}
+{{ .prefix }}DECLARATIONS: {{ include "postroom.setupFolders" $root | fromJsonArray | join "," | quote }}
+{{- else }}
 {{ .prefix }}HEALTH_ADDRESS: ":9090"
 # The preStop hook has waited for the balancers before the process is told to end.
 {{ .prefix }}UNREADY_SECONDS: "0"
 {{ .prefix }}DRAIN_SECONDS: {{ include "postroom.text" $values.drainSeconds | quote }}
+{{- end }}
 POSTROOM_GRPC_TLS_CERT_FILE: /etc/postroom/grpc/tls.crt
 POSTROOM_GRPC_TLS_KEY_FILE: /etc/postroom/grpc/tls.key
 POSTROOM_GRPC_TLS_CA_FILE: /etc/postroom/grpc/ca.crt
@@ -85,7 +89,7 @@ POSTROOM_TLS_KEY_FILE: /etc/postroom/tls/tls.key
 {{- if and (hasKey ($row.listeners | default dict) "https") $root.Values.exposure.trustedGateways }}
 {{ .prefix }}TRUSTED_GATEWAYS: {{ join "," $root.Values.exposure.trustedGateways | quote }}
 {{- end }}
-{{- if and (or $row.listeners (has "admin" $row.reads)) $root.Values.exposure.sharedAddresses }}
+{{- if and (or $row.listeners $row.addresses) $root.Values.exposure.sharedAddresses }}
 POSTROOM_UNTRUSTED_ADDRESSES: {{ join "," $root.Values.exposure.sharedAddresses | quote }}
 {{- end }}
 {{- with $values.ftp }}

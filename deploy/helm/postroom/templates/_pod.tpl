@@ -1,6 +1,6 @@
 {{/*
 The one pod of all our workloads: (dict "root" $ "name" "directory" "service" {row, values, listeners} "verb" "serve").
-The verb is `serve`, `migrate` or `check`.
+The verb is `serve`, `migrate` or `check`; of `setup`, `declare` or `drift`.
 */}}
 {{- define "postroom.pod" -}}
 {{- $root := .root -}}
@@ -55,7 +55,7 @@ spec:
   {{- end }}
   containers:
     - name: {{ .name }}
-      image: {{ include "postroom.image" (list $root .name $values) | quote }}
+      image: {{ include "postroom.image" (list $root (default .name $row.image) $values) | quote }}
       imagePullPolicy: {{ $root.Values.image.pullPolicy }}
       args: [{{ .verb }}]
       env: {{- include "postroom.env" . | nindent 8 }}
@@ -104,6 +104,9 @@ spec:
         {{- if include "postroom.hasSecrets" .service }}
         - {name: secrets, mountPath: /etc/postroom/secrets, readOnly: true}
         {{- end }}
+        {{- if $row.once }}
+        {{- include "postroom.setupMounts" $root | nindent 8 }}
+        {{- end }}
         {{- if $row.listeners }}
         - {name: tls, mountPath: /etc/postroom/tls, readOnly: true}
         {{- end }}
@@ -119,6 +122,9 @@ spec:
       projected:
         defaultMode: 0440
         sources: {{- include "postroom.secretSources" . | nindent 10 }}
+    {{- end }}
+    {{- if $row.once }}
+    {{- include "postroom.setupVolumes" $root | nindent 4 }}
     {{- end }}
     {{- if $row.listeners }}
     - name: tls
@@ -145,14 +151,16 @@ spec:
 {{- end -}}
 
 {{- define "postroom.hasSecrets" -}}
-{{- if .row.core -}}true{{- end -}}
+{{- if or .row.core (has "admin" .row.reads) -}}true{{- end -}}
 {{- end -}}
 
 {{- define "postroom.secretSources" -}}
 {{- $root := .root -}}
+{{- if .service.row.core -}}
 - secret:
     name: {{ include "postroom.roleSecret" (list $root .name) }}
     items: [{key: {{ (index $root.Values.postgres.roles .name).uriKey }}, path: database-url}]
+{{- end }}
 {{- if has "objectStore" .service.row.reads }}
 - secret:
     name: {{ include "postroom.objectStoreSecret" $root }}

@@ -1,11 +1,14 @@
 {{/*
 What the services are, which is not for values to say: what each reads from its environment, where it listens, whom it
 may reach (the table in docs/operations.md). `tls` marks a listener that is open only with a certificate.
+`once` marks what runs as Jobs only, and `image` whose image that is.
 */}}
 {{- define "postroom.table" -}}
 directory:
   core: true
   schema: true
+  # Failed logins are counted by the clients' addresses.
+  addresses: true
   reaches: [nats, postgres]
   reads: [nats, admin]
 mailstore:
@@ -80,6 +83,25 @@ at the Service.
 {{- end -}}
 {{- $_ := set $result $name (dict "row" $row "values" $values "listeners" $listeners) -}}
 {{- end -}}
+{{- end -}}
+{{- toYaml $result -}}
+{{- end -}}
+
+{{/* Whether anything is declared that a Job is to make. */}}
+{{- define "postroom.declares" -}}
+{{- with .Values.setup -}}
+{{- if or .domains .accounts .aliases .configMaps .secrets -}}true{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The services, and beside them what makes that what is declared: all that have a certificate and network policies. */}}
+{{- define "postroom.participants" -}}
+{{- $result := include "postroom.services" . | fromYaml -}}
+{{- if include "postroom.declares" . -}}
+{{- $row := dict "once" true "image" "directory" "reaches" (list "directory") "reads" (list "directory" "admin") -}}
+{{- $values := omit (index $result "directory").values "settings" "extraEnv" "networkPolicy" -}}
+{{- $_ := set $values "networkPolicy" dict -}}
+{{- $_ := set $result "setup" (dict "row" $row "values" $values "listeners" dict) -}}
 {{- end -}}
 {{- toYaml $result -}}
 {{- end -}}

@@ -60,7 +60,7 @@
 {{- fail "tls.certManager.issuerRef: the name of an issuer is wanted" -}}
 {{- end -}}
 {{- if eq $values.internalTls.mode "existingSecrets" -}}
-{{- range $name, $_ := $services -}}
+{{- range $name, $_ := include "postroom.participants" . | fromYaml -}}
 {{- if not (index $values.internalTls.existingSecrets $name) -}}
 {{- fail (printf "internalTls.existingSecrets.%s: a Secret with the certificate of the service is wanted" $name) -}}
 {{- end -}}

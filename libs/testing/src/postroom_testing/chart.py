@@ -63,6 +63,9 @@ class Rendering:
         """Every pod that comes of it (`{metadata, spec}`), with `Kind/name` of what makes it."""
         for manifest in self.of_kind(*_WORKLOADS):
             yield f"{manifest['kind']}/{manifest['metadata']['name']}", manifest["spec"]["template"]
+        for manifest in self.of_kind("CronJob"):
+            template = manifest["spec"]["jobTemplate"]["spec"]["template"]
+            yield f"CronJob/{manifest['metadata']['name']}", template
         for manifest in self.of_kind("Pod"):
             yield f"Pod/{manifest['metadata']['name']}", manifest
 
