@@ -115,20 +115,19 @@ def test_only_some_of_it_may_be_declared(helm: Helm, render: Render) -> None:
     assert names == {"tmp", "grpc", "secrets", "declared"}
 
 
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        {"domains": ["@example.org"]},
-        {"domains": "example.org"},
-        {"accounts": [{"name": "Ann"}]},
-        {"accounts": [{"address": "ann@example.org", "password": "plain in values"}]},
-        {"accounts": [{"address": "ann@example.org", "passwordSecret": {"key": "x"}}]},
-        {"aliases": [{"address": "info@example.org", "targets": []}]},
-        {"configMaps": ["Not_A_Name"]},
-        {"driftSchedule": "daily"},
-    ],
-    ids=str,
-)
+WRONG: list[dict[str, Any]] = [
+    {"domains": ["@example.org"]},
+    {"domains": "example.org"},
+    {"accounts": [{"name": "Ann"}]},
+    {"accounts": [{"address": "ann@example.org", "password": "plain in values"}]},
+    {"accounts": [{"address": "ann@example.org", "passwordSecret": {"key": "x"}}]},
+    {"aliases": [{"address": "info@example.org", "targets": []}]},
+    {"configMaps": ["Not_A_Name"]},
+    {"driftSchedule": "daily"},
+]
+
+
+@pytest.mark.parametrize("wrong", WRONG, ids=str)
 def test_the_schema_refuses(helm: Helm, wrong: dict[str, Any]) -> None:
     with pytest.raises(HelmError, match="specifications of the schema"):
         helm.template({"setup": wrong})
