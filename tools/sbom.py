@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 # Random, and ours: the document's number follows from what it says.
 _NAMESPACE: Final = uuid.UUID("6b0f3f0c-6a53-4c0e-9d0c-1c6d2f1b7a52")
+_METADATA: Final = "**/lib/python3.*/site-packages/*.dist-info/METADATA"
 
 Component = dict[str, object]
 
@@ -27,7 +28,7 @@ def _component(kind: str, name: str, version: str, origin: str = "", qualifiers:
 
 def python_components(root: Path) -> Iterator[Component]:
     """The Python packages, with the licence that they name."""
-    for path in sorted(root.glob("opt/postroom/lib/python3.*/site-packages/*.dist-info/METADATA")):
+    for path in sorted(root.glob(_METADATA)):
         said = HeaderParser().parsestr(path.read_text(encoding="utf-8"))
         name = re.sub(r"[-_.]+", "-", str(said["Name"])).lower()
         component = _component("pypi", name, str(said["Version"]))

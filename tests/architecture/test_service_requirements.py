@@ -89,6 +89,17 @@ def test_a_package_comes_with_what_it_needs_and_with_its_hashes() -> None:
     assert pins["helper"].text == "helper==2.1 ; sys_platform == 'linux' \\\n    --hash=sha256:cc"
 
 
+@pytest.mark.parametrize(("part", "package"), tool.BUNDLED.items())
+def test_a_bundled_part_is_the_locked_package_of_its_programs_and_no_other(part: str, package: str) -> None:
+    def ask(question: str) -> str:
+        return subprocess.check_output([sys.executable, str(_TOOL), question, part], text=True).strip()
+
+    assert ask("requirements").startswith(f"{package}=={ask('version')} ")
+    assert "--hash=sha256:" in ask("requirements")
+    assert ask("description") == f"{package} {ask('version')}"
+    assert ask("members") == ""
+
+
 def test_a_lock_that_does_not_say_who_wants_a_package_is_refused() -> None:
     bare = "\n".join(line for line in _LOCK.splitlines() if "via postroom-storage" not in line)
     with pytest.raises(tool.UnknownError, match=r"does not say who wants 'driver==1.0"):

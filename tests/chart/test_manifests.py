@@ -11,6 +11,7 @@ import kubernetes_validate  # pyright: ignore[reportMissingTypeStubs]
 import pytest
 
 from postroom_testing.chart import CHART, Helm, Manifest, Rendering
+from postroom_testing.image import ask_tree
 
 _OTHERS = (
     "cert-manager.io/",
@@ -235,6 +236,15 @@ def test_bundled_images_are_pinned(helm: Helm) -> None:
         ]
         assert len(images) == 3
         assert all("@sha256:" in image for image in images)
+
+
+def test_loaded_images_have_the_names_and_versions_that_are_built(render: Any) -> None:
+    rendering: Rendering = render("loaded-images")
+    used = {container["image"].removeprefix("docker.io/") for _, _, container in _containers(rendering)}
+    names = [*ask_tree("services"), *ask_tree("bundled")]
+    assert used == {f"postroom/{name}:{ask_tree('version', name)[0]}" for name in names}
+    for _, _, container in _containers(rendering):
+        assert container["imagePullPolicy"] == "IfNotPresent"
 
 
 def test_a_registry_stands_before_every_image(render: Any) -> None:

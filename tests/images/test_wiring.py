@@ -1,11 +1,9 @@
 """The chart's wiring is true: its pods, made of the images, carry mail and files between them.
 
-The release is rendered as for a cluster, and each pod gets exactly what its manifest says (see
-`postroom_testing.pods`). Postgres, NATS and the object store are the embedded ones, as external ones.
+The release is rendered as for nodes that reach no registry, with Postgres, NATS and the object store in it,
+and each pod gets exactly what its manifest says (see `postroom_testing.pods`).
 """
 
-import asyncio
-import contextlib
 import ftplib
 import imaplib
 import io
@@ -13,127 +11,59 @@ import os
 import smtplib
 import ssl
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
 
 import httpx
 import pytest
 
-from postroom_embedded.instance import Instance
-from postroom_embedded.nats import NatsAddress, running_nats
-from postroom_embedded.postgres import PostgresAddress, running_postgres
-from postroom_embedded.seaweedfs import S3Address, running_object_store
-from postroom_testing.chart import Helm
+from postroom_testing.chart import CHART, Helm
 from postroom_testing.dns import DnsServer
-from postroom_testing.image import unpacked_images
+from postroom_testing.image import ask_tree, unpacked_images
 from postroom_testing.pods import HOST, Pods, pod_network, running_pods
 from postroom_testing.smtp_sink import SmtpSink
 from postroom_testing.stack import in_thread
 
 pytestmark = pytest.mark.timeout(300)
-_Streams: TypeAlias = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 PASSWORD = "correct horse battery"
 _OUTSIDE = "elsewhere.test"
-_STACK = {"postgres": 5432, "nats": 4222, "store": 8333}
 VALUES = {
     "defaults": {"replicas": 1},
     "services": {"mailstore": {"replicas": 2}, "directory": {"replicas": 2}, "ftp-gateway": {"replicas": 1}},
-    "postgres": {
-        "mode": "external",
-        "roles": {name: {"existingSecret": f"pg-{name}"} for name in ("directory", "mailstore", "filestore")},
-    },
-    "nats": {"mode": "external", "existingSecret": "nats-login"},
-    "objectStore": {
-        "mode": "external",
-        "existingSecret": "s3-keys",
-        "external": {"endpoint": "http://store.stack.test:8333"},
-    },
 }
 
 
 @dataclass
 class Outside:
-    """What the release stands on and speaks with: as external parts, and as the rest of the world."""
+    """The rest of the world."""
 
-    secrets: Mapping[str, Mapping[str, bytes]]
     names: DnsServer
     sink: SmtpSink
 
 
 @asynccontextmanager
-async def _outside(instance: Instance) -> AsyncGenerator[Outside]:
-    async with AsyncExitStack() as stack:
-        enter = stack.enter_async_context
-        postgres = await enter(running_postgres(instance))
-        nats = await enter(running_nats(instance))
-        store = await enter(running_object_store(instance))
-        names = await enter(DnsServer(HOST, 53))
-        sink = await enter(SmtpSink(host=HOST, port=25))
-        socket = f"{postgres.host}/.s.PGSQL.{postgres.port}"
-        host, _, port = store.endpoint.rpartition("//")[2].rpartition(":")
-        await enter(_relayed(_STACK["postgres"], lambda: asyncio.open_unix_connection(socket)))
-        await enter(_relayed(_STACK["nats"], lambda: asyncio.open_connection(nats.host, nats.port)))
-        await enter(_relayed(_STACK["store"], lambda: asyncio.open_connection(host, int(port))))
-        for name in (*(f"{part}.stack.test" for part in _STACK), f"mx.{_OUTSIDE}"):
-            names.add(name, "A", HOST)
+async def _outside() -> AsyncGenerator[Outside]:
+    async with DnsServer(HOST, 53) as names, SmtpSink(host=HOST, port=25) as sink:
+        names.add(f"mx.{_OUTSIDE}", "A", HOST)
         names.add(_OUTSIDE, "MX", f"10 mx.{_OUTSIDE}.")
-        yield Outside(_secrets(postgres, nats, store), names, sink)
-
-
-def _secrets(
-    postgres: PostgresAddress, nats: NatsAddress, store: S3Address
-) -> Mapping[str, Mapping[str, bytes]]:
-    at = {part: f"{part}.stack.test:{port}" for part, port in _STACK.items()}
-    roles = {
-        f"pg-{role}": f"postgresql://{role}:{password}@{at['postgres']}/{postgres.database}"
-        for role, password in postgres.passwords.items()
-    }
-    login = nats.url.removeprefix("nats://").partition("@")[0]
-    return {
-        **{name: {"uri": url.encode()} for name, url in roles.items()},
-        "nats-login": {"url": f"nats://{login}@{at['nats']}".encode()},
-        "s3-keys": {"access-key": store.access_key.encode(), "secret-key": store.secret_key.encode()},
-    }
-
-
-@asynccontextmanager
-async def _relayed(port: int, connect: Callable[[], Awaitable[_Streams]]) -> AsyncGenerator[None]:
-    """Whoever connects to the port at `HOST` speaks with what `connect` reaches."""
-
-    async def pass_on(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError):
-            while octets := await source.read(2**16):
-                sink.write(octets)
-                await sink.drain()
-        sink.close()
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        inner_reader, inner_writer = await connect()
-        await asyncio.gather(pass_on(reader, inner_writer), pass_on(inner_reader, writer))
-
-    server = await asyncio.start_server(serve, HOST, port)
-    try:
-        yield
-    finally:
-        server.close()
+        yield Outside(names, sink)
 
 
 @pytest.fixture(scope="module")
-def outside(embedded_instance: Instance) -> Iterator[Outside]:
-    with pod_network(), in_thread(lambda: _outside(embedded_instance)) as outside:
+def outside() -> Iterator[Outside]:
+    with pod_network(), in_thread(_outside) as outside:
         yield outside
 
 
 @pytest.fixture(scope="module")
 def pods(outside: Outside, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pods]:
     images = {image.service: image for image in unpacked_images(Path(os.environ["POSTROOM_IMAGE_ROOTS"]))}
-    rendering = Helm(Path(os.environ["POSTROOM_HELM_TOOLS"]) / "helm").template(VALUES)
-    with running_pods(
-        rendering, images, outside.secrets, outside.names, tmp_path_factory.mktemp("pods")
-    ) as pods:
+    helm = Helm(Path(os.environ["POSTROOM_HELM_TOOLS"]) / "helm")
+    rendering = helm.template(VALUES, files=[CHART / "ci/loaded-images-values.yaml"])
+    place = tmp_path_factory.mktemp("pods")
+    with running_pods(rendering, images, {}, outside.names, place) as pods:
         yield pods
 
 
@@ -172,7 +102,7 @@ def _subjects(pods: Pods, trust: ssl.SSLContext, user: str) -> list[bytes]:
 
 def test_each_pod_says_by_its_check_that_it_reaches_what_it_stands_on(pods: Pods) -> None:
     checks = pods.rendering.of_kind("Pod")
-    assert len(checks) == len(pods.images)
+    assert {check["metadata"]["labels"]["postroom-identity"] for check in checks} == set(ask_tree("services"))
     for check in checks:
         pods.wait_done(pods.start(check["metadata"]["name"], check))
 

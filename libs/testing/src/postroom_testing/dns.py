@@ -65,6 +65,12 @@ class DnsServer:
         """Add records: `add("example.org", "MX", "10 mx1.example.org.", "20 mx2.example.org.")`."""
         self._records.setdefault(_name(name), {}).setdefault(kind.upper(), []).extend(data)
 
+    def replace(self, name: str, kind: str, *data: str) -> None:
+        """Let these be all records of the type; without any, there is none."""
+        types = dict(self._records.get(_name(name), {}))
+        types.pop(kind.upper(), None)
+        self._records[_name(name)] = types | ({kind.upper(): list(data)} if data else {})
+
     def trouble(self, name: str, trouble: Trouble, kind: str = "ANY") -> None:
         """Let questions for the name (of one type, or all) fail."""
         self._troubles[_name(name), kind.upper()] = trouble

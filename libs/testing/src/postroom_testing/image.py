@@ -1,4 +1,4 @@
-"""The services' images, unpacked: what lies in them, and processes in them as a pod would start them.
+"""The images, unpacked: what lies in them, and processes in them as a pod would start them.
 
 `tools/image root` unpacks them; no container runtime is needed, but root is.
 """
@@ -23,14 +23,14 @@ class ImageConfig(BaseModel):
 
     user: str
     env: tuple[str, ...]
-    entrypoint: tuple[str, ...]
-    cmd: tuple[str, ...]
+    entrypoint: tuple[str, ...] = ()
+    cmd: tuple[str, ...] = ()
     labels: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """One service's image in a folder of its own."""
+    """The image of a service, or of a part that the chart bundles, in a folder of its own."""
 
     service: str
     root: Path
