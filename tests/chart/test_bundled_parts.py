@@ -63,17 +63,23 @@ def _part(rendering: Rendering, name: str) -> Manifest:
 def _running(
     rendering: Rendering, name: str, place: Path, changed: dict[str, str], until: Callable[[], bool]
 ) -> Generator[Path]:
-    """The part as a process of an ordinary user, whose paths are below `place`; gives its log."""
+    """The part as a process of an ordinary user, whose paths are below `place`; gives its log.
+
+    In the end it is ended as the kubelet does it.
+    """
     pod = _part(rendering, name)
     container = pod["spec"]["containers"][0]
     environment = realise(rendering, pod, {}, place)
+    user = 65_534 if os.geteuid() == 0 else None
     for path in (place, *place.rglob("*")):
         if os.geteuid() == 0:
             shutil.chown(path, 65_534, 65_534)
-    command = [
-        re.sub(r"^/(etc/postroom|data|tmp)", rf"{place}/\1", each)
-        for each in [*container["command"], *container.get("args", ())]
-    ]
+
+    def here(command: list[str]) -> list[str]:
+        return [re.sub(r"(^|<)/(etc/postroom|data|tmp)", rf"\1{place}/\2", each) for each in command]
+
+    command = here([*container["command"], *container.get("args", ())])
+    hook = here(container.get("lifecycle", {}).get("preStop", {}).get("exec", {}).get("command", ["true"]))
     environment = {
         key: re.sub(r"^/(data|tmp)", rf"{place}/\1", value) for key, value in environment.items()
     } | changed
@@ -84,7 +90,7 @@ def _running(
             env={"PATH": os.environ["PATH"], **environment},
             stdout=output,
             stderr=output,
-            user=65_534 if os.geteuid() == 0 else None,
+            user=user,
             cwd=place,
             start_new_session=True,
         )
@@ -96,10 +102,13 @@ def _running(
             time.sleep(0.1)
         yield log
     finally:
+        subprocess.run(hook, user=user, check=True, timeout=10)
         process.terminate()
-        process.wait(timeout=30)
-        with contextlib.suppress(ProcessLookupError):  # in a pod, the rest ends with the first process
-            os.killpg(process.pid, signal.SIGKILL)
+        try:
+            process.wait(timeout=pod["spec"]["terminationGracePeriodSeconds"] / 2)
+        finally:
+            with contextlib.suppress(ProcessLookupError):  # in a pod, the rest ends with the first process
+                os.killpg(process.pid, signal.SIGKILL)
 
 
 def _listens(port: int) -> bool:
@@ -150,6 +159,10 @@ async def test_postgres_makes_roles_and_schemas_and_keeps_them(helm: Helm, place
         assert await each("SELECT current_schema()") == list(_ROLES)
         assert await each("SELECT current_setting('fsync')") == ["on"] * 3
         await each("CREATE TABLE kept (number int)")
+        # It need not wait for whoever stays connected.
+        url = rendering.secret("postroom-postgres-directory")["uri"].decode()
+        staying = await _connect(url.replace("@postroom-postgres:5432/", f"@127.0.0.1:{port}/"))
+    staying.terminate()
     # Another password comes from the Secret at the next start; what was written stays.
     for secret in rendering.of_kind("Secret"):
         if secret["metadata"]["name"].startswith("postroom-postgres-"):

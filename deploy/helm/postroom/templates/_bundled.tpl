@@ -1,7 +1,7 @@
 {{/*
 A dependency in one pod, for a trial:
 (dict "root" $ "name" "nats" "values" {persistence, resources, runAsUser} "image" {...} "ports" {name: number}
- "open" (list names) "command" "args" "env" "mounts" "volumes" "readiness" "liveness" "grace" "files").
+ "open" (list names) "command" "args" "env" "mounts" "volumes" "readiness" "liveness" "stop" "grace" "files").
 */}}
 {{- define "postroom.bundled" -}}
 {{- $root := .root -}}
@@ -99,6 +99,12 @@ spec:
             periodSeconds: 10
             timeoutSeconds: 5
             failureThreshold: 6
+          {{- with .stop }}
+          lifecycle:
+            preStop:
+              exec:
+                command: {{- toYaml . | nindent 18 }}
+          {{- end }}
           resources: {{- toYaml .values.resources | nindent 12 }}
           securityContext: {{- include "postroom.securityContext" $root | nindent 12 }}
           volumeMounts:
