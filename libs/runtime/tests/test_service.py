@@ -196,7 +196,7 @@ def test_what_is_not_as_wanted_is_told_in_a_line_and_exits_with_1(
 
 
 def test_what_a_service_does_not_use_is_not_imported(tiny: Tiny) -> None:
-    heavy = ("grpc", "nats", "aiohttp", "starlette", "uvicorn", "rich", "sqlalchemy")
+    heavy = ("grpc", "nats", "aiohttp", "starlette", "uvicorn", "rich", "sqlalchemy", "opentelemetry")
     program = (
         "import postroom_runtime.service, postroom_runtime.tcp, sys\n"
         f"print([name for name in {heavy} if name in sys.modules])"

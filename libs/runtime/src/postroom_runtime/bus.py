@@ -15,7 +15,7 @@ from uuid import UUID
 from postroom_runtime import metrics
 from postroom_runtime.lean_import import without
 from postroom_runtime.logs import log
-from postroom_runtime.traces import child_of, current_traceparent
+from postroom_runtime.traces import current_traceparent, new_traceparent
 
 with without("aiohttp"):
     from nats.aio.client import Client
@@ -365,4 +365,4 @@ def _stream_of(client: Client, seconds: float) -> JetStreamContext:
 
 
 def _headers() -> dict[str, str]:
-    return {"traceparent": child_of(current_traceparent())}
+    return {"traceparent": current_traceparent() or new_traceparent()}

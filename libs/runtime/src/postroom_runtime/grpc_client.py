@@ -17,7 +17,7 @@ from postroom_runtime.errors import ConfigurationError
 from postroom_runtime.grpc_renewal import FixedChannel, RenewedChannel
 from postroom_runtime.grpc_wire import CAPABILITY_METADATA, CLIENT_OPTIONS, SERVICE_METADATA, TRACE_METADATA
 from postroom_runtime.tls import GrpcTls
-from postroom_runtime.traces import child_of, current_traceparent
+from postroom_runtime.traces import current_traceparent
 
 Metadata: TypeAlias = Sequence[tuple[str, str | bytes]]
 
@@ -189,7 +189,9 @@ class _ServiceChannel(grpc.aio.Channel):
         )
 
     def _with_ours(self, metadata: Metadata) -> tuple[tuple[str, str | bytes], ...]:
-        return (*metadata, self._identity, (TRACE_METADATA, child_of(current_traceparent())))
+        if (traceparent := current_traceparent()) is None:
+            return (*metadata, self._identity)
+        return (*metadata, self._identity, (TRACE_METADATA, traceparent))
 
 
 class _Stream:

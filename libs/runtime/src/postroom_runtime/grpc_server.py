@@ -29,8 +29,8 @@ from postroom_runtime.grpc_renewal import server_credentials
 from postroom_runtime.grpc_wire import CAPABILITY_METADATA, SERVER_OPTIONS, SERVICE_METADATA, TRACE_METADATA
 from postroom_runtime.lifecycle import Lifecycle
 from postroom_runtime.logs import log
+from postroom_runtime.spans import enter_span
 from postroom_runtime.tls import GrpcTls
-from postroom_runtime.traces import enter_trace
 
 R = TypeVar("R")
 
@@ -199,11 +199,8 @@ class _Guard(grpc.aio.ServerInterceptor):
         wrapped = self._wrapped[method] = _wrap(self, method, handler)
         return wrapped
 
-    def admit(self, method: str, context: _Context) -> None:
+    def admit(self, method: str, context: _Context, metadata: Mapping[str, str]) -> None:
         """Note who calls; raises `NotPermittedError`, or `UnavailableError` over the bound."""
-        sent = context.invocation_metadata() or ()
-        metadata = {key: value for key, value in sent if isinstance(value, str)}
-        enter_trace(metadata.get(TRACE_METADATA))
         service = self._identify(context, metadata.get(SERVICE_METADATA, ""))
         if service not in self._policy.get(method, ()):
             raise NotPermittedError(f"{service or 'nobody known'} called {method}")
@@ -224,7 +221,7 @@ class _Guard(grpc.aio.ServerInterceptor):
 class _Call:
     """One call, from admission to its outcome."""
 
-    __slots__ = ("_begun", "_context", "_guard", "_method", "_stack")
+    __slots__ = ("_begun", "_context", "_guard", "_method", "_span", "_stack")
 
     def __init__(self, guard: _Guard, method: str, context: _Context) -> None:
         self._guard = guard
@@ -234,8 +231,11 @@ class _Call:
         self._begun = perf_counter()
 
     async def __aenter__(self) -> None:
+        sent = self._context.invocation_metadata() or ()
+        metadata = {key: value for key, value in sent if isinstance(value, str)}
+        self._span = enter_span(self._method[1:], metadata.get(TRACE_METADATA), "server")
         try:
-            self._guard.admit(self._method, self._context)
+            self._guard.admit(self._method, self._context, metadata)
         except PostroomError as error:
             await self._refuse(error)
         self._stack.enter_context(self._guard.lifecycle.activity(self._method))
@@ -271,7 +271,11 @@ class _Call:
         await self._context.abort(grpc.StatusCode.INTERNAL, f"incident {incident}")
 
     def _count(self, outcome: str) -> None:
+        """Tell how it ended. Once, since every end comes by here."""
         _SECONDS.labels(self._method, outcome).observe(perf_counter() - self._begun)
+        if outcome != "ok":
+            self._span.fail(outcome)
+        self._span.end()
 
 
 def _wrap(guard: _Guard, method: str, handler: _Handler) -> _Handler:

@@ -7,6 +7,7 @@ import gc
 import os
 import sys
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, Final, Generic, NoReturn, TypeVar
@@ -81,7 +82,8 @@ def _run_loop(service: Service[S], command: str, settings: S) -> ExitStatus:
     import uvloop  # `python -m <service>` with a wrong command line is quick
 
     try:
-        uvloop.run(_execute(service, command, settings))
+        with _telemetry(service, command, settings):
+            uvloop.run(_execute(service, command, settings))
     except ConfigurationError as error:
         return _complain(service, str(error))
     except FindingsError as error:
@@ -113,6 +115,15 @@ async def _execute(service: Service[S], command: str, settings: S) -> None:
             await service.check(settings)
         case _:  # the settings are all that there is to check
             return
+
+
+def _telemetry(service: Service[S], command: str, settings: S) -> AbstractContextManager[None]:
+    if command != "serve" or not settings.exports_spans:
+        return nullcontext()
+    from postroom_runtime import telemetry  # time and memory that others do without
+
+    limits = telemetry.Limits(waiting=settings.span_queue, batch=settings.span_batch)
+    return telemetry.exporting(service.name, limits)
 
 
 def _settle_memory() -> None:

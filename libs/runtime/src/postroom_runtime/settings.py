@@ -82,7 +82,38 @@ ProxyPort = Annotated[
 ]
 
 
-class ServiceSettings(BaseSettings):
+class TelemetrySettings(BaseSettings):
+    """Of OpenTelemetry's variables, what we look at; its SDK reads the rest (headers, sampler, ...)."""
+
+    otlp_endpoint: str | None = Field(default=None, validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT")
+    otlp_traces_endpoint: str | None = Field(
+        default=None, validation_alias="OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
+    )
+    otlp_protocol: Literal["http/protobuf"] = Field(
+        default="http/protobuf", validation_alias="OTEL_EXPORTER_OTLP_PROTOCOL"
+    )
+    otlp_traces_protocol: Literal["http/protobuf"] = Field(
+        default="http/protobuf", validation_alias="OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"
+    )
+    traces_exporter: Literal["otlp", "none"] = Field(default="otlp", validation_alias="OTEL_TRACES_EXPORTER")
+    otel_disabled: bool = Field(default=False, validation_alias="OTEL_SDK_DISABLED")
+    span_queue: int = Field(
+        default=2048,
+        ge=1,
+        le=100_000,
+        validation_alias="OTEL_BSP_MAX_QUEUE_SIZE",
+        description="More are dropped.",
+    )
+    span_batch: int = Field(default=512, ge=1, le=10_000, validation_alias="OTEL_BSP_MAX_EXPORT_BATCH_SIZE")
+
+    @property
+    def exports_spans(self) -> bool:
+        """Whether somebody wants traces: nothing is sent to an address that nobody has named."""
+        named = self.otlp_endpoint or self.otlp_traces_endpoint
+        return named is not None and self.traces_exporter == "otlp" and not self.otel_disabled
+
+
+class ServiceSettings(TelemetrySettings):
     """What every service has. A service derives its own class with its own `env_prefix`."""
 
     model_config = SettingsConfigDict(

@@ -1,6 +1,7 @@
 """W3C trace context without an SDK: one message's way through all services.
 
 The current traceparent lives in a context variable; logs take `trace_id` from it, gRPC and NATS carry it.
+Where spans are made (`postroom_runtime.spans`), it names the span at hand; elsewhere it goes on as it is.
 """
 
 import re
@@ -20,13 +21,6 @@ def new_traceparent() -> str:
     """The start of a new trace."""
     digits = secrets.token_hex(24)
     return f"00-{digits[:32]}-{digits[32:]}-01"
-
-
-def child_of(traceparent: str | None) -> str:
-    """The same trace one step further; a new trace when there is none or it is malformed."""
-    if not is_traceparent(traceparent):
-        return new_traceparent()
-    return f"{traceparent[:36]}{secrets.token_hex(8)}{traceparent[52:]}"
 
 
 def is_traceparent(text: str | None) -> TypeGuard[str]:

@@ -12,7 +12,7 @@ from postroom.mailstore.v1 import delivery_pb2, mailbox_pb2
 from postroom_contracts.errors import LimitError, NotPermittedError, PostroomError
 from postroom_contracts.ids import new_id, queue_id_text
 from postroom_runtime.logs import log
-from postroom_runtime.traces import child_of, current_traceparent
+from postroom_runtime.traces import current_traceparent, new_traceparent
 from postroom_wire.mime import HeaderError, Mailbox, OutgoingAttachment, OutgoingMessage, compose
 from postroom_wire.smtp.addresses import AddressError
 from postroom_wire.smtp.addresses import Mailbox as Path
@@ -97,7 +97,7 @@ class Sender:
             id=queue_id.bytes,
             tenant_id=user.tenant_id,
             reverse_path=user.address,
-            traceparent=child_of(current_traceparent()),
+            traceparent=current_traceparent() or new_traceparent(),
             capability=user.capability,
         )
         item.received_at.GetCurrentTime()
