@@ -17,6 +17,7 @@ from uuid import UUID
 import zstandard
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from postroom.doctor.v1 import doctor_pb2_grpc
 from postroom.mailstore.v1 import (
     content_pb2,
     delivery_pb2,
@@ -87,6 +88,7 @@ class MailStore:
         self.mailbox: mailbox_pb2_grpc.MailboxServiceStub
         self.queue: queue_pb2_grpc.QueueServiceStub
         self.administrator: queue_pb2_grpc.QueueServiceStub
+        self.doctor: doctor_pb2_grpc.DoctorServiceStub
 
     def account(self, name: str = "ann", account_id: UUID | None = None) -> MailAccount:
         """An account; the store hears of it at its first mail or call."""
@@ -261,6 +263,7 @@ async def running_mail_store(
         store.mailbox = mailbox_pb2_grpc.MailboxServiceStub(edge)
         store.queue = queue_pb2_grpc.QueueServiceStub(relay)
         store.administrator = queue_pb2_grpc.QueueServiceStub(edge)
+        store.doctor = doctor_pb2_grpc.DoctorServiceStub(edge)
         committing = asyncio.ensure_future(parts.committer.run())
         try:
             yield store
@@ -301,12 +304,22 @@ class _Parts:
             database, self.reader, verifier, hooks.ring, retrying, overrides.get("claim_limits")
         )
 
+        self.doctor = _module("doctor_service").DoctorService(
+            database,
+            objects,
+            _module("serve").MIGRATIONS,
+            verifier,
+            lambda: True,
+            overrides.get("examination_limits"),
+        )
+
     def add(self, server: Any) -> None:
         """Add the services to a server."""
         add_delivery: Callable[[Any, Any], None] = delivery_pb2_grpc.add_DeliveryServiceServicer_to_server
         add_delivery(self.delivery, server)
         mailbox_pb2_grpc.add_MailboxServiceServicer_to_server(self.mailbox, server)
         queue_pb2_grpc.add_QueueServiceServicer_to_server(self.queue, server)
+        doctor_pb2_grpc.add_DoctorServiceServicer_to_server(self.doctor, server)
 
 
 def _module(name: str) -> Any:

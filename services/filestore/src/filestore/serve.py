@@ -7,12 +7,14 @@ from pathlib import Path
 
 import grpc
 
+from filestore.doctor_service import DoctorService
 from filestore.file_service import FileService
 from filestore.garbage import Sweeper
 from filestore.limits import Limits
 from filestore.policy import POLICY
 from filestore.settings import Settings
 from postroom.directory.v1 import directory_pb2, directory_pb2_grpc
+from postroom.doctor.v1 import doctor_pb2_grpc
 from postroom.filestore.v1 import file_pb2_grpc
 from postroom_contracts.capability import CapabilityVerifier, PublicKey
 from postroom_runtime.durability import tell_protection
@@ -70,11 +72,15 @@ async def serve(settings: Settings, lifecycle: Lifecycle) -> None:
             octets=settings.account_octets,
             file=settings.file_octets,
             upload_seconds=settings.upload_seconds,
+            garbage_seconds=settings.deleted_octets_seconds,
         )
-        service = FileService(database, objects, CapabilityVerifier(_key_source(directory)), limits)
+        verifier = CapabilityVerifier(_key_source(directory))
+        service = FileService(database, objects, verifier, limits)
+        doctor = DoctorService(database, objects, MIGRATIONS, verifier)
 
         def add(server: grpc.aio.Server) -> None:
             file_pb2_grpc.add_FileServiceServicer_to_server(service, server)
+            doctor_pb2_grpc.add_DoctorServiceServicer_to_server(doctor, server)
 
         server = await serve_grpc(
             settings.grpc_listen, add, policy=POLICY, tls=settings.grpc_tls, lifecycle=lifecycle

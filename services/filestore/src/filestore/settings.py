@@ -28,6 +28,11 @@ class Settings(CoreSettings):
     account_octets: int = Field(default=1024**4, ge=1024, description="Of all files of one account.")
     account_nodes: int = Field(default=1_000_000, ge=1, description="Files and directories of one account.")
     upload_seconds: float = Field(default=86_400.0, ge=60, description="Then an open upload is given up.")
+    deleted_octets_seconds: float = Field(
+        default=86_400.0,
+        ge=3_600,
+        description="So long octets that no file has any more are kept; longer than a backup takes.",
+    )
     require_durable_database: bool = Field(
         default=True, description="Refuse a Postgres that confirms what it may lose; off in tests only."
     )

@@ -19,6 +19,7 @@ from mailstore.mailboxes.catalogue import Owner
 from mailstore.mailboxes.flags import FlagChange, StoreMode, keywords_of, parse_keywords, store_flags
 from mailstore.mailboxes.moving import Copied, copy_messages, move_messages, remove_messages
 from mailstore.mailboxes.names import parse_name
+from mailstore.mailboxes.renewing import renew_uid_validity
 from mailstore.mailboxes.uid_ranges import Ranges, parse_ranges, range_messages
 from postroom.mailstore.v1 import mailbox_pb2 as pb
 from postroom_contracts.errors import InvalidRequestError
@@ -130,6 +131,30 @@ class MailboxChanges:
 
         operation = _operation(owner, request.operation_id, request)
         return await self._once(owner, operation, pb.ExpungeMessagesResponse, change)
+
+    async def renew_uid_validity(
+        self, administrator: Owner, request: pb.RenewUidValidityRequest
+    ) -> pb.RenewUidValidityResponse:
+        """New UIDVALIDITYs for a slice of all accounts, or for one of them."""
+        account_id = parse_id(request.account_id) if request.account_id else None
+        after = parse_id(request.after_account_id) if request.after_account_id else UUID(int=0)
+        modseqs: list[tuple[UUID, int]] = []
+
+        async def renew(connection: Connection) -> pb.RenewUidValidityResponse:
+            renewed = await renew_uid_validity(connection, account_id, after)
+            modseqs[:] = renewed.modseqs
+            return pb.RenewUidValidityResponse(
+                accounts=len(renewed.modseqs),
+                mailboxes=renewed.mailboxes,
+                last_account_id=renewed.last.bytes if renewed.last else b"",
+            )
+
+        operation = _operation(administrator, request.operation_id, request)
+        answered = await once(self._database, operation, pb.RenewUidValidityResponse, renew)
+        reached("mailbox.after_commit")
+        for renewed_id, modseq in modseqs:
+            await self._publish_changed(renewed_id, modseq)
+        return answered
 
     async def _once(
         self,

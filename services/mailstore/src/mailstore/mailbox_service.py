@@ -40,6 +40,7 @@ from postroom_storage.database import Database
 _Context = grpc.aio.ServicerContext[Any, Any]
 
 _READING: Final = frozenset({Scope.IMAP, Scope.POP3, Scope.API})
+_ADMINISTERING: Final = frozenset({Scope.ADMIN})
 _MAX_READS: Final = 1_000
 _MAX_ACCOUNTS: Final = 10_000
 _MODSEQ: Final = """
@@ -138,6 +139,7 @@ class MailboxService(mailbox_pb2_grpc.MailboxServiceServicer):
             vanished=range_messages(changes.vanished),
             keywords=keyword_messages(changes.keywords),
             uid_next=changes.uid_next,
+            uid_validity=changes.uid_validity,
             reload=changes.reload,
             deleted=changes.deleted,
             more=changes.more,
@@ -268,6 +270,13 @@ class MailboxService(mailbox_pb2_grpc.MailboxServiceServicer):
     ) -> mailbox_pb2.ExpungeMessagesResponse:
         """Messages less."""
         return await self._changes.expunge(await self._owner(), request)
+
+    async def RenewUidValidity(
+        self, request: mailbox_pb2.RenewUidValidityRequest, context: _Context
+    ) -> mailbox_pb2.RenewUidValidityResponse:
+        """Other UIDs for an administrator who has restored the store."""
+        admin = await self._verifier.verify(capability_token(), scopes=_ADMINISTERING)
+        return await self._changes.renew_uid_validity(Owner(admin.account_id, admin.tenant_id), request)
 
     async def _appending(
         self, owner: Owner, request: mailbox_pb2.AppendMessageRequest

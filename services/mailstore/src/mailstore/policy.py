@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
+_DOCTOR: Final = "/postroom.doctor.v1.DoctorService/"
 _DELIVERY: Final = "/postroom.mailstore.v1.DeliveryService/"
 _MAILBOX: Final = "/postroom.mailstore.v1.MailboxService/"
 _QUEUE: Final = "/postroom.mailstore.v1.QueueService/"
@@ -43,4 +44,6 @@ POLICY: Final[Mapping[str, frozenset[str]]] = {
         for name in ("Claim", "Extend", "ReadContent", "Report", "Release", "ReportSite")
     },
     **{_QUEUE + name: _ADMINISTRATORS for name in ("ListQueue", "GetQueued", "RetryQueued", "CancelQueued")},
+    _MAILBOX + "RenewUidValidity": _ADMINISTRATORS,
+    _DOCTOR + "Examine": _ADMINISTRATORS,
 }

@@ -11,6 +11,7 @@ from mailstore.blobs.packer import Packer
 from mailstore.blobs.reader import BlobReader
 from mailstore.blobs.segments import OpenSegment, SegmentLimits
 from mailstore.delivery_service import DeliveryService
+from mailstore.doctor_service import DoctorService
 from mailstore.intake.committer import CommitLimits, Committer
 from mailstore.intake.uploads import UploadLimits, Uploads
 from mailstore.lanes import LOCAL_BELLS, lane_of_bell
@@ -26,6 +27,7 @@ from mailstore.queue_service import QueueService
 from mailstore.settings import Settings
 from mailstore.upkeep import Upkeep, UpkeepLimits
 from postroom.directory.v1 import directory_pb2, directory_pb2_grpc
+from postroom.doctor.v1 import doctor_pb2_grpc
 from postroom.mailstore.v1 import delivery_pb2_grpc, mailbox_pb2_grpc, queue_pb2_grpc
 from postroom_contracts.capability import CapabilityVerifier, PublicKey
 from postroom_contracts.errors import PostroomError
@@ -130,7 +132,7 @@ class _Parts:
         self._reader = BlobReader(database, objects)
 
     def services(self, lifecycle: Lifecycle) -> Callable[[grpc.aio.Server], None]:
-        """Adds the three services to a server."""
+        """Adds the services to a server."""
         settings, database, verifier, reader = self._settings, self._database, self._verifier, self._reader
         uploads = Uploads(database, self._objects, UploadLimits(message_size=settings.message_octets))
         schedule = RetrySchedule(settings.retry_seconds, most_seconds=settings.retry_max_seconds)
@@ -144,11 +146,13 @@ class _Parts:
         )
         retrying = Retrying(schedule, site_schedule)
         queue = QueueService(database, reader, verifier, self._bus.ring, retrying)
+        doctor = DoctorService(database, self._objects, MIGRATIONS, verifier, lambda: self._bus.connected)
 
         def add(server: grpc.aio.Server) -> None:
             delivery_pb2_grpc.add_DeliveryServiceServicer_to_server(delivery, server)
             mailbox_pb2_grpc.add_MailboxServiceServicer_to_server(mailbox, server)
             queue_pb2_grpc.add_QueueServiceServicer_to_server(queue, server)
+            doctor_pb2_grpc.add_DoctorServiceServicer_to_server(doctor, server)
 
         return add
 

@@ -51,7 +51,7 @@ FROM ({_OF_RANGES}) AS found
 # One row at least, with the state; `uid_next` is NULL when there is no such mailbox. WITH TIES: what one
 # transaction did is never cut in two here.
 _JOURNAL: Final = """
-SELECT s.modseq AS account_modseq, s.change_floor, m.uid_next, c.modseq, c.uids
+SELECT s.modseq AS account_modseq, s.change_floor, m.uid_next, m.uid_validity, c.modseq, c.uids
 FROM mailstore.account_state AS s
 LEFT JOIN mailstore.mailbox AS m ON m.account_id = s.account_id AND m.id = $2 AND m.deleted_at IS NULL
 LEFT JOIN mailstore.change AS c
@@ -103,6 +103,7 @@ class Changes:
     deleted: bool = False
     more: bool = False
     after_uid: int = 0
+    uid_validity: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,10 +141,11 @@ async def changes_since(database: Database, account_id: UUID, mailbox_id: UUID, 
         if not journal:
             return Changes(0, deleted=True)
         modseq, uid_next = journal[0]["account_modseq"], journal[0]["uid_next"]
+        validity = journal[0]["uid_validity"]
         if uid_next is None:
             return Changes(modseq, deleted=True)
         if since.modseq < journal[0]["change_floor"] - 1:
-            return Changes(modseq, uid_next, reload=True)
+            return Changes(modseq, uid_next, reload=True, uid_validity=validity)
         page = _page([row for row in journal if row["modseq"] is not None], since, most, modseq)
         rows, keywords = RowColumns(), dict[str, int]()
         if page.touched:
@@ -152,7 +154,16 @@ async def changes_since(database: Database, account_id: UUID, mailbox_id: UUID, 
             )
             rows, keywords = _columns(found), _keywords(found)
     vanished = _without(page.touched, compress(rows.uids))
-    return Changes(page.modseq, uid_next, rows, keywords, vanished, more=page.more, after_uid=page.after_uid)
+    return Changes(
+        page.modseq,
+        uid_next,
+        rows,
+        keywords,
+        vanished,
+        more=page.more,
+        after_uid=page.after_uid,
+        uid_validity=validity,
+    )
 
 
 def _page(journal: Sequence[Record], since: Since, most: int, last_modseq: int) -> _Page:

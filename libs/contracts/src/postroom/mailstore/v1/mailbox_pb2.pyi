@@ -506,6 +506,7 @@ class GetChangesResponse(_message.Message):
     RELOAD_FIELD_NUMBER: _builtins.int
     MORE_FIELD_NUMBER: _builtins.int
     AFTER_UID_FIELD_NUMBER: _builtins.int
+    UID_VALIDITY_FIELD_NUMBER: _builtins.int
     modseq: _builtins.int
     """Up to which MODSEQ all changes are told by this answer and those before it."""
     uid_next: _builtins.int
@@ -517,6 +518,8 @@ class GetChangesResponse(_message.Message):
     """There are more changes than were asked for."""
     after_uid: _builtins.int
     """One change of too many messages is told in parts: of what comes after `modseq`, UIDs up to here were told."""
+    uid_validity: _builtins.int
+    """Another one than before says that all UIDs are others: forget the mailbox."""
     @_builtins.property
     def rows(self) -> Global___Rows:
         """Added or with other flags. As they are now: a row's MODSEQ may be above `modseq`, and then a later answer tells it
@@ -541,10 +544,11 @@ class GetChangesResponse(_message.Message):
         reload: _builtins.bool = ...,
         more: _builtins.bool = ...,
         after_uid: _builtins.int = ...,
+        uid_validity: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["rows", b"rows"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_uid", b"after_uid", "deleted", b"deleted", "keywords", b"keywords", "modseq", b"modseq", "more", b"more", "reload", b"reload", "rows", b"rows", "uid_next", b"uid_next", "vanished", b"vanished"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_uid", b"after_uid", "deleted", b"deleted", "keywords", b"keywords", "modseq", b"modseq", "more", b"more", "reload", b"reload", "rows", b"rows", "uid_next", b"uid_next", "uid_validity", b"uid_validity", "vanished", b"vanished"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1354,3 +1358,57 @@ class ExpungeMessagesResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ExpungeMessagesResponse: _TypeAlias = ExpungeMessagesResponse  # noqa: Y015
+
+@_typing.final
+class RenewUidValidityRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    AFTER_ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    OPERATION_ID_FIELD_NUMBER: _builtins.int
+    account_id: _builtins.bytes
+    """Empty: of all accounts."""
+    after_account_id: _builtins.bytes
+    """Accounts after this one; empty for the first slice."""
+    operation_id: _builtins.bytes
+    """See MailboxService."""
+    def __init__(
+        self,
+        *,
+        account_id: _builtins.bytes = ...,
+        after_account_id: _builtins.bytes = ...,
+        operation_id: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "after_account_id", b"after_account_id", "operation_id", b"operation_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RenewUidValidityRequest: _TypeAlias = RenewUidValidityRequest  # noqa: Y015
+
+@_typing.final
+class RenewUidValidityResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCOUNTS_FIELD_NUMBER: _builtins.int
+    MAILBOXES_FIELD_NUMBER: _builtins.int
+    LAST_ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    accounts: _builtins.int
+    mailboxes: _builtins.int
+    last_account_id: _builtins.bytes
+    """Where the next slice begins; empty when that was the last."""
+    def __init__(
+        self,
+        *,
+        accounts: _builtins.int = ...,
+        mailboxes: _builtins.int = ...,
+        last_account_id: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accounts", b"accounts", "last_account_id", b"last_account_id", "mailboxes", b"mailboxes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RenewUidValidityResponse: _TypeAlias = RenewUidValidityResponse  # noqa: Y015

@@ -136,6 +136,11 @@ class MailboxServiceStub:
                 request_serializer=postroom_dot_mailstore_dot_v1_dot_mailbox__pb2.ExpungeMessagesRequest.SerializeToString,
                 response_deserializer=postroom_dot_mailstore_dot_v1_dot_mailbox__pb2.ExpungeMessagesResponse.FromString,
                 _registered_method=True)
+        self.RenewUidValidity = channel.unary_unary(
+                '/postroom.mailstore.v1.MailboxService/RenewUidValidity',
+                request_serializer=postroom_dot_mailstore_dot_v1_dot_mailbox__pb2.RenewUidValidityRequest.SerializeToString,
+                response_deserializer=postroom_dot_mailstore_dot_v1_dot_mailbox__pb2.RenewUidValidityResponse.FromString,
+                _registered_method=True)
 
 
 class MailboxServiceServicer:
@@ -272,6 +277,15 @@ class MailboxServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RenewUidValidity(self, request, context):
+        """Gives mailboxes a UIDVALIDITY that they never had (RFC 3501 s2.3.1.1), a slice of the accounts at a time: for a store
+        that was restored, which would give out UIDs a second time. Needs a capability with SCOPE_ADMIN instead of a user's.
+        Asking again without the id is harmless: clients load once more what they have.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_MailboxServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -369,6 +383,11 @@ def add_MailboxServiceServicer_to_server(servicer, server):
                     servicer.ExpungeMessages,
                     request_deserializer=postroom_dot_mailstore_dot_v1_dot_mailbox__pb2.ExpungeMessagesRequest.FromString,
                     response_serializer=postroom_dot_mailstore_dot_v1_dot_mailbox__pb2.ExpungeMessagesResponse.SerializeToString,
+            ),
+            'RenewUidValidity': grpc.unary_unary_rpc_method_handler(
+                    servicer.RenewUidValidity,
+                    request_deserializer=postroom_dot_mailstore_dot_v1_dot_mailbox__pb2.RenewUidValidityRequest.FromString,
+                    response_serializer=postroom_dot_mailstore_dot_v1_dot_mailbox__pb2.RenewUidValidityResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -891,6 +910,33 @@ class MailboxService:
             '/postroom.mailstore.v1.MailboxService/ExpungeMessages',
             postroom_dot_mailstore_dot_v1_dot_mailbox__pb2.ExpungeMessagesRequest.SerializeToString,
             postroom_dot_mailstore_dot_v1_dot_mailbox__pb2.ExpungeMessagesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RenewUidValidity(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/postroom.mailstore.v1.MailboxService/RenewUidValidity',
+            postroom_dot_mailstore_dot_v1_dot_mailbox__pb2.RenewUidValidityRequest.SerializeToString,
+            postroom_dot_mailstore_dot_v1_dot_mailbox__pb2.RenewUidValidityResponse.FromString,
             options,
             channel_credentials,
             insecure,

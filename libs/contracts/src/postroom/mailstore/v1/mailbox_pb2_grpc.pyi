@@ -52,6 +52,11 @@ class MailboxServiceStub:
     CopyMessages: _aio.UnaryUnaryMultiCallable[_mailbox_pb2.CopyMessagesRequest, _mailbox_pb2.CopyMessagesResponse]
     MoveMessages: _aio.UnaryUnaryMultiCallable[_mailbox_pb2.MoveMessagesRequest, _mailbox_pb2.MoveMessagesResponse]
     ExpungeMessages: _aio.UnaryUnaryMultiCallable[_mailbox_pb2.ExpungeMessagesRequest, _mailbox_pb2.ExpungeMessagesResponse]
+    RenewUidValidity: _aio.UnaryUnaryMultiCallable[_mailbox_pb2.RenewUidValidityRequest, _mailbox_pb2.RenewUidValidityResponse]
+    """Gives mailboxes a UIDVALIDITY that they never had (RFC 3501 s2.3.1.1), a slice of the accounts at a time: for a store
+    that was restored, which would give out UIDs a second time. Needs a capability with SCOPE_ADMIN instead of a user's.
+    Asking again without the id is harmless: clients load once more what they have.
+    """
 
 class MailboxServiceServicer(metaclass=_abc_1.ABCMeta):
     """Every call carries the user's capability in the metadata `postroom-capability`; the account is the capability's.
@@ -205,5 +210,16 @@ class MailboxServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _mailbox_pb2.ExpungeMessagesRequest,
         context: _aio.ServicerContext[_mailbox_pb2.ExpungeMessagesRequest, _abc.Awaitable[_mailbox_pb2.ExpungeMessagesResponse]],
     ) -> _abc.Awaitable[_mailbox_pb2.ExpungeMessagesResponse]: ...
+
+    @_abc_1.abstractmethod
+    def RenewUidValidity(
+        self,
+        request: _mailbox_pb2.RenewUidValidityRequest,
+        context: _aio.ServicerContext[_mailbox_pb2.RenewUidValidityRequest, _abc.Awaitable[_mailbox_pb2.RenewUidValidityResponse]],
+    ) -> _abc.Awaitable[_mailbox_pb2.RenewUidValidityResponse]:
+        """Gives mailboxes a UIDVALIDITY that they never had (RFC 3501 s2.3.1.1), a slice of the accounts at a time: for a store
+        that was restored, which would give out UIDs a second time. Needs a capability with SCOPE_ADMIN instead of a user's.
+        Asking again without the id is harmless: clients load once more what they have.
+        """
 
 def add_MailboxServiceServicer_to_server(servicer: MailboxServiceServicer, server: _aio.Server) -> None: ...

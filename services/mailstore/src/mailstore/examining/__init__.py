@@ -1,0 +1,1 @@
+"""Looking whether what the mail store's rows say is true."""
