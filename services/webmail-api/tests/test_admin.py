@@ -87,6 +87,7 @@ async def test_there_is_one_tenant(admin: RestClient) -> None:
         ("GET", "/admin/accounts"),
         ("GET", "/admin/aliases"),
         ("GET", "/admin/queue"),
+        ("GET", "/admin/examination"),
         ("DELETE", "/admin/domains/postroom.test"),
         ("POST", "/admin/queue/agnhyqtnoj3uxb4thpxsphpunm/retry"),
     ],

@@ -16,7 +16,14 @@ from postroom_contracts.errors import PostroomError
 from postroom_runtime.lifecycle import Lifecycle
 from postroom_runtime.logs import log
 from postroom_runtime.networks import Networks
-from webmail_api import admin_routes, file_routes, mailbox_routes, message_routes, session_routes
+from webmail_api import (
+    admin_routes,
+    file_routes,
+    mailbox_routes,
+    message_routes,
+    session_routes,
+    upkeep_routes,
+)
 from webmail_api.boundary import Boundary
 from webmail_api.forwarded import Forwarded
 from webmail_api.house import House
@@ -56,7 +63,7 @@ def application(house: House, lifecycle: Lifecycle) -> FastAPI:
     )
     app.state.house = house
     routes = APIRouter(prefix=BASE)
-    for module in (session_routes, mailbox_routes, message_routes, file_routes, admin_routes):
+    for module in (session_routes, mailbox_routes, message_routes, file_routes, admin_routes, upkeep_routes):
         routes.include_router(module.router)
     app.include_router(routes)
 
@@ -83,7 +90,7 @@ def application(house: House, lifecycle: Lifecycle) -> FastAPI:
     app.add_middleware(
         Forwarded,
         gateways=Networks(house.settings.trusted_gateways),
-        untrusted=house.settings.untrusted,
+        untrusted=house.settings.untrusted | house.settings.nodes,
     )
     app.openapi = lambda: _description(app)
     return app

@@ -1,8 +1,11 @@
 """What all requests of a process share."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from postroom.directory.v1.directory_pb2_grpc import DirectoryServiceStub
+from postroom.doctor.v1.doctor_pb2_grpc import DoctorServiceStub
+from postroom.mailstore.v1.mailbox_pb2_grpc import MailboxServiceStub
 from postroom.mailstore.v1.queue_pb2_grpc import QueueServiceStub
 from postroom_runtime.budget import ByteBudget
 from webmail_api.content import ContentReader
@@ -17,13 +20,18 @@ from webmail_api.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class House:
-    """Made once, in `serve`. `sending` bounds the octets of messages that are being sent."""
+    """Made once, in `serve`. `sending` bounds the octets of messages that are being sent.
+
+    `doctors` are those of each store, by its service's name.
+    """
 
     settings: Settings
     limits: Limits
     sessions: Sessions
     directory: DirectoryServiceStub
     queue: QueueServiceStub
+    mailboxes: MailboxServiceStub
+    doctors: Mapping[str, DoctorServiceStub]
     store: MailStore
     reader: ContentReader
     viewer: Viewer

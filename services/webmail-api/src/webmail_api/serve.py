@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import grpc
 
 from postroom.directory.v1.directory_pb2_grpc import DirectoryServiceStub
+from postroom.doctor.v1.doctor_pb2_grpc import DoctorServiceStub
 from postroom.filestore.v1.file_pb2_grpc import FileServiceStub
 from postroom.mailstore.v1.delivery_pb2_grpc import DeliveryServiceStub
 from postroom.mailstore.v1.mailbox_pb2_grpc import MailboxServiceStub
@@ -77,7 +78,8 @@ async def open_house(settings: Settings, stack: AsyncExitStack) -> House:
     mailstore = await connect(settings.mailstore_address, "mailstore")
     filestore = await connect(settings.filestore_address, "filestore")
     transfers = await stack.enter_async_context(Transfers(ByteBudget(settings.transfer_octets)))
-    store = MailStore(MailboxServiceStub(mailstore), limits)
+    mailboxes = MailboxServiceStub(mailstore)
+    store = MailStore(mailboxes, limits)
     reader = ContentReader(store, transfers)
     delivery = Delivery(DeliveryServiceStub(mailstore), store, transfers, limits)
     return House(
@@ -86,6 +88,8 @@ async def open_house(settings: Settings, stack: AsyncExitStack) -> House:
         sessions=Sessions(directory, limits),
         directory=directory,
         queue=QueueServiceStub(mailstore),
+        mailboxes=mailboxes,
+        doctors={"mailstore": DoctorServiceStub(mailstore), "filestore": DoctorServiceStub(filestore)},
         store=store,
         reader=reader,
         viewer=Viewer(reader, limits),
