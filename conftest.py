@@ -3,9 +3,11 @@
 import asyncio
 import os
 import shutil
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Generator
 from datetime import timedelta
 from pathlib import Path
+from types import FrameType
 
 import pytest
 import uvloop
@@ -26,6 +28,28 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.ge
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
     """Services run on uvloop, and so do their tests."""
     return {"uvloop": uvloop.new_event_loop}
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_timeout_set_timer() -> Generator[None, object, object]:
+    """Let a test end that waits for ever: uvloop drops what a signal's handler raises."""
+    answer = yield
+    give_up = signal.getsignal(signal.SIGALRM)
+
+    def on_alarm(number: int, frame: FrameType | None) -> None:
+        try:
+            tasks = asyncio.all_tasks()
+        except RuntimeError:  # no loop runs
+            tasks = set[asyncio.Task[object]]()
+        for task in tasks:
+            task.print_stack()
+            task.cancel("the test took too long")
+        if callable(give_up):
+            give_up(number, frame)
+
+    if callable(give_up):
+        signal.signal(signal.SIGALRM, on_alarm)
+    return answer
 
 
 def _find_debian_tool(name: str) -> Path:
