@@ -22,8 +22,10 @@ setup: ## create the environment for `run` from requirements.lock
 setup-dev: ## the same with the development tools, for `test` and `check`
 	@tools/setup $(PYTHON) $(VENV) development
 
-test: setup-dev test-tools ## run the whole test suite (ARGS='-k imap' for a part of it)
-	@POSTROOM_DEBIAN_TOOLS=$(CURDIR)/build/debian/bin $(BIN)/python -m pytest $(ARGS)
+# Files are shared out over up to four processes, each with servers of its own.
+test: setup-dev test-tools ## run the whole test suite (ARGS='-k imap' for a part of it, '-n 0' in one process)
+	@POSTROOM_DEBIAN_TOOLS=$(CURDIR)/build/debian/bin \
+		$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 test-tools: setup-dev ## fetch helm and the Debian clients that tests use, without root and without installing them
 	@tools/debian-tools tools/debian-packages.txt build/debian
