@@ -54,9 +54,9 @@ CLIENT_OPTIONS: Final = (
     ("grpc.max_reconnect_backoff_ms", 2000),
     ("grpc.dns_min_time_between_resolutions_ms", 1000),
     # While another ping is unanswered no keepalive ping is sent, and its own deadline is a minute by default.
-    ("grpc.http2.ping_timeout_ms", 3000),
+    ("grpc.http2.ping_timeout_ms", 2500),
     ("grpc.keepalive_time_ms", 1000),
-    ("grpc.keepalive_timeout_ms", 3000),
+    ("grpc.keepalive_timeout_ms", 2500),
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.enable_http_proxy", 0),
     (
