@@ -1,6 +1,9 @@
 """What the README promises, with the clients that it names: one Postroom, used as a new user would."""
 
+import ftplib
 import hashlib
+import imaplib
+import poplib
 import smtplib
 import subprocess
 import time
@@ -12,6 +15,7 @@ from typing import Any
 import pytest
 
 from postroom_testing.dns import DnsServer
+from postroom_testing.otlp import OtlpReceiver, ReceivedSpan, otlp_receiver
 from postroom_testing.running import RunningPostroom, free_base, running_postroom
 from postroom_testing.smtp_sink import SmtpSink
 from postroom_testing.stack import in_thread
@@ -37,9 +41,19 @@ def outside() -> Iterator[tuple[DnsServer, SmtpSink]]:
 
 
 @pytest.fixture(scope="module")
-def postroom(data: Path, outside: tuple[DnsServer, SmtpSink]) -> Iterator[RunningPostroom]:
+def traces() -> Iterator[OtlpReceiver]:
+    with otlp_receiver() as receiver:
+        yield receiver
+
+
+@pytest.fixture(scope="module")
+def postroom(
+    data: Path, outside: tuple[DnsServer, SmtpSink], traces: OtlpReceiver
+) -> Iterator[RunningPostroom]:
     dns, sink = outside
     environment = {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": traces.endpoint,
+        "OTEL_BSP_SCHEDULE_DELAY": "100",
         "POSTROOM_SMTP_OUTBOUND_REMOTE_PORT": str(sink.port),
         "POSTROOM_SMTP_OUTBOUND_ALLOW_LOOPBACK": "true",
         "POSTROOM_SMTP_OUTBOUND_HELO_NAME": "postroom.test",
@@ -180,6 +194,73 @@ def test_twenty_mails_leave_over_one_connection(
         (f"somebody{number}@elsewhere.test",) for number in range(20)
     )
     assert max(sink.per_connection) >= 10, "connections are kept for many messages"
+
+
+def test_the_way_of_a_mail_is_one_trace(postroom: RunningPostroom, traces: OtlpReceiver) -> None:
+    with smtplib.SMTP("127.0.0.1", postroom.port(587)) as client:
+        client.login("bob@postroom.test", postroom.password("bob"))
+        client.mail("bob@postroom.test")
+        for recipient in ("followed@elsewhere.test", "alice@postroom.test"):
+            client.rcpt(recipient)
+        _, said = client.data(_message(7))
+    queue_id = said.split()[-1].decode()
+
+    def of_mail(name: str) -> list[ReceivedSpan]:
+        return [
+            each
+            for each in traces.spans
+            if each.name == name and each.attributes.get("postroom.queue_id") == queue_id
+        ]
+
+    _eventually(lambda: bool(of_mail("relay") and of_mail("accept")))
+    (transaction,), (accepted,), (relayed,) = map(of_mail, ("SMTP transaction", "accept", "relay"))
+    assert (transaction.service, transaction.kind, transaction.parent_id) == ("smtp-inbound", "server", "")
+    assert accepted.parent_id == relayed.parent_id == transaction.span_id
+    assert (accepted.service, relayed.service) == ("mailstore", "smtp-outbound")
+    _eventually(
+        lambda: "filed" in {each.name for each in traces.spans if each.trace_id == transaction.trace_id}
+    )
+    assert relayed.seconds > 0
+    assert not any("@" in str((each.name, each.attributes)) for each in traces.spans)
+    logs = "".join(file.read_text() for file in (postroom.data / "log").glob("*.log"))
+    assert f'"trace_id":"{transaction.trace_id}"' in logs
+
+
+def test_commands_and_requests_have_traces_of_their_own(
+    postroom: RunningPostroom, traces: OtlpReceiver
+) -> None:
+    with smtplib.SMTP("127.0.0.1", postroom.port(25)) as exchange:
+        exchange.ehlo()
+        exchange.mail("you@example.com")
+        exchange.rset()
+    with imaplib.IMAP4("127.0.0.1", postroom.port(143)) as client:
+        client.login("bob@postroom.test", postroom.password("bob"))
+    maildrop = poplib.POP3("127.0.0.1", postroom.port(110))
+    maildrop.user("bob@postroom.test")
+    maildrop.pass_(postroom.password("bob"))
+    maildrop.quit()
+    with ftplib.FTP() as files:
+        files.connect("127.0.0.1", postroom.port(21))
+        files.login("bob@postroom.test", postroom.password("bob"))
+    with postroom.api("bob") as api:
+        api.get("mailboxes")
+    wanted = {
+        "IMAP LOGIN": "mail-access",
+        "POP3 PASS": "mail-access",
+        "FTP session": "ftp-gateway",
+        "REST listMailboxes": "webmail-api",
+    }
+
+    def calls(root: ReceivedSpan) -> int:
+        below = (each.name for each in traces.spans if each.trace_id == root.trace_id)
+        return sum(name.startswith("postroom.") for name in below)
+
+    _eventually(lambda: any(each.attributes.get("error.type") == "abandoned" for each in traces.spans))
+    _eventually(lambda: wanted.keys() <= {each.name for each in traces.spans})
+    for name, service in wanted.items():
+        root = next(each for each in traces.spans if each.name == name)
+        assert (root.service, root.kind, root.parent_id) == (service, "server", "")
+        _eventually(lambda root=root: calls(root) > 0)
 
 
 def test_lftp_mirrors_a_folder_up_and_down(

@@ -13,7 +13,7 @@ import grpc
 import pytest
 from structlog.testing import capture_logs
 
-from postroom_contracts.errors import MailboxNotFoundError
+from postroom_contracts.errors import MailboxNotFoundError, UnavailableError
 from postroom_runtime import metrics, spans
 from postroom_runtime.errors import ConfigurationError
 from postroom_runtime.grpc_client import channel
@@ -64,9 +64,11 @@ def test_spans_come_in_with_their_parents_names_and_attributes(
         with spans.span("inner") as inner:
             inner.rename("part")
             inner.set("size", 7)
-        with pytest.raises(MailboxNotFoundError), spans.span("broken"):
+        with pytest.raises(MailboxNotFoundError), spans.span("refused"):
             raise MailboxNotFoundError("ann's letters")
-    part, broken, whole = receiver.spans
+        with pytest.raises(UnavailableError), spans.span("broken"):
+            raise UnavailableError("of ann's letters")
+    part, refused, broken, whole = receiver.spans
     assert (whole.service, whole.name, whole.kind, whole.parent_id) == (
         "tiny",
         "outer",
@@ -76,7 +78,8 @@ def test_spans_come_in_with_their_parents_names_and_attributes(
     assert {span.trace_id for span in receiver.spans} == {TRACE[3:35]}
     assert part.parent_id == broken.parent_id == whole.span_id == outer.traceparent[36:52]
     assert (part.name, part.attributes, part.failed) == ("part", {"size": 7}, False)
-    assert (broken.failed, broken.attributes) == (True, {"error.type": "mailbox-not-found"})
+    assert (refused.failed, refused.attributes) == (False, {"error.type": "mailbox-not-found"})
+    assert (broken.failed, broken.attributes) == (True, {"error.type": "unavailable"})
     assert receiver.paths == ["/v1/traces"]
     assert receiver.headers[0]["x-key"] == "secret"
 

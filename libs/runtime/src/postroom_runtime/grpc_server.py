@@ -256,10 +256,10 @@ class _Call:
             case Exception():
                 await self._fail(error)
             case _:
-                self._count("cancelled")
+                self._count("cancelled", ours=False)
 
     async def _refuse(self, error: PostroomError) -> None:
-        self._count(error.name)
+        self._count(error.name, ours=error.transient)
         level = log.warning if error.transient else log.info
         level("call_refused", method=self._method, outcome=error.name, cause=str(error))
         await self._context.abort(error.code, error.name, ((ERROR_METADATA, error.name),))
@@ -270,11 +270,11 @@ class _Call:
         log.error("call_failed", method=self._method, incident=incident, exc_info=error)
         await self._context.abort(grpc.StatusCode.INTERNAL, f"incident {incident}")
 
-    def _count(self, outcome: str) -> None:
-        """Tell how it ended. Once, since every end comes by here."""
+    def _count(self, outcome: str, *, ours: bool = True) -> None:
+        """Tell how it ended, and whether a failure is ours. Once: every end comes by here."""
         _SECONDS.labels(self._method, outcome).observe(perf_counter() - self._begun)
         if outcome != "ok":
-            self._span.fail(outcome)
+            self._span.fail(outcome, ours=ours)
         self._span.end()
 
 

@@ -38,8 +38,8 @@ class Span(Protocol):
         """Say more of it."""
         ...
 
-    def fail(self, cause: str) -> None:
-        """It did not do what it is for; `cause` is a constant or a type's name."""
+    def fail(self, cause: str, *, ours: bool = True) -> None:
+        """It did not do what it is for; `cause` is a constant. Not `ours`: whoever asked is to blame."""
         ...
 
     def end(self) -> None:
@@ -67,7 +67,7 @@ class _Unseen:
     def set(self, name: str, value: Attribute) -> None:
         pass
 
-    def fail(self, cause: str) -> None:
+    def fail(self, cause: str, *, ours: bool = True) -> None:
         pass
 
     def end(self) -> None:
@@ -101,23 +101,25 @@ def enter_span(name: str, traceparent: str | None, kind: Kind = "internal") -> S
 
 @contextmanager
 def traced(name: str, traceparent: str | None, kind: Kind = "internal") -> Generator[Span]:
-    """`bind_trace` for work that is a span of the trace. An error that comes out of it is its failure."""
+    """`bind_trace` for work that is a span of the trace; an error that comes out of it is its failure."""
     span = begin_span(name, traceparent, kind)
-    with bind_trace(span.traceparent):
-        try:
-            yield span
-        except Exception as error:
-            span.fail(failure_name(error))
-            raise
-        finally:
-            span.end()
+    with bind_trace(span.traceparent), ended(span):
+        yield span
+
+
+@contextmanager
+def ended(span: Span) -> Generator[None]:
+    """The last part of a span's work: an error that comes out of it is its failure."""
+    try:
+        yield
+    except Exception as error:
+        name = error.name if isinstance(error, PostroomError) else type(error).__name__
+        span.fail(name, ours=getattr(error, "transient", True))  # what no other try mends is asked wrongly
+        raise
+    finally:
+        span.end()
 
 
 def span(name: str, kind: Kind = "internal") -> AbstractContextManager[Span]:
     """A part of the work at hand, or work of a new trace. Where no spans are made it costs nothing."""
     return _UNSEEN if _tracer is None else traced(name, current_traceparent(), kind)
-
-
-def failure_name(error: BaseException) -> str:
-    """What a span says of an error: never its text."""
-    return error.name if isinstance(error, PostroomError) else type(error).__name__

@@ -183,10 +183,11 @@ class _Span:
         """Say more of it."""
         self._span.set_attribute(name, value)
 
-    def fail(self, cause: str) -> None:
-        """It did not do what it is for."""
+    def fail(self, cause: str, *, ours: bool = True) -> None:
+        """It did not do what it is for; what others are to blame for is no error of a server's span."""
         self._span.set_attribute("error.type", cause)
-        self._span.set_status(Status(StatusCode.ERROR))
+        if ours:
+            self._span.set_status(Status(StatusCode.ERROR))
 
     def end(self) -> None:
         """It is over."""

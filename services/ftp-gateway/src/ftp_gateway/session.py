@@ -17,6 +17,7 @@ from ftp_gateway.transfer import RunningTransfer
 from postroom_contracts.errors import CapabilityExpiredError, InvalidCredentialsError, PostroomError
 from postroom_runtime import metrics
 from postroom_runtime.logs import log
+from postroom_runtime.spans import begin_span, span
 from postroom_runtime.tcp import Connection, DrainingError, PeerGoneError, PeerTimeoutError
 from postroom_runtime.traces import bind_trace
 from postroom_wire.ftp import (
@@ -65,8 +66,9 @@ class Session:
         connection, house = self._connection, self._house
         connection.set_idle(house.idle_seconds)
         connection.set_deadline(house.login_seconds)
+        session = begin_span("FTP session", None, "server")
         try:
-            with house.seats.seat(connection.peer.host), bind_trace(None):
+            with house.seats.seat(connection.peer.host), bind_trace(session.traceparent):
                 await self._converse()
         except NoSeatError:
             self._say_and_close(replies.TOO_MANY_SESSIONS)
@@ -82,6 +84,7 @@ class Session:
                 house.running.discard(self._transfer)
             self._channel.drop()
             self._log_out()
+            session.end()
 
     async def _converse(self) -> None:
         self._connection.write(replies.GREETING.octets)
@@ -99,7 +102,8 @@ class Session:
                         await self._transfer.interrupt()
                         self._finish(self._transfer)
                 case command:
-                    await self._answer(command)
+                    with span(f"FTP {type(command).__name__}"):
+                        await self._answer(command)
         self._send()
 
     async def _wait(self) -> bool:

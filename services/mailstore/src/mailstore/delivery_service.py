@@ -16,7 +16,7 @@ from postroom_contracts.errors import NotPermittedError, PostroomError
 from postroom_contracts.ids import new_id, parse_id, queue_id_text
 from postroom_runtime.grpc_server import requests_until
 from postroom_runtime.logs import bound_contextvars, log
-from postroom_runtime.traces import bind_trace
+from postroom_runtime.spans import traced
 from postroom_storage.database import Database
 
 _SENDING: Final = frozenset({Scope.SUBMISSION, Scope.API})
@@ -84,8 +84,13 @@ class DeliveryService(delivery_pb2_grpc.DeliveryServiceServicer):
 
     async def _accept(self, request: delivery_pb2.AcceptItem) -> delivery_pb2.AcceptResult:
         """Accept one item; every error becomes its result."""
-        with bind_trace(request.traceparent), bound_contextvars(queue_id=_queue_id(request.id)):
-            return await self._answer(request)
+        queue_id = _queue_id(request.id)
+        with traced("accept", request.traceparent, "server") as work, bound_contextvars(queue_id=queue_id):
+            result = await self._answer(request)
+            work.set("postroom.queue_id", queue_id)
+            if result.error:
+                work.fail(result.error, ours=result.outcome == delivery_pb2.AcceptResult.OUTCOME_TEMPORARY)
+            return result
 
     async def _answer(self, request: delivery_pb2.AcceptItem) -> delivery_pb2.AcceptResult:
         try:

@@ -69,10 +69,10 @@ def up(  # noqa: PLR0913  # each is an option
 
 
 def _settings_of_services() -> dict[str, str]:
-    """What our environment sets for single services: they get it as it is."""
+    """What our environment sets for single services, and where traces go: they get it as it is."""
     from postroom_embedded.services import SERVICES
 
-    prefixes = tuple(row.prefix for row in SERVICES.values())
+    prefixes = (*(row.prefix for row in SERVICES.values()), "OTEL_")
     return {name: value for name, value in os.environ.items() if name.startswith(prefixes)}
 
 

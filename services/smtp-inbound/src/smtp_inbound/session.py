@@ -12,10 +12,11 @@ from postroom_contracts.errors import PostroomError, UnavailableError
 from postroom_runtime import metrics
 from postroom_runtime.lifecycle import Lifecycle
 from postroom_runtime.logs import bound_contextvars, log
+from postroom_runtime.spans import begin_span, ended, span
 from postroom_runtime.steps import reached
 from postroom_runtime.tcp import Connection, DrainingError, PeerGoneError, PeerTimeoutError
 from postroom_runtime.tls import CertificateReloader
-from postroom_runtime.traces import bind_trace, new_traceparent
+from postroom_runtime.traces import bind_trace
 from postroom_runtime.transfer import Stored
 from postroom_wire.smtp import (
     Answered,
@@ -155,7 +156,8 @@ class Session:
                 name = credentials.authentication_id
                 if credentials.authorization_id not in ("", name):
                     return replies.AUTH_FAILED  # nobody may act as another
-                return await self._log_in(name, credentials.password)
+                with span("SMTP AUTH", "server"):
+                    return await self._log_in(name, credentials.password)
 
     async def _begin(self, mail: Mail) -> Reply:
         await self._end_transaction()
@@ -169,7 +171,7 @@ class Session:
             return replies.LOCAL_ERROR
         self._transaction = Transaction(
             mail,
-            new_traceparent(),
+            begin_span("SMTP transaction", None, "server"),
             login.capability if login else "",
             login.tenant_id if login else None,
         )
@@ -220,10 +222,14 @@ class Session:
         transaction, self._transaction = self._transaction, None
         if transaction is None or transaction.gathering is None:
             return replies.BAD_SEQUENCE
-        text = transaction.queue_id
+        text, work = transaction.queue_id, transaction.span
         working = self._house.lifecycle.activity("message")
-        with working, bind_trace(transaction.traceparent), bound_contextvars(queue_id=text):
+        with working, bind_trace(work.traceparent), bound_contextvars(queue_id=text), ended(work):
             reply = await self._hand_over(transaction, text)
+            work.set("postroom.queue_id", text)
+            work.set("smtp.reply_code", reply.code)
+            if reply.code >= 400:
+                work.fail("refused", ours=reply.code < 500)
             log.info(
                 "message",
                 code=reply.code,
@@ -283,6 +289,8 @@ class Session:
     async def _end_transaction(self) -> None:
         transaction, self._transaction = self._transaction, None
         if transaction is not None:
+            transaction.span.fail("abandoned", ours=False)
+            transaction.span.end()
             await transaction.discard()
 
     def _received(self, transaction: Transaction) -> bytes:

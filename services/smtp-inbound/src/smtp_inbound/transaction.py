@@ -8,6 +8,7 @@ from postroom.directory.v1 import directory_pb2
 from postroom.mailstore.v1 import content_pb2, delivery_pb2
 from postroom_contracts.errors import UnavailableError
 from postroom_contracts.ids import new_id, queue_id_text
+from postroom_runtime.spans import Span
 from postroom_wire.smtp import Body, ForwardPath, Mail, Postmaster
 from smtp_inbound.content import Gathering
 
@@ -17,7 +18,7 @@ class Transaction:
     """What is known of the message under way; `queue_id` is its id as people read it."""
 
     mail: Mail
-    traceparent: str
+    span: Span
     capability: str
     tenant_id: UUID | None
     id: UUID = field(default_factory=new_id)
@@ -68,7 +69,7 @@ class Transaction:
             content=content,
             eight_bit=self.mail.body is Body.EIGHT_BIT_MIME,
             smtp_utf8=self.mail.smtputf8,
-            traceparent=self.traceparent,
+            traceparent=self.span.traceparent,
             capability=self.capability,
         )
         item.received_at.FromDatetime(self.received_at)

@@ -15,8 +15,8 @@ from postroom_contracts.ids import queue_id_text
 from postroom_runtime import metrics
 from postroom_runtime.lifecycle import Lifecycle
 from postroom_runtime.logs import bound_contextvars, log
+from postroom_runtime.spans import Span, traced
 from postroom_runtime.steps import reached
-from postroom_runtime.traces import bind_trace
 from smtp_outbound.bell import Bell
 from smtp_outbound.courier import Consignment, Courier, put_off
 from smtp_outbound.held_sites import HeldSites
@@ -130,10 +130,11 @@ class Relay:
             if self._office.lifecycle.stopping.is_set():
                 return
             queue_id = queue_id_text(UUID(bytes=message.id))
-            with bind_trace(message.traceparent), bound_contextvars(queue_id=queue_id):
+            relaying = traced("relay", message.traceparent, "client")
+            with relaying as span, bound_contextvars(queue_id=queue_id):
                 try:
                     with _SECONDS.time():
-                        let_in = await self._send(work, message)
+                        let_in = await self._send(work, message, span)
                 except ClaimLostError:
                     log.warning("claim_lost", site=work.claim.site)
                     return
@@ -141,7 +142,7 @@ class Relay:
             if not let_in:
                 return  # the rest goes to the same hosts, and the queue knows when to try them again
 
-    async def _send(self, work: _Work, message: queue_pb2.QueuedMessage) -> bool:
+    async def _send(self, work: _Work, message: queue_pb2.QueuedMessage, span: Span) -> bool:
         """Have one message brought; whether the hosts let us in, if they were asked.
 
         Raises ClaimLostError when it belongs to another relay by now.
@@ -176,6 +177,9 @@ class Relay:
                 remote_host=each.remote_host,
                 tls=each.tls,
             )
+        span.set("postroom.queue_id", queue_id_text(UUID(bytes=message.id)))
+        if missed := {NAMES[each.outcome] for each in reports} - {"delivered"}:
+            span.fail(" ".join(sorted(missed)))
         work.reporter.add(reports)
         return not any(each.site_refused for each in reports)
 

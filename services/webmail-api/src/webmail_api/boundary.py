@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from postroom_runtime import metrics
 from postroom_runtime.lifecycle import Lifecycle
 from postroom_runtime.logs import bound_contextvars, log
-from postroom_runtime.traces import bind_trace
+from postroom_runtime.spans import Span, traced
 from webmail_api.access import peer_of
 from webmail_api.limits import DEFAULT_LIMITS, Limits
 from webmail_api.problems import (
@@ -77,24 +77,28 @@ class Boundary:
         given = headers.get("x-request-id", "")
         request_id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
         with ExitStack() as stack:
-            stack.enter_context(bind_trace(headers.get("traceparent")))
+            span = stack.enter_context(traced("request", headers.get("traceparent"), "server"))
             stack.enter_context(bound_contextvars(request_id=request_id))
             stack.enter_context(self._lifecycle.activity(f"{scope['method']} {request_id}"))
             stack.enter_context(_OPEN.track_inprogress())
             self._open += 1
             try:
                 exchange = _Exchange(receive, send, self._limits, request_id, self._body_bound(scope))
-                await self._run(scope, exchange)
+                await self._run(scope, exchange, span)
             finally:
                 self._open -= 1
 
-    async def _run(self, scope: Scope, exchange: "_Exchange") -> None:
+    async def _run(self, scope: Scope, exchange: "_Exchange", span: Span) -> None:
         began = time.perf_counter()
         try:
             await self._answer(scope, exchange)
         finally:
             seconds = time.perf_counter() - began
             operation = _operation(scope)
+            span.rename(f"REST {operation}")
+            span.set("http.response.status_code", exchange.status)
+            if exchange.status >= 500:
+                span.fail(str(exchange.status))
             _SECONDS.labels(operation, str(exchange.status)).observe(seconds)
             log.info(
                 "request",

@@ -1,7 +1,7 @@
 """What a client reads instead of a result: constants, and one table from our errors to them (RFC 5530 s3)."""
 
 from collections.abc import Mapping
-from typing import Final
+from typing import ClassVar, Final
 
 from postroom_contracts.errors import (
     CapabilityExpiredError,
@@ -30,6 +30,8 @@ from postroom_wire.imap.errors import Condition, Refusal
 
 class CommandRefusedError(Exception):
     """The command ends with this reply."""
+
+    transient: ClassVar[bool] = False
 
     def __init__(self, refusal: Refusal) -> None:
         super().__init__(refusal.text.decode("ascii"))

@@ -1,6 +1,7 @@
 """An IMAP connection from its greeting to its end."""
 
 import asyncio
+from contextlib import nullcontext
 from random import uniform
 from time import perf_counter
 from typing import Final
@@ -15,6 +16,7 @@ from mail_access.resources import Resources
 from postroom_contracts.errors import PostroomError
 from postroom_runtime import metrics
 from postroom_runtime.logs import log
+from postroom_runtime.spans import span
 from postroom_runtime.tcp import Connection, DrainingError, PeerGoneError, PeerTimeoutError
 from postroom_wire.imap import responses
 from postroom_wire.imap.commands import Append, Authenticate, Command, Idle, Logout, StartTls
@@ -107,7 +109,8 @@ class Session:
                 self._refused = 0
                 await self._command(command)
             case AppendStarted(_, append):
-                await self._append(append)
+                with span("IMAP APPEND", "server"):
+                    await self._append(append)
             case ContinuationRequest(octets):
                 self._context.output.write(octets)
             case CommandRefused():
@@ -128,7 +131,9 @@ class Session:
         name = type(command).__name__.lower()
         reply: Refusal | None
         try:
-            reply = _ok(await self._perform(command))
+            # An IDLE takes as long as its client likes, which says nothing.
+            with nullcontext() if isinstance(command, Idle) else span(f"IMAP {name.upper()}", "server"):
+                reply = _ok(await self._perform(command))
         except Exception as error:  # noqa: BLE001  # the boundary of a command
             reply = self._refusal(error, name)
         if reply is not None:

@@ -16,6 +16,7 @@ from postroom.directory.v1 import directory_pb2
 from postroom_contracts.errors import MessageNotFoundError, PostroomError, UnavailableError
 from postroom_runtime import metrics
 from postroom_runtime.logs import log
+from postroom_runtime.spans import span
 from postroom_runtime.tcp import Connection, DrainingError, PeerGoneError, PeerTimeoutError
 from postroom_wire import pop3
 from postroom_wire.pop3 import LoginRefusal, Maildrop, ServerConfig, ServerSession
@@ -98,11 +99,15 @@ class Session:
             case pop3.StartTls():
                 await self._start_tls()
             case pop3.Login(user, password):
-                await self._log_in(user, password)
+                with span("POP3 PASS", "server"):
+                    await self._log_in(user, password)
             case pop3.Retrieve(number, lines):
-                await self._retrieve(number, "RETR" if lines is None else "TOP")
+                command = "RETR" if lines is None else "TOP"
+                with span(f"POP3 {command}", "server"):
+                    await self._retrieve(number, command)
             case pop3.Update(numbers):
-                await self._update(numbers)
+                with span("POP3 QUIT", "server"):
+                    await self._update(numbers)
 
     async def _take_octets(self) -> bool:
         """Give the engine what came or comes, no more than it holds; False when the client has left."""

@@ -29,6 +29,7 @@ from postroom_contracts.errors import PostroomError
 from postroom_contracts.ids import queue_id_text
 from postroom_runtime.lifecycle import Lifecycle
 from postroom_runtime.logs import log
+from postroom_runtime.spans import traced
 from postroom_runtime.traces import bind_trace
 from postroom_storage.database import Database
 
@@ -209,7 +210,7 @@ class LocalDeliveryWorker:
         for account_id, modseq in filed.modseqs.items():
             await self._publish_changed(account_id, modseq)
         for delivery in filed.deliveries:
-            with bind_trace(delivery.traceparent or None):
+            with traced("filed", delivery.traceparent or None):  # a moment: a batch is filed at once
                 queue_id = queue_id_text(delivery.accepted_id)
                 log.info("filed", queue_id=queue_id, account_id=str(delivery.account_id))
 
@@ -221,8 +222,9 @@ class LocalDeliveryWorker:
             parked = await connection.fetchval(
                 _PUT_OFF, delivery.id, limits.retry_seconds, limits.attempts, 0 if away else 1
             )
-        with bind_trace(delivery.traceparent or None):
+        with traced("put off", delivery.traceparent or None) as moment:
             event = "delivery_parked" if parked else "delivery_put_off"
+            moment.fail(event)
             fields = {"queue_id": queue_id_text(delivery.accepted_id), "delivery_id": str(delivery.id)}
             if away:
                 log.warning(event, error=type(error).__name__, **fields)

@@ -23,8 +23,8 @@ from mailstore.intake.statements import ACCEPT, Staged, accept_arguments, bells
 from postroom_contracts.errors import MessageNotFoundError, PostroomError, UnavailableError
 from postroom_contracts.ids import new_id, queue_id_text
 from postroom_runtime.logs import log
+from postroom_runtime.spans import traced
 from postroom_runtime.steps import reached
-from postroom_runtime.traces import bind_trace
 from postroom_storage.database import Connection, Database
 from postroom_wire.mime.compose import Mailbox
 from postroom_wire.mime.delivery_report import (
@@ -97,7 +97,7 @@ class Bouncer:
             if not rows:
                 return written
             for bounce in (OwedBounce(**row) for row in rows):
-                with bind_trace(bounce.traceparent or None):
+                with traced("write delivery report", bounce.traceparent or None):
                     written += await self._write(bounce)
                 after = bounce.id
 
