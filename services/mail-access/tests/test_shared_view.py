@@ -31,7 +31,7 @@ class FakeStore(MailStore):
         self.messages: dict[int, tuple[int, int]] = {}
         self.journal: list[tuple[int, int]] = []
         self.modseq = 1
-        self.uid_next = 1
+        self.uid_next = self.uid_validity = 1
         self.deleted = self.floor_passed = self.away = False
         self.page = 1_000_000
         """Messages in one answer."""
@@ -76,7 +76,8 @@ class FakeStore(MailStore):
         self.loads += 1
         uids = sorted(self.messages)
         yield mailbox_pb2.LoadMailboxResponse(
-            mailbox=mailbox_pb2.Mailbox(uid_validity=1, uid_next=self.uid_next), modseq=self.modseq
+            mailbox=mailbox_pb2.Mailbox(uid_validity=self.uid_validity, uid_next=self.uid_next),
+            modseq=self.modseq,
         )
         for start in range(0, len(uids), 2):
             yield mailbox_pb2.LoadMailboxResponse(rows=self.rows(uids[start : start + 2]))
@@ -94,6 +95,7 @@ class FakeStore(MailStore):
             rows=self.rows(uid for uid in told if uid in self.messages),
             vanished=uid_ranges((uid, uid) for uid in told if uid not in self.messages),
             uid_next=self.uid_next,
+            uid_validity=self.uid_validity,
             deleted=self.deleted,
             reload=self.floor_passed,
         )
@@ -312,6 +314,26 @@ async def test_a_mailbox_is_shared_while_it_is_open_and_dropped_behind_the_last_
         assert store.loads == 1
     async with mailboxes.open(login, MAILBOX, store.modseq, lambda: None) as (third, _):
         assert third is not first
+
+
+@pytest.mark.parametrize("reload", [False, True])
+async def test_another_uidvalidity_ends_the_view_and_who_comes_next_has_a_fresh_one(
+    store: FakeStore, reload: bool
+) -> None:
+    mailboxes = OpenMailboxes(store, cast(Bus, SilentBus()))
+    login, woken = cast(Login, Named()), list[str]()
+    async with mailboxes.open(login, MAILBOX, store.modseq, lambda: woken.append("old")) as (old, _):
+        store.messages = {1: (0, 2**40)}  # another message than the first one that had this UID
+        store.modseq, store.uid_next, store.uid_validity, store.floor_passed = 2**40, 2, 2, reload
+        async with mailboxes.open(login, MAILBOX, store.modseq, lambda: None) as (fresh, _):
+            assert old.gone
+            assert old.renewed
+            assert woken == ["old"]
+            assert fresh.uid_validity == 2
+            assert content(fresh) == truth(store)
+        assert len(old.logins) == 1
+    async with mailboxes.open(login, MAILBOX, store.modseq, lambda: None) as (third, _):
+        assert third is not fresh
 
 
 class Named:

@@ -47,7 +47,9 @@ class OpenMailbox:
         self.uid_validity = 0
         self.uid_next = 1
         self.gone = False
-        """The mailbox was deleted."""
+        """The mailbox was deleted, or all its UIDs are others now."""
+        self.renewed = False
+        """It is the latter: whoever opens it again begins anew."""
         self._store = store
         self._readers: set[Reader] = set()
         self._refreshing = asyncio.Lock()
@@ -136,6 +138,7 @@ class OpenMailbox:
         modseq = 0
         async for page in self._pages(login):
             if page.HasField("mailbox"):
+                self._check_validity(page.mailbox.uid_validity)
                 modseq = page.modseq
                 self.uid_validity, self.uid_next = page.mailbox.uid_validity, page.mailbox.uid_next
                 self._take_keywords(page.keywords)
@@ -165,12 +168,20 @@ class OpenMailbox:
             if changes.deleted:
                 self.deleted()
                 return
+            self._check_validity(changes.uid_validity)
             if changes.reload:
                 await self._load(login)
                 break
             self._take_changes(changes)
         if self.modseq < modseq:
             raise UnavailableError("the store has not come so far")
+
+    def _check_validity(self, uid_validity: int) -> None:
+        """Raises `MailboxNotFoundError` when the UIDs here are no more: no session can go on with them."""
+        if self.uid_validity and uid_validity not in (0, self.uid_validity):  # 0: of an older store
+            self.renewed = True
+            self.deleted()
+            raise MailboxNotFoundError("the mailbox has another UIDVALIDITY")
 
     def _take_changes(self, changes: mailbox_pb2.GetChangesResponse) -> None:
         self._take_keywords(changes.keywords)

@@ -16,7 +16,7 @@ from mail_access.limits import DEFAULT_LIMITS, Limits
 from mail_access.login import Login, LoginEndedError
 from mail_access.open_mailbox import OpenMailbox, Reader
 from mail_access.store import MailStore
-from postroom_contracts.errors import PostroomError
+from postroom_contracts.errors import MailboxNotFoundError, PostroomError
 from postroom_runtime import metrics
 from postroom_runtime.bus import Bus, Subscription, changed_subject
 from postroom_runtime.logs import log
@@ -53,13 +53,16 @@ class OpenMailboxes:
         """
         account = self._accounts.setdefault(login.account_id, _Account())
         account.users[mailbox_id] = account.users.get(mailbox_id, 0) + 1
-        if mailbox_id not in account.mailboxes:
-            account.mailboxes[mailbox_id] = OpenMailbox(self._store, mailbox_id)
-            _OPEN.inc()
-        mailbox = account.mailboxes[mailbox_id]
+        mailbox = self._mailbox(account, mailbox_id)
         try:
             await self._subscribe(login.account_id, account)
-            await mailbox.refresh(login, modseq)
+            try:
+                await mailbox.refresh(login, modseq)
+            except MailboxNotFoundError:
+                if not mailbox.renewed:
+                    raise
+                mailbox = self._mailbox(account, mailbox_id)
+                await mailbox.refresh(login, modseq)
             reader = mailbox.attach(login, wake)
             try:
                 yield mailbox, reader
@@ -91,6 +94,15 @@ class OpenMailboxes:
             modseqs = await self._store.get_modseqs(tokens)
             for login, modseq in zip(some, modseqs, strict=False):
                 self.hint(login.account_id, modseq)
+
+    def _mailbox(self, account: _Account, mailbox_id: UUID) -> OpenMailbox:
+        """The view, or a fresh one: the sessions at one whose UIDs are no more leave by themselves."""
+        mailbox = account.mailboxes.get(mailbox_id)
+        if mailbox is None:
+            _OPEN.inc()
+        if mailbox is None or mailbox.renewed:
+            mailbox = account.mailboxes[mailbox_id] = OpenMailbox(self._store, mailbox_id)
+        return mailbox
 
     async def _subscribe(self, account_id: UUID, account: _Account) -> None:
         async with account.subscribing:

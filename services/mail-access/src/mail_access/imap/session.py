@@ -52,6 +52,7 @@ _BYE_DRAIN: Final = responses.bye(b"Restarting, connect again", b"UNAVAILABLE")
 _BYE_IDLE: Final = responses.bye(b"Idle for too long")
 _BYE_LOGIN: Final = responses.bye(b"Your login has ended, log in again")
 _BYE_DELETED: Final = responses.bye(b"The selected mailbox was deleted")
+_BYE_RENEWED: Final = responses.bye(b"The selected mailbox has a new UIDVALIDITY, connect again")
 _BYE_NONSENSE: Final = responses.bye(b"Too many commands that make no sense")
 _BYE_STREAM: Final = responses.bye(b"Cannot follow you any more")
 
@@ -277,7 +278,7 @@ class Session:
             raise LoginEndedError
         selected = context.selected
         if selected is not None and selected.mailbox.gone and not selected.deleted_here:
-            raise SessionEndError(_BYE_DELETED)
+            raise SessionEndError(_BYE_RENEWED if selected.mailbox.renewed else _BYE_DELETED)
 
     def _last_words(self, bye: bytes) -> None:
         if self._context.output.broken:
