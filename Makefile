@@ -7,7 +7,7 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
-.PHONY: help run setup setup-dev test test-tools chart chart-docs chart-test image image-tar image-sbom image-test image-tools check fmt proto lock bench bench-peers clean
+.PHONY: help run setup setup-dev test test-tools chart chart-docs chart-test image image-tar image-sbom image-test image-tools check fmt proto drill lock bench bench-peers clean
 
 help: ## print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -66,6 +66,9 @@ fmt: setup-dev ## lay out the code and mend what can be mended
 
 proto: setup-dev ## generate the contracts' Python from proto/
 	@tools/proto $(BIN)
+
+drill: setup-dev ## lose everything, restore it from backups and look whether all is there
+	@POSTROOM_DRILL=1 $(BIN)/python -m pytest $(ARGS) tests/drill
 
 lock: setup-dev ## rewrite the locks from the pyproject.toml files (ARGS=--upgrade for newer versions)
 	@tools/lock $(BIN)/uv $(ARGS)
