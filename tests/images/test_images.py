@@ -175,7 +175,7 @@ def test_without_settings_it_says_which_and_ends_with_status_2(image: Image, ver
 def test_a_wrong_word_is_answered_by_the_right_ones(image: Image) -> None:
     ran = image.run("severe")
     words = "serve|migrate|check" if image.service in CORE else "serve|check"
-    words += "|declare|drift" if image.service == "directory" else ""
+    words += {"directory": "|declare|drift", "smtp-inbound": "|reach"}.get(image.service, "")
     assert (ran.returncode, ran.stderr) == (2, f"{image.service}: usage: {words}\n")
 
 

@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 from postroom_runtime.clients import WINDOW, AddressBound, AddressCheck
 from postroom_runtime.networks import Networks, customer_of
 
+NONE = Networks()
 NODES = Networks([ip_network("10.1.0.0/16"), ip_network("2001:db8:1::/48")])
 
 
@@ -49,9 +50,11 @@ def test_connections_are_bounded_by_client_but_not_where_an_address_stands_for_m
     bound.give("10.1.2.3")
 
 
-def hidden(name: str, hosts: Sequence[str], untrusted: Networks = NODES) -> tuple[float | None, int]:
+def hidden(
+    name: str, hosts: Sequence[str], untrusted: Networks = NODES, nodes: Networks = NONE
+) -> tuple[float | None, int]:
     """The gauge after so many sessions, and how often there was a warning."""
-    check = AddressCheck(name, untrusted)
+    check = AddressCheck(name, untrusted, nodes)
     with capture_logs() as logs:
         for number in range(2 * WINDOW):
             check.note(hosts[number % len(hosts)])
@@ -72,9 +75,17 @@ PUBLIC = [f"192.0.2.{number}" for number in range(1, 5)]
         (PUBLIC, (0.0, 0)),
         (["10.1.0.1"], (0.0, 0)),  # known
         (["127.0.0.1", "::1"], (0.0, 0)),
+        (["127.0.0.6"], (1.0, 1)),  # a sidecar
     ],
 )
 def test_sessions_from_very_few_private_addresses_are_suspected(
     hosts: list[str], expected: tuple[float, int]
 ) -> None:
     assert hidden("-".join(hosts), hosts) == expected
+
+
+def test_sessions_from_the_own_node_are_suspected_until_somebody_names_it() -> None:
+    node = Networks([ip_network("198.51.100.5")])  # nodes may have public addresses
+    assert hidden("node", ["198.51.100.5"], nodes=node) == (1.0, 1)
+    assert hidden("named-node", ["198.51.100.5"], untrusted=node, nodes=node) == (0.0, 0)
+    assert hidden("no-node", ["198.51.100.5"]) == (0.0, 0)

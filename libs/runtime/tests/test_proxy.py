@@ -212,6 +212,32 @@ async def test_an_address_that_stands_for_many_is_not_this_machines_own() -> Non
     assert (host, is_loopback) == ("127.0.0.1", "False")
 
 
+@pytest.mark.parametrize("field", ["untrusted", "nodes"])
+async def test_nobody_is_counted_by_an_address_that_stands_for_many(field: str) -> None:
+    many = {field: Networks([ip_network("127.0.0.1"), ip_network("10.1.0.0/16")])}
+    found: list[tuple[str, str, bool]] = []
+
+    async def note(connection: Connection) -> None:
+        peer = connection.peer
+        found.append((peer.host, peer.client, peer.is_loopback))
+
+    plain = replace(HERE, proxy=None)
+    for settings, header in (
+        (replace(plain, **many), b""),
+        (replace(HERE, **many), line("10.1.2.3")),
+        (replace(HERE, **many), line("192.0.2.7")),
+        (plain, b""),
+    ):
+        async with await serve_tcp(settings, note, lifecycle=Lifecycle()) as listener:
+            await ask(listener, header)
+    assert found == [
+        ("127.0.0.1", "", False),
+        ("10.1.2.3", "", False),
+        ("192.0.2.7", "192.0.2.7", False),
+        ("127.0.0.1", "127.0.0.1", True),
+    ]
+
+
 async def test_the_bound_of_connections_is_each_clients_and_not_the_balancers() -> None:
     async with listening(replace(HERE, max_connections_per_address=2)) as listener:
         with contextlib.ExitStack() as stack:

@@ -1,3 +1,4 @@
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
@@ -148,6 +149,18 @@ def test_a_second_port_is_for_the_balancers_that_are_trusted(monkeypatch: pytest
     assert "2001:db8::1" in proxied.proxy.trusted
     assert "10.2.0.1" not in proxied.proxy.trusted
     assert "10.2.0.1" in settings.untrusted
+
+
+def test_the_node_is_what_the_cluster_says_and_the_gateway_of_the_pods_network(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("postroom_runtime.settings.own_gateways", lambda: (ip_address("10.244.0.1"),))
+    assert not load_settings(Doors).nodes  # no cluster: the gateway is a router like any other
+    monkeypatch.setenv("POSTROOM_NODE_ADDRESSES", "192.0.2.5,2001:db8::5")
+    settings = load_settings(Doors)
+    hosts = ("192.0.2.5", "2001:db8::5", "10.244.0.1", "192.0.2.6")
+    assert [host in settings.nodes for host in hosts] == [True, True, True, False]
+    assert not settings.untrusted
 
 
 def test_without_a_second_port_there_is_one_that_takes_no_header() -> None:

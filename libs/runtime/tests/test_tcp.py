@@ -628,6 +628,7 @@ def test_addresses_are_told_apart() -> None:
     assert address_of(("2001:db8::1", 5, 0, 0)) == PeerAddress("2001:db8::1", 5)
     assert PeerAddress("::1", 1).is_loopback
     assert not PeerAddress("192.0.2.127", 1).is_loopback
+    assert not PeerAddress("127.0.0.6", 1).is_loopback  # a sidecar, which hands on strangers
 
 
 async def test_a_peer_that_never_ends_its_side_is_closed_after_a_moment(

@@ -1,6 +1,7 @@
 """Mail that comes through a balancer, which says whose it is in a PROXY header."""
 
 import asyncio
+import base64
 import ssl
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -71,3 +72,21 @@ async def test_a_login_in_the_clear_needs_more_than_a_balancer_on_this_machine(
             assert "AUTH PLAIN" in await client.say("EHLO client.example")
         async with SmtpClient.connected(house.submission_port) as client:
             assert "AUTH PLAIN" in await client.say("EHLO client.example")  # this machine itself
+
+
+async def test_a_failed_login_is_not_counted_by_the_address_of_the_node(shared_core: Core) -> None:
+    (port,) = free_ports(1)
+    settings = {"submission_proxy_port": port, "trusted_proxies": "127.0.0.1", "node_addresses": "10.1.2.3"}
+    async with running_smtp(shared_core, **settings) as house:
+        trusting = ssl.create_default_context(cafile=str(house.ca_file))
+        for source in ("10.1.2.3", "198.51.100.77"):
+            async with balanced(port, header(source)) as client:
+                await client.say("EHLO client.example")
+                assert (await client.start_tls(trusting)).startswith("220 ")
+                await client.say("EHLO client.example")
+                wrong = base64.b64encode(f"\0{OUTSIDER}\0wrong".encode()).decode()
+                assert (await client.say(f"AUTH PLAIN {wrong}")).startswith("535 ")
+    rows = await shared_core.fetch("SELECT DISTINCT network FROM directory.login_failure")
+    networks = {row["network"] for row in rows}
+    assert {"", "198.51.100.0/24"} <= networks
+    assert "10.1.2.0/24" not in networks

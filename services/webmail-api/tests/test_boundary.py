@@ -104,7 +104,7 @@ async def test_messages_that_are_too_large_are_refused(serve: Serve, guest_token
     ("host", "loopback"),
     [
         ("127.0.0.1", True),
-        ("127.9.9.9", True),
+        ("127.0.0.6", False),  # a sidecar's
         ("::1", True),
         ("::ffff:127.0.0.1", True),
         ("192.0.2.1", False),

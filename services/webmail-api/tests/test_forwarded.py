@@ -13,7 +13,7 @@ from postroom_runtime.networks import Networks
 from postroom_runtime.tls import verifying_client_context
 from postroom_testing.certificates import CertificateAuthority
 from postroom_testing.rest_client import Serve
-from webmail_api.forwarded import RELAYED, Forwarded, is_relayed
+from webmail_api.forwarded import RELAYED, Forwarded, is_relayed, is_shared
 
 GATEWAYS = Networks([ip_network("10.1.0.0/16"), ip_network("127.0.0.1"), ip_network("2001:db8:1::/48")])
 NODES = Networks([ip_network("10.2.0.0/16")])
@@ -73,6 +73,23 @@ async def test_only_gateways_are_believed_and_only_what_they_wrote(
     client: str, fields: list[tuple[str, str]], expected: tuple[str, str, bool]
 ) -> None:
     assert await _seen(_scope(client, *fields)) == expected
+
+
+@pytest.mark.parametrize(
+    ("scope", "expected"),
+    [
+        (_scope("10.2.0.1"), True),
+        (_scope(GATEWAY, (FOR, "10.2.0.1")), True),  # the gateway itself sees nodes only
+        (_scope("10.2.0.1", state={RELAYED: True}), True),
+        (_scope(GATEWAY, (FOR, "192.0.2.7")), False),
+        (_scope("192.0.2.7", (FOR, "10.2.0.1")), False),
+    ],
+)
+async def test_an_address_that_stands_for_many_says_nothing_of_the_client(
+    scope: Scope, expected: bool
+) -> None:
+    await _seen(scope)
+    assert is_shared(scope) is expected
 
 
 async def test_what_comes_through_a_balancer_is_not_believed_besides() -> None:

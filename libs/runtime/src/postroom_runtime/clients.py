@@ -8,11 +8,13 @@ from typing import Final
 from postroom_runtime import metrics
 from postroom_runtime.logs import log
 from postroom_runtime.networks import Networks, customer_of
+from postroom_runtime.peer import LOOPBACK
 
 _PRIVATE: Final = Networks(
     ip_network(text)
     for text in (
         "10.0.0.0/8",
+        "127.0.0.0/8",
         "172.16.0.0/12",
         "192.168.0.0/16",
         "100.64.0.0/10",
@@ -21,6 +23,7 @@ _PRIVATE: Final = Networks(
         "fe80::/10",
     )
 )
+_NONE: Final = Networks()
 CONNECTIONS: Final = metrics.counter(
     "tcp_connections_total", "Connections by what became of them.", ["listener", "outcome"]
 )
@@ -69,13 +72,15 @@ class AddressCheck:
     """Notices when clients' addresses are lost on their way, which is the default of many balancers.
 
     Sender policies, limits and blocks by address would then hit everybody at once. It is a suspicion only: a
-    listener that serves a few relays of one's own looks the same. Addresses that are known to stand for many
-    (`untrusted`) are not looked at, nor is loopback.
+    listener that serves a few relays of one's own looks the same. Addresses that somebody has named as
+    standing for many (`untrusted`) are not looked at, nor is loopback; those of the own node (`nodes`) are,
+    since nobody has said that clients come by them.
     """
 
-    def __init__(self, listener: str, untrusted: Networks) -> None:
+    def __init__(self, listener: str, untrusted: Networks, nodes: Networks = _NONE) -> None:
         self._listener = listener
         self._untrusted = untrusted
+        self._nodes = nodes
         self._seen: Counter[str] = Counter()
         self._total = 0
         self._warn_at = 0.0
@@ -83,10 +88,10 @@ class AddressCheck:
 
     def note(self, host: str) -> None:
         """A session has been; call for those in which the client said something, not for mere probes."""
-        if host in self._untrusted or host == "::1" or host.startswith("127."):
+        if host in self._untrusted or host in LOOPBACK:
             return
         self._total += 1
-        if host in _PRIVATE:
+        if host in _PRIVATE or host in self._nodes:
             self._seen[host] += 1
         if self._total >= WINDOW:
             self._judge()
@@ -101,6 +106,7 @@ class AddressCheck:
                 "client_addresses_hidden",
                 listener=self._listener,
                 addresses=[host for host, _ in most],
+                nodes=[host for host, _ in most if host in self._nodes],
                 sessions=self._total,
             )
         self._seen.clear()

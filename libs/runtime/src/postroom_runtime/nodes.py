@@ -1,10 +1,11 @@
 """The addresses of the Kubernetes node that a pod runs on, by which others than clients come.
 
-Where a cluster hides clients' addresses (kube-proxy does for `externalTrafficPolicy: Cluster`), a pod sees those who
-came in at its own node as an address of that node: what the API calls the host's, or its address in the pods'
-network, which is the pod's default gateway.
+Where a cluster hides clients' addresses (kube-proxy does for `externalTrafficPolicy: Cluster`), a pod sees
+those who came in at its own node as an address of that node: what the API calls the host's, or its address in
+the pods' network, which is the pod's default gateway.
 """
 
+import sys
 from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
@@ -27,7 +28,7 @@ def ipv4_gateways(routes: str) -> Iterator[Address]:
     for line in routes.splitlines()[1:]:
         _, destination, gateway, _, _, _, _, mask = line.split()[:8]
         if int(destination, 16) == int(mask, 16) == 0 != int(gateway, 16):
-            yield IPv4Address(bytes.fromhex(gateway)[::-1])  # in the order of the machine, which is Intel's
+            yield IPv4Address(int(gateway, 16).to_bytes(4, sys.byteorder))  # as it lies in the memory
 
 
 def ipv6_gateways(routes: str) -> Iterator[Address]:

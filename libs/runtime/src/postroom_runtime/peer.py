@@ -1,7 +1,10 @@
 """Who is on the other side of a connection, and how it may fail us."""
 
 from dataclasses import dataclass
-from typing import cast
+from typing import Final, cast
+
+LOOPBACK: Final = frozenset({"127.0.0.1", "::1"})
+"""The rest of 127.0.0.0/8 is not trusted: the sidecars of service meshes hand on strangers from 127.0.0.6."""
 
 
 class PeerGoneError(Exception):
@@ -21,17 +24,23 @@ class PeerAddress:
     """An IP address (an IPv4 one in its own form, also over a dual-stack socket) and a port.
 
     `direct` is False when the kernel does not vouch for it: a balancer told us, or the address stands for
-    many clients.
+    many clients, and then `shared` is True.
     """
 
     host: str
     port: int
     direct: bool = True
+    shared: bool = False
 
     @property
     def is_loopback(self) -> bool:
         """Whether the peer is on this machine; never on somebody else's word."""
-        return self.direct and (self.host == "::1" or self.host.startswith("127."))
+        return self.direct and self.host in LOOPBACK
+
+    @property
+    def client(self) -> str:
+        """The address by which the client may be counted and blocked; empty where it stands for many."""
+        return "" if self.shared else self.host
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ from pydantic_settings import (
 
 from postroom_runtime.errors import ConfigurationError
 from postroom_runtime.networks import Networks
+from postroom_runtime.nodes import own_gateways
 from postroom_runtime.proxy import ProxySettings
 from postroom_runtime.tls import GrpcTls, TlsFiles
 
@@ -73,6 +74,14 @@ UntrustedAddresses = Annotated[
         validation_alias="POSTROOM_UNTRUSTED_ADDRESSES",
         description="Networks whose addresses stand for many clients (nodes', balancers'): nothing is "
         "bounded, counted or blocked by such an address.",
+    ),
+]
+
+NodeAddresses = Annotated[
+    NetworkList,
+    Field(
+        validation_alias="POSTROOM_NODE_ADDRESSES",
+        description="Addresses of the node, as the cluster says them: they stand for many clients too.",
     ),
 ]
 
@@ -181,6 +190,7 @@ class ListeningSettings(ServiceSettings):
     )
     proxy_header_seconds: float = Field(default=5.0, gt=0, le=60, description="For the whole header.")
     untrusted_addresses: UntrustedAddresses = ()
+    node_addresses: NodeAddresses = ()
 
     @property
     def proxy(self) -> ProxySettings | None:
@@ -193,6 +203,13 @@ class ListeningSettings(ServiceSettings):
     def untrusted(self) -> Networks:
         """`untrusted_addresses` as one set."""
         return Networks(self.untrusted_addresses)
+
+    @property
+    def nodes(self) -> Networks:
+        """The node's addresses, with that of the pods' network; none outside a cluster."""
+        if not self.node_addresses:
+            return Networks()
+        return Networks((*self.node_addresses, *map(ip_network, own_gateways())))
 
     def doors(self, name: str, port: int, proxy_port: int | None) -> list[Door]:
         """The port of a protocol, and its second one for balancers."""

@@ -46,7 +46,8 @@ class ListenerSettings:
     """Where to listen and how much to take. An IPv6 client's address is its /64.
 
     With `proxy` every connection begins with a PROXY header of a trusted balancer, before TLS too.
-    `untrusted` are addresses that stand for many clients (nodes', balancers'): no bound holds for them.
+    `untrusted` are addresses that stand for many clients (nodes', balancers'): no bound holds for them. Nor
+    for those in `nodes`, of which nobody has said so.
     """
 
     name: str  # in logs and metrics: "submission"
@@ -59,6 +60,7 @@ class ListenerSettings:
     urgent_inline: bool = False  # urgent data come in their place among the others (FTP's ABOR)
     proxy: ProxySettings | None = None
     untrusted: Networks = Networks()
+    nodes: Networks = Networks()
 
 
 async def serve_tcp(
@@ -159,9 +161,10 @@ class Listener:
         self._tasks: set[asyncio.Task[None]] = set()
         self._connections: set[Connection] = set()
         trusted = settings.proxy.trusted if settings.proxy else Networks()
-        self._untrusted = settings.untrusted | trusted
-        self._per_address = AddressBound(settings.max_connections_per_address, self._untrusted)
-        self._check = AddressCheck(settings.name, self._untrusted)
+        named = settings.untrusted | trusted
+        self._shared = named | settings.nodes
+        self._per_address = AddressBound(settings.max_connections_per_address, self._shared)
+        self._check = AddressCheck(settings.name, named, settings.nodes)
         self._count = _OPEN.labels(settings.name)
         self._loop.add_reader(sock, self._accept)
 
@@ -307,8 +310,8 @@ class Listener:
             return
         if known is not None:
             connection.peer, connection.reached = known.peer, known.reached
-        elif connection.peer.host in self._untrusted:
-            connection.peer = replace(connection.peer, direct=False)
+        if connection.peer.host in self._shared:
+            connection.peer = replace(connection.peer, direct=False, shared=True)
         await self._handle_and_finish(connection)
         if connection.heard:
             self._check.note(connection.peer.host)

@@ -57,6 +57,21 @@ def test_a_session_begins_with_its_greeting() -> None:
     assert ServerSession(ServerConfig("h", lmtp=True)).data_to_send() == b"220 h LMTP\r\n"
 
 
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        ("192.0.2.7", b"[192.0.2.7]"),
+        ("2001:db8::7", b"[IPv6:2001:db8::7]"),
+        ("fe80::7%eth0", b"[IPv6:fe80::7]"),
+    ],
+)
+def test_a_client_is_told_which_address_it_comes_from(address: str, words: bytes) -> None:
+    session = ServerSession(ServerConfig("mx.example.com", peer_address=address))
+    session.receive_data(b"EHLO c\r\n")
+    session.next_event()
+    assert b"\r\n250-mx.example.com sees " + words + b"\r\n250-PIPELINING\r\n" in session.data_to_send()
+
+
 def test_a_host_name_that_is_none_is_refused() -> None:
     with pytest.raises(AddressError):
         ServerConfig("mx example")

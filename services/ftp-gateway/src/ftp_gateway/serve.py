@@ -83,7 +83,7 @@ async def _open_house(settings: Settings, stack: AsyncExitStack) -> House:
                 settings.max_sessions,
                 settings.max_sessions_per_address,
                 settings.max_sessions_per_account,
-                settings.untrusted | Networks(settings.trusted_proxies),
+                settings.untrusted | settings.nodes | Networks(settings.trusted_proxies),
             )
         ),
         contexts=SessionContexts(settings.tls_files).make if settings.tls_files else None,
@@ -113,6 +113,7 @@ async def _listen(
                     urgent_inline=True,
                     proxy=door.proxy,
                     untrusted=settings.untrusted,
+                    nodes=settings.nodes,
                 ),
                 partial(_handle, house),
                 lifecycle=lifecycle,

@@ -210,7 +210,7 @@ class Session:
     async def _log_in(self, user: str, password: str) -> Reply:
         house = self._house
         try:
-            login = await house.logins.log_in(user, password, self._connection.peer.host)
+            login = await house.logins.log_in(user, password, self._connection.peer.client)
             house.seats.take_account(login.account_id)
         except NoSeatError:
             return replies.TOO_MANY_SESSIONS

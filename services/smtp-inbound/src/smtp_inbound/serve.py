@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from functools import partial
 
 from postroom.directory.v1 import directory_pb2_grpc
@@ -74,6 +75,7 @@ async def _open_house(settings: Settings, lifecycle: Lifecycle, stack: AsyncExit
 async def _listen(settings: Settings, house: House, stack: AsyncExitStack) -> list[Listener]:
     """MX, submission, and submission in TLS from the start, which needs a certificate (RFC 8314 s3)."""
     limits = Limits(message=settings.message_octets, recipients=settings.recipients)
+    nodes = settings.nodes
     exchange = ServerConfig(settings.hostname, starttls=house.tls is not None, limits=limits)
     submission = ServerConfig(
         settings.hostname,
@@ -101,6 +103,7 @@ async def _listen(settings: Settings, house: House, stack: AsyncExitStack) -> li
                     max_connections_per_address=settings.max_connections_per_address,
                     proxy=door.proxy,
                     untrusted=settings.untrusted,
+                    nodes=nodes,
                 ),
                 partial(_handle, config, house, name),
                 lifecycle=house.lifecycle,
@@ -115,4 +118,5 @@ async def _listen(settings: Settings, house: House, stack: AsyncExitStack) -> li
 
 
 async def _handle(config: ServerConfig, house: House, listener: str, connection: Connection) -> None:
+    config = replace(config, peer_address=connection.peer.host)
     await Session(connection, config, house, listener=listener).run()

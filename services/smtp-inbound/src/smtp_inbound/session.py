@@ -270,7 +270,7 @@ class Session:
 
     async def _log_in(self, name: str, password: str) -> Reply:
         try:
-            self._login = await self._house.directory.log_in(name, password, self._connection.peer.host)
+            self._login = await self._house.directory.log_in(name, password, self._connection.peer.client)
         except PostroomError as error:
             log.info("login_refused", error=error.name)
             return login_reply(error)

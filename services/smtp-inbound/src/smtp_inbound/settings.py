@@ -5,7 +5,14 @@ import socket
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
-from postroom_runtime.settings import DirectoryAddress, ListeningSettings, MailstoreAddress, Port, ProxyPort
+from postroom_runtime.settings import (
+    DirectoryAddress,
+    ListeningSettings,
+    MailstoreAddress,
+    NetworkList,
+    Port,
+    ProxyPort,
+)
 
 
 class Settings(ListeningSettings):
@@ -33,3 +40,15 @@ class Settings(ListeningSettings):
     upload_budget_octets: int = Field(
         default=128 * 1024**2, ge=16 * 1024**2, description="Of all large mail."
     )
+
+
+class ReachSettings(ListeningSettings):
+    """Environment `POSTROOM_CLIENT_<FIELD>`, of `python -m smtp_inbound reach`."""
+
+    model_config = SettingsConfigDict(env_prefix="POSTROOM_CLIENT_")
+
+    target: str = Field(pattern=r"^.+:\d+$", description="host:port of an SMTP listener without TLS.")
+    pod_addresses: NetworkList = Field(min_length=1, description="Those of this pod itself.")
+    strict: bool = Field(default=True, description="Fail when another address arrives; else only tell.")
+    seconds: float = Field(default=10.0, gt=0, le=300, description="For one connection.")
+    wait_seconds: float = Field(default=30.0, ge=0, le=600, description="For somebody to answer.")

@@ -8,7 +8,8 @@ from fastapi import Depends, Path, Query, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from postroom_contracts.errors import InvalidCredentialsError
-from webmail_api.forwarded import is_relayed
+from postroom_runtime.peer import LOOPBACK
+from webmail_api.forwarded import is_relayed, is_shared
 from webmail_api.house import House
 from webmail_api.limits import DEFAULT_LIMITS
 from webmail_api.problems import MEDIA_TYPE, TLS_REQUIRED, ProblemError
@@ -39,12 +40,15 @@ Shared = Annotated[House, Depends(house_of)]
 
 
 async def private_peer(request: Request) -> str:
-    """The peer's address, where nobody between can read along. Raises `ProblemError`."""
+    """The address by which the peer is counted, empty where it stands for many. Raises `ProblemError`.
+
+    It is given only where nobody between can read along.
+    """
     host = peer_of(request.scope)
     here = is_loopback(host) and not is_relayed(request.scope)
     if request.url.scheme != "https" and not here:
         raise ProblemError(TLS_REQUIRED)
-    return host
+    return "" if is_shared(request.scope) else host
 
 
 PrivatePeer = Annotated[str, Depends(private_peer)]
@@ -121,5 +125,5 @@ def is_loopback(host: str) -> bool:
     except ValueError:
         return False
     if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
-        return address.ipv4_mapped.is_loopback
-    return address.is_loopback
+        address = address.ipv4_mapped
+    return str(address) in LOOPBACK

@@ -12,6 +12,15 @@ RELAYED: Final = "postroom_relayed"
 """In the state of a request whose client's address is somebody's word."""
 
 
+SHARED: Final = "postroom_shared"
+"""In the state of a request whose client's address stands for many clients."""
+
+
+def is_shared(scope: Scope) -> bool:
+    """Whether nobody can be counted or blocked by the client's address."""
+    return bool(scope.get("state", {}).get(SHARED))
+
+
 def is_relayed(scope: Scope) -> bool:
     """Whether the client's address is a balancer's or gateway's word, on which nobody is this machine."""
     return bool(scope.get("state", {}).get(RELAYED))
@@ -28,8 +37,11 @@ class Forwarded:
         self._app, self._gateways, self._untrusted = app, gateways, untrusted
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: D102  # ASGI
-        if scope["type"] == "http" and not is_relayed(scope):
-            self._apply(scope)
+        if scope["type"] == "http":
+            if not is_relayed(scope):
+                self._apply(scope)
+            if (client := scope.get("client")) is not None and client[0] in self._untrusted:
+                scope.setdefault("state", {})[SHARED] = True
         await self._app(scope, receive, send)
 
     def _apply(self, scope: Scope) -> None:

@@ -24,6 +24,7 @@ from postroom_wire.smtp.events import Authenticate, ContentEnd
 from postroom_wire.smtp.limits import Limits
 from postroom_wire.smtp.replies import Reply
 from postroom_wire.smtp.sasl import Mechanism
+from postroom_wire.smtp.trace import address_literal
 
 
 class State(Enum):
@@ -88,7 +89,7 @@ ACCEPTANCE: Final[dict[type[Awaited], tuple[int, ...]]] = {
 
 @dataclass(frozen=True, slots=True)
 class ServerConfig:
-    """What a listener offers. Made once; a wrong host name raises `AddressError`."""
+    """What a listener offers, or a connection. A wrong host name raises `AddressError`."""
 
     hostname: str
     lmtp: bool = False
@@ -100,6 +101,8 @@ class ServerConfig:
     auth_required: bool = False
     """Submission: no MAIL before AUTH (RFC 6409 s4.3)."""
     limits: Limits = field(default_factory=Limits)
+    peer_address: str = ""
+    """The client's IP address: the reply to EHLO says it, so that everybody can see what we take it for."""
 
     def __post_init__(self) -> None:
         check_domain(self.hostname)
@@ -114,7 +117,14 @@ class ServerConfig:
 
     def ehlo_reply(self, *, starttls: bool, auth: bool) -> Reply:
         """The reply to EHLO or LHLO with all that is offered at this moment."""
-        lines = [self.hostname, "PIPELINING", f"SIZE {self.limits.message}", "8BITMIME", "SMTPUTF8"]
+        seen = f" sees {address_literal(self.peer_address)}" if self.peer_address else ""
+        lines = [
+            f"{self.hostname}{seen}",
+            "PIPELINING",
+            f"SIZE {self.limits.message}",
+            "8BITMIME",
+            "SMTPUTF8",
+        ]
         if starttls:
             lines.append("STARTTLS")
         if auth:

@@ -49,7 +49,7 @@ def received_line(trace: Trace) -> bytes:
     """
     if not _ATOM.fullmatch(trace.id):
         raise LocalProtocolError("the id is no atom")
-    literal = _address_literal(trace.peer_address)
+    literal = address_literal(trace.peer_address)
     name = f"{trace.peer_name} " if trace.peer_name and _is_domain(trace.peer_name) else ""
     line = f"Received: from {trace.helo} ({name}{literal})\r\n"
     line += f"\tby {trace.by} with {trace.protocol} id {trace.id}"
@@ -99,8 +99,8 @@ def count_received(content: bytes) -> int:
 
 
 @lru_cache(maxsize=1024)
-def _address_literal(text: str) -> str:
-    """Raises `ValueError`. A client sends many messages."""
+def address_literal(text: str) -> str:
+    """An IP address as RFC 5321 s4.1.3 writes it. Raises `ValueError`."""
     address = ipaddress.ip_address(text.partition("%")[0])
     return f"[IPv6:{address}]" if address.version == 6 else f"[{address}]"
 

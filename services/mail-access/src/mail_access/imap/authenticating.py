@@ -71,7 +71,7 @@ async def _log_in(context: Context, user: bytes, password: bytes) -> Done:
     try:
         address, secret = user.decode("utf-8"), password.decode("utf-8")
         found = await context.resources.logins.log_in(
-            address, secret, directory_pb2.SCOPE_IMAP, context.connection.peer.host
+            address, secret, directory_pb2.SCOPE_IMAP, context.connection.peer.client
         )
     except (UnicodeDecodeError, InvalidCredentialsError):
         context.failed_logins += 1

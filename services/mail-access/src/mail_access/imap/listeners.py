@@ -30,6 +30,7 @@ async def imap_listeners(resources: Resources, lifecycle: Lifecycle) -> list[Lis
                 settings.max_connections_per_address,
                 proxy=door.proxy,
                 untrusted=settings.untrusted,
+                nodes=settings.nodes,
             ),
             partial(handle, resources=resources),
             lifecycle=lifecycle,

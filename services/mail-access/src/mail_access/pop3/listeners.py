@@ -26,6 +26,7 @@ async def pop3_listeners(resources: Resources, lifecycle: Lifecycle) -> list[Lis
                 settings.max_connections_per_address,
                 proxy=door.proxy,
                 untrusted=settings.untrusted,
+                nodes=settings.nodes,
             ),
             partial(handle, resources=resources),
             lifecycle=lifecycle,

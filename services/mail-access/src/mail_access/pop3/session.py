@@ -181,7 +181,7 @@ class Session:
 
     async def _open_maildrop(self, user: str, password: str) -> LoginRefusal | None:
         """Check the password and take the snapshot; why not, if not."""
-        resources, peer = self._resources, self._connection.peer.host
+        resources, peer = self._resources, self._connection.peer.client
         try:
             async with asyncio.timeout(self._limits.answer_seconds) as patience:
                 login = await resources.logins.log_in(user, password, directory_pb2.SCOPE_POP3, peer)
