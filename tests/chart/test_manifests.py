@@ -125,7 +125,7 @@ def _references(value: Any) -> Iterator[tuple[str, str]]:
 def _given(scenario: str) -> set[str]:
     """The Secrets and ConfigMaps that a scenario names, made by somebody else."""
     text = (CHART / "ci" / f"{scenario}-values.yaml").read_text()
-    return {word.strip(",{}") for word in text.split()}
+    return {word.strip(",{}[]") for word in text.split()}
 
 
 def test_every_secret_and_configuration_is_made_or_given(rendering: Rendering, scenario: str) -> None:

@@ -133,7 +133,7 @@ def _selects(selector: Manifest, labels: dict[str, str]) -> bool:
 
 
 def _serving(network: Network) -> list[str]:
-    once = ("-check", "-migrate", "-declare", "-drift")
+    once = ("-check", "-migrate", "-declare", "-drift", "-reach")
     return [pod for pod in network.pods if not pod.endswith(once)]
 
 
@@ -171,6 +171,21 @@ def test_what_makes_the_declared_reaches_directory_and_nothing_else(helm: Helm) 
         assert not any(network.may_send(source, pod, port) for source in network.pods for port in _PORTS)
         for address in (*_OUTSIDE, *_PRIVATE):
             assert not any(network.may_leave(pod, address, port) for port in _PORTS)
+
+
+def test_the_client_of_helm_test_reaches_the_port_that_it_visits_and_nothing_else(render: Render) -> None:
+    for scenario, port in (("bundled", 2025), ("external", 2587)):
+        network = Network(render(scenario))
+        ports = (*_PORTS, 2025, 2465, 2587, 12025, 2143, 2080)
+        found = {
+            (target, each)
+            for target in network.pods
+            for each in ports
+            if network.may_send("client-reach", target, each)
+        }
+        assert found == {("smtp-inbound", port), ("smtp-inbound-check", port)}
+        for address in (*_OUTSIDE, *_PRIVATE):
+            assert not any(network.may_leave("client-reach", address, each) for each in ports)
 
 
 @pytest.mark.parametrize("scenario", ["bundled", "external", "cnpg-gateway"])

@@ -20,6 +20,12 @@
 {{- $reference := dict "name" (include "postroom.natsSecret" $root) "key" $root.Values.nats.urlKey -}}
 {{- $env = append $env (dict "name" "POSTROOM_NATS_URL" "valueFrom" (dict "secretKeyRef" $reference)) -}}
 {{- end -}}
+{{- $fields := dict -}}
+{{- if or $row.listeners $row.client -}}{{- $_ := set $fields "POSTROOM_NODE_ADDRESSES" "status.hostIPs" -}}{{- end -}}
+{{- if $row.client -}}{{- $_ := set $fields (printf "%sPOD_ADDRESSES" $prefix) "status.podIPs" -}}{{- end -}}
+{{- range $name, $path := $fields -}}
+{{- $env = append $env (dict "name" $name "valueFrom" (dict "fieldRef" (dict "apiVersion" "v1" "fieldPath" $path))) -}}
+{{- end -}}
 {{- range $values.extraEnv -}}
 {{- $name := .name -}}
 {{- range $env -}}
@@ -38,7 +44,12 @@
 {{- $row := .service.row -}}
 {{- $values := .service.values -}}
 POSTROOM_LOG_LEVEL: {{ $root.Values.logLevel | quote }}
-{{- if $row.once }}
+{{- if $row.client }}
+{{- $listener := include "postroom.visited" $root }}
+{{- $port := (index (include "postroom.services" $root | fromYaml) "smtp-inbound" "listeners" $listener).port }}
+{{ .prefix }}TARGET: {{ printf "%s:%d" (include "postroom.name" (list $root "smtp-inbound")) (int $port) | quote }}
+{{ .prefix }}STRICT: {{ eq $root.Values.exposure.externalTrafficPolicy "Local" | quote }}
+{{- else if $row.once }}
 {{ .prefix }}DECLARATIONS: {{ include "postroom.setupFolders" $root | fromJsonArray | join "," | quote }}
 {{- else }}
 {{ .prefix }}HEALTH_ADDRESS: ":9090"
@@ -46,9 +57,11 @@ POSTROOM_LOG_LEVEL: {{ $root.Values.logLevel | quote }}
 {{ .prefix }}UNREADY_SECONDS: "0"
 {{ .prefix }}DRAIN_SECONDS: {{ include "postroom.text" $values.drainSeconds | quote }}
 {{- end }}
+{{- if not $row.client }}
 POSTROOM_GRPC_TLS_CERT_FILE: /etc/postroom/grpc/tls.crt
 POSTROOM_GRPC_TLS_KEY_FILE: /etc/postroom/grpc/tls.key
 POSTROOM_GRPC_TLS_CA_FILE: /etc/postroom/grpc/ca.crt
+{{- end }}
 {{- range $core := list "directory" "mailstore" "filestore" }}
 {{- if has $core $row.reads }}
 POSTROOM_{{ $core | upper }}_ADDRESS: dns:///{{ include "postroom.name" (list $root $core) }}:9000
@@ -89,7 +102,7 @@ POSTROOM_TLS_KEY_FILE: /etc/postroom/tls/tls.key
 {{- if and (hasKey ($row.listeners | default dict) "https") $root.Values.exposure.trustedGateways }}
 {{ .prefix }}TRUSTED_GATEWAYS: {{ join "," $root.Values.exposure.trustedGateways | quote }}
 {{- end }}
-{{- if and (or $row.listeners $row.addresses) $root.Values.exposure.sharedAddresses }}
+{{- if and (or $row.listeners $row.addresses $row.client) $root.Values.exposure.sharedAddresses }}
 POSTROOM_UNTRUSTED_ADDRESSES: {{ join "," $root.Values.exposure.sharedAddresses | quote }}
 {{- end }}
 {{- with $values.ftp }}

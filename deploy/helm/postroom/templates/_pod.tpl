@@ -1,6 +1,6 @@
 {{/*
 The one pod of all our workloads: (dict "root" $ "name" "directory" "service" {row, values, listeners} "verb" "serve").
-The verb is `serve`, `migrate` or `check`; of `setup`, `declare` or `drift`.
+The verb is `serve`, `migrate` or `check`; of `setup`, `declare` or `drift`; of `client`, `reach`.
 */}}
 {{- define "postroom.pod" -}}
 {{- $root := .root -}}
@@ -100,11 +100,13 @@ spec:
       securityContext: {{- include "postroom.securityContext" $root | nindent 8 }}
       volumeMounts:
         - {name: tmp, mountPath: /tmp}
+        {{- if not $row.client }}
         - {name: grpc, mountPath: /etc/postroom/grpc, readOnly: true}
+        {{- end }}
         {{- if include "postroom.hasSecrets" .service }}
         - {name: secrets, mountPath: /etc/postroom/secrets, readOnly: true}
         {{- end }}
-        {{- if $row.once }}
+        {{- if eq .name "setup" }}
         {{- include "postroom.setupMounts" $root | nindent 8 }}
         {{- end }}
         {{- if $row.listeners }}
@@ -113,17 +115,19 @@ spec:
   volumes:
     - name: tmp
       emptyDir: {sizeLimit: 64Mi}
+    {{- if not $row.client }}
     - name: grpc
       secret:
         secretName: {{ include "postroom.identitySecret" (list $root .name) }}
         defaultMode: 0440
+    {{- end }}
     {{- if include "postroom.hasSecrets" .service }}
     - name: secrets
       projected:
         defaultMode: 0440
         sources: {{- include "postroom.secretSources" . | nindent 10 }}
     {{- end }}
-    {{- if $row.once }}
+    {{- if eq .name "setup" }}
     {{- include "postroom.setupVolumes" $root | nindent 4 }}
     {{- end }}
     {{- if $row.listeners }}

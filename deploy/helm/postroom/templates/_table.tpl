@@ -1,7 +1,7 @@
 {{/*
 What the services are, which is not for values to say: what each reads from its environment, where it listens, whom it
 may reach (the table in docs/operations.md). `tls` marks a listener that is open only with a certificate.
-`once` marks what runs as Jobs only, and `image` whose image that is.
+`once` marks what runs as Jobs or tests only, `image` whose image that is, `client` what is no service of ours.
 */}}
 {{- define "postroom.table" -}}
 directory:
@@ -102,6 +102,32 @@ at the Service.
 {{- $values := omit (index $result "directory").values "settings" "extraEnv" "networkPolicy" -}}
 {{- $_ := set $values "networkPolicy" dict -}}
 {{- $_ := set $result "setup" (dict "row" $row "values" $values "listeners" dict) -}}
+{{- end -}}
+{{- toYaml $result -}}
+{{- end -}}
+
+{{/* The listener of smtp-inbound whose public port a pod in the cluster can use: what is left without PROXY headers. */}}
+{{- define "postroom.visited" -}}
+{{- $services := include "postroom.services" . | fromYaml -}}
+{{- with index $services "smtp-inbound" -}}
+{{- $listeners := .listeners -}}
+{{- $behind := .values.proxyProtocol -}}
+{{- $open := list -}}
+{{- range $listener := list "smtp" "submission" -}}
+{{- if and (hasKey $listeners $listener) (not (has $listener $behind)) -}}{{- $open = append $open $listener -}}{{- end -}}
+{{- end -}}
+{{- first $open -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Beside the participants what `helm test` visits the public port with, as a client: all that network policies know. */}}
+{{- define "postroom.everybody" -}}
+{{- $result := include "postroom.participants" . | fromYaml -}}
+{{- if include "postroom.visited" . -}}
+{{- $row := dict "once" true "client" true "image" "smtp-inbound" "reaches" list "reads" list -}}
+{{- $values := omit (index $result "smtp-inbound").values "settings" "extraEnv" "networkPolicy" "proxyProtocol" -}}
+{{- $_ := set $values "networkPolicy" dict -}}
+{{- $_ := set $result "client" (dict "row" $row "values" $values "listeners" dict) -}}
 {{- end -}}
 {{- toYaml $result -}}
 {{- end -}}

@@ -23,6 +23,8 @@ EXTENSIONS: Final = (
 """APIs that a cluster may have besides its own."""
 
 _SECONDS: Final = 60.0
+_FIELDS: Final = {"status.hostIPs": "192.0.2.250,2001:db8::250", "status.podIPs": "192.0.2.7"}
+"""What Kubernetes says of a pod to itself."""
 _WORKLOADS: Final = ("Deployment", "StatefulSet", "Job")
 
 
@@ -123,11 +125,15 @@ def parse_manifests(text: str) -> Iterator[Manifest]:
 
 
 def realise(
-    rendering: Rendering, pod: Manifest, given: Mapping[str, Mapping[str, bytes]], root: Path
+    rendering: Rendering,
+    pod: Manifest,
+    given: Mapping[str, Mapping[str, bytes]],
+    root: Path,
+    fields: Mapping[str, str] = _FIELDS,
 ) -> dict[str, str]:
     """Write the files of a pod's first container below `root`; gives its environment with their paths.
 
-    `given` are Secrets besides those that the chart makes.
+    `given` are Secrets besides those that the chart makes, `fields` what Kubernetes says of the pod.
     """
     container = pod["spec"]["containers"][0]
     volumes = {volume["name"]: volume for volume in pod["spec"].get("volumes", ())}
@@ -139,7 +145,7 @@ def realise(
                 file.parent.mkdir(parents=True, exist_ok=True)
                 file.write_bytes(octets)
     environment = {
-        variable["name"]: _value(rendering, given, variable) for variable in container.get("env", ())
+        variable["name"]: _value(rendering, given, fields, variable) for variable in container.get("env", ())
     }
     return {
         name: f"{root}{value}" if value.startswith("/etc/postroom/") else value
@@ -162,9 +168,16 @@ def _files(
                 yield key, text.encode()
 
 
-def _value(rendering: Rendering, given: Mapping[str, Mapping[str, bytes]], variable: Manifest) -> str:
+def _value(
+    rendering: Rendering,
+    given: Mapping[str, Mapping[str, bytes]],
+    fields: Mapping[str, str],
+    variable: Manifest,
+) -> str:
     if "valueFrom" not in variable:
         return cast(str, variable["value"])
+    if "fieldRef" in variable["valueFrom"]:
+        return fields[variable["valueFrom"]["fieldRef"]["fieldPath"]]
     reference = variable["valueFrom"]["secretKeyRef"]
     return _secret(rendering, given, reference["name"])[reference["key"]].decode()
 
