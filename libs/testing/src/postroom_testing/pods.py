@@ -157,7 +157,7 @@ class Pods:
         place.mkdir()
         container = template["spec"]["containers"][0]
         image = self.images[container["image"].split("/")[-1].split(":")[0]]
-        environment, volumes = self._contents(place, template)
+        environment, volumes = self._contents(place, template, address)
         entry_point = (*container.get("command", image.config.entrypoint), *container.get("args", ()))
         command = image.command(*entry_point, hostname=name, volumes=volumes)
         log = place / "log"
@@ -173,11 +173,14 @@ class Pods:
         self._started.append(pod)
         return pod
 
-    def _contents(self, place: Path, template: Manifest) -> tuple[dict[str, str], dict[str, Path]]:
+    def _contents(
+        self, place: Path, template: Manifest, address: str
+    ) -> tuple[dict[str, str], dict[str, Path]]:
         """The environment of a pod, and what is mounted where, made below `place`."""
         files = place / "files"
         files.mkdir()
-        realised = realise(self.rendering, template, self.secrets, files)
+        fields = {"status.hostIPs": HOST, "status.podIPs": address}
+        realised = realise(self.rendering, template, self.secrets, files, fields)
         environment = {variable: value.removeprefix(str(files)) for variable, value in realised.items()}
         volumes: dict[str, Path] = {}
         for mount in template["spec"]["containers"][0]["volumeMounts"]:
