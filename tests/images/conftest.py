@@ -1,5 +1,67 @@
-"""Tests of the images that `make image-test` builds and unpacks; no other run collects them."""
+"""A bare installation as pods of the images that `make image-test` builds; others collect no tests here."""
 
 import os
+import secrets
+import ssl
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import httpx
+import pytest
+
+from postroom_testing.chart import CHART, Helm
+from postroom_testing.image import unpacked_images
+from postroom_testing.pods import Pods, pod_network, running_pods
+from postroom_testing.stack import in_thread
+from postroom_testing.traffic import Account
+from postroom_testing.world import World, world
 
 collect_ignore_glob = [] if os.environ.get("POSTROOM_IMAGE_ROOTS") else ["test_*.py"]
+
+
+@pytest.fixture(scope="session", name="world")
+def _world() -> Iterator[World]:
+    with pod_network(), in_thread(world) as outside:
+        yield outside
+
+
+@pytest.fixture(scope="session")
+def pods(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pods]:
+    """The release as for nodes that reach no registry, and nothing said besides."""
+    images = {image.service: image for image in unpacked_images(Path(os.environ["POSTROOM_IMAGE_ROOTS"]))}
+    helm = Helm(Path(os.environ["POSTROOM_HELM_TOOLS"]) / "helm")
+    rendering = helm.template(files=[CHART / "ci/loaded-images-values.yaml"])
+    place = tmp_path_factory.mktemp("pods")
+    with running_pods(rendering, images, {}, world.names, place) as pods:
+        yield pods
+
+
+@pytest.fixture(scope="session")
+def trust(pods: Pods) -> ssl.SSLContext:
+    """Who trusts the authority that the chart has made; pods are known by their addresses only."""
+    context = ssl.create_default_context(cadata=pods.rendering.secret("postroom-tls")["ca.crt"].decode())
+    context.check_hostname = False
+    return context
+
+
+@pytest.fixture
+def account(pods: Pods, trust: ssl.SSLContext, domain: str) -> Account:
+    """A fresh one."""
+    account = Account(f"{secrets.token_hex(4)}@{domain}", "correct horse battery")
+    _administer(pods, trust, "accounts", {"address": account.address, "password": account.password})
+    return account
+
+
+@pytest.fixture(scope="session")
+def domain(pods: Pods, trust: ssl.SSLContext) -> str:
+    """A domain of ours."""
+    _administer(pods, trust, "domains", {"name": "postroom.test"})
+    return "postroom.test"
+
+
+def _administer(pods: Pods, trust: ssl.SSLContext, path: str, document: Mapping[str, str]) -> None:
+    """As the administrator, with the token from the chart's Secret."""
+    token = pods.rendering.secret("postroom-admin")["token"].decode()
+    url = f"https://{pods.address('webmail-api')}:2443/api/v1/admin/{path}"
+    with httpx.Client(verify=trust, trust_env=False, timeout=20.0) as api:
+        api.post(url, json=document, headers={"Authorization": f"Bearer {token}"}).raise_for_status()

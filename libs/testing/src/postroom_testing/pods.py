@@ -126,6 +126,7 @@ class Pods:
     names: DnsServer
     folder: Path
     running: list[Pod] = field(default_factory=list[Pod])
+    _publishing: threading.Lock = field(default_factory=threading.Lock)
     _published: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
     _started: list[Pod] = field(default_factory=list[Pod])
 
@@ -263,13 +264,12 @@ class Pods:
         return self.endpoints(component)[0]
 
     def _publish(self, pod: Pod, *, there: bool) -> None:
-        zone_names = [f"{service}.{ZONE}" for service in self._services(pod.template)]
-        for name in (pod.component, *zone_names):
-            before = self._published.get(name, [])
+        with self._publishing:
+            before = self._published.get(pod.component, [])
             after = [*before, pod.address] if there else [each for each in before if each != pod.address]
-            self._published[name] = after
-            if name in zone_names:
-                self.names.replace(name, "A", *after)
+            self._published[pod.component] = after
+            for service in self._services(pod.template):
+                self.names.replace(f"{service}.{ZONE}", "A", *after)
 
     def _services(self, template: Manifest) -> Iterator[str]:
         labels = template["metadata"]["labels"].items()

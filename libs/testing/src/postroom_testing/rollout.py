@@ -1,0 +1,64 @@
+"""A rolling upgrade of pods, as a Deployment's controller, the kubelet and kube-proxy do it."""
+
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Final
+
+from postroom_testing.chart import Manifest
+from postroom_testing.pods import Pod, Pods
+
+NOTICE_SECONDS: Final = 3.0
+"""How long new connections still come to a pod that is told to end."""
+
+
+@dataclass
+class Rollout:
+    """Brings another revision of a release's own manifests: every Deployment gets new pods."""
+
+    pods: Pods
+    revision: int
+    _ending: list[Future[int]] = field(default_factory=list[Future[int]])
+    _ended: list[Pod] = field(default_factory=list[Pod])
+
+    def run(self) -> None:
+        """One Deployment after the other. Raises when a pod did not end by itself, and with status 0."""
+        with ThreadPoolExecutor(8) as self._threads:
+            jobs = self.pods.start_jobs(self.revision)
+            for deployment in self.pods.rendering.of_kind("Deployment"):
+                self._replace(deployment)
+            self.pods.wait_jobs(jobs)
+        told = (
+            f"{pod.name} {status.result()}:\n{pod.last_lines()}"
+            for pod, status in zip(self._ended, self._ending, strict=True)
+            if status.result() != 0
+        )
+        if text := "\n".join(told):
+            raise AssertionError(f"not in peace: {text}")
+
+    def _replace(self, deployment: Manifest) -> None:
+        name, spec = deployment["metadata"]["name"], deployment["spec"]
+        component = spec["template"]["metadata"]["labels"]["app.kubernetes.io/component"]
+        old = [pod for pod in self.pods.running if pod.component == component]
+        if spec["strategy"]["type"] == "Recreate":
+            for pod in old:
+                self._end(pod)
+            for ending in self._ending:
+                ending.result()
+            for number in range(len(old)):
+                self._begin(f"{name}-{number}", spec["template"])
+            return
+        surge = spec["strategy"]["rollingUpdate"]
+        if (surge["maxSurge"], surge["maxUnavailable"]) != (1, 0):
+            raise AssertionError(f"{name}: one more, none less: {surge}")
+        for number, pod in enumerate(old):
+            self._begin(f"{name}-{number}", spec["template"])
+            self._end(pod)
+
+    def _begin(self, name: str, template: Manifest) -> None:
+        pod = self.pods.start(f"{name}-{self.revision}", template)
+        self.pods.running.append(pod)
+        self.pods.wait_ready(pod)
+
+    def _end(self, pod: Pod) -> None:
+        self._ended.append(pod)
+        self._ending.append(self._threads.submit(self.pods.end, pod, NOTICE_SECONDS))
