@@ -14,7 +14,7 @@ import smtplib
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from importlib.metadata import files
 from pathlib import Path
@@ -62,7 +62,7 @@ def eventually(look: Callable[[], bool], seconds: float = 40.0) -> None:
 
 
 @contextmanager
-def inbox(postroom: RunningPostroom) -> Iterator[imaplib.IMAP4]:
+def inbox(postroom: RunningPostroom) -> Generator[imaplib.IMAP4]:
     client = imaplib.IMAP4("127.0.0.1", postroom.port(143))
     client.login(ALICE, postroom.password("alice"))
     client.select("INBOX", readonly=True)

@@ -100,3 +100,20 @@ async def test_asking_again_with_the_same_id_renews_once(store: MailStore) -> No
 async def test_only_an_administrator_renews(store: MailStore) -> None:
     with pytest.raises(NotPermittedError):
         await store.mailbox.RenewUidValidity(pb.RenewUidValidityRequest(), metadata=store.account().metadata)
+
+
+async def test_no_name_ever_has_the_same_uidvalidity_for_two_mailboxes(store: MailStore) -> None:
+    ann = store.account()
+    before = await store.mailboxes(ann)
+    assert len({mailbox.uid_validity for mailbox in before.values()}) == len(before)
+    await store.mailbox.DeleteMailbox(
+        pb.DeleteMailboxRequest(mailbox_id=before["Archive"].id), metadata=ann.metadata
+    )
+    await store.mailbox.RenameMailbox(
+        pb.RenameMailboxRequest(mailbox_id=before["Drafts"].id, new_name="Archive"),
+        metadata=ann.metadata,
+    )
+    assert (await store.mailboxes(ann))["Archive"].uid_validity != before["Archive"].uid_validity
+    created = pb.CreateMailboxRequest(name="Drafts")
+    made = (await store.mailbox.CreateMailbox(created, metadata=ann.metadata)).mailbox
+    assert made.uid_validity not in {mailbox.uid_validity for mailbox in before.values()}

@@ -32,12 +32,14 @@ WHERE NOT EXISTS (SELECT FROM mailstore.account_state s WHERE s.account_id = t.a
 
 _PROVISION: Final = """
 WITH born AS (
-    INSERT INTO mailstore.account_state (account_id, tenant_id, last_uid_validity) VALUES ($1, $2, $3)
+    INSERT INTO mailstore.account_state (account_id, tenant_id, last_uid_validity)
+    VALUES ($1, $2, $3 + cardinality($4::uuid[]))
     ON CONFLICT DO NOTHING RETURNING account_id
 ), boxes AS (
     INSERT INTO mailstore.mailbox (id, tenant_id, account_id, name, special_use, uid_validity)
-    SELECT t.id, $2, $1, t.name, t.special_use, $3
-    FROM born, unnest($4::uuid[], $5::text[], $6::smallint[]) AS t(id, name, special_use)
+    SELECT t.id, $2, $1, t.name, t.special_use, $3 + t.nth
+    FROM born,
+         unnest($4::uuid[], $5::text[], $6::smallint[]) WITH ORDINALITY AS t(id, name, special_use, nth)
 )
 INSERT INTO mailstore.subscription (account_id, name) SELECT $1, name FROM born, unnest($5::text[]) AS t(name)
 """
@@ -53,7 +55,8 @@ async def ensure_accounts(database: Database, tenants: Mapping[UUID, UUID]) -> N
     async with database.connection() as connection:
         missing = await connection.fetch(_MISSING, list(tenants))
         for account_id in sorted(row["account_id"] for row in missing):
-            # One UIDVALIDITY for all of them; the clock keeps it above that of a lost, restored store.
+            # Each mailbox has its own, or one that is renamed could bring UIDs under a name that had others.
+            # The clock keeps them above those of a lost, restored store.
             uid_validity = int(time.time())
             names, uses = list(FIRST_MAILBOXES), list(FIRST_MAILBOXES.values())
             ids = [new_id() for _ in names]
