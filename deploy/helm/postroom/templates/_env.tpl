@@ -26,6 +26,12 @@
 {{- range $name, $path := $fields -}}
 {{- $env = append $env (dict "name" $name "valueFrom" (dict "fieldRef" (dict "apiVersion" "v1" "fieldPath" $path))) -}}
 {{- end -}}
+{{- with $root.Values.telemetry.otlp -}}
+{{- if and .endpoint .headersSecret (not $row.once) -}}
+{{- $reference := dict "name" .headersSecret "key" .headersKey -}}
+{{- $env = append $env (dict "name" "OTEL_EXPORTER_OTLP_HEADERS" "valueFrom" (dict "secretKeyRef" $reference)) -}}
+{{- end -}}
+{{- end -}}
 {{- range $values.extraEnv -}}
 {{- $name := .name -}}
 {{- range $env -}}
@@ -104,6 +110,9 @@ POSTROOM_TLS_KEY_FILE: /etc/postroom/tls/tls.key
 {{- end }}
 {{- if and (or $row.listeners $row.addresses $row.client) $root.Values.exposure.sharedAddresses }}
 POSTROOM_UNTRUSTED_ADDRESSES: {{ join "," $root.Values.exposure.sharedAddresses | quote }}
+{{- end }}
+{{- if and (not $row.once) $root.Values.telemetry.otlp.endpoint }}
+{{ include "postroom.telemetryEnv" $root }}
 {{- end }}
 {{- with $values.ftp }}
 {{ $.prefix }}PASSIVE_PORTS: {{ include "postroom.passiveRange" .passive | quote }}

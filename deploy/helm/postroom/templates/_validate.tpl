@@ -47,6 +47,11 @@
 {{- fail "objectStore.external.endpoint: wanted like https://host:port" -}}
 {{- end -}}
 {{- end -}}
+{{- with $values.telemetry.otlp.endpoint -}}
+{{- if not (regexMatch "^https?://[^/]+(/.*)?$" .) -}}
+{{- fail "telemetry.otlp.endpoint: wanted like http://host:4318" -}}
+{{- end -}}
+{{- end -}}
 {{- if and (eq $values.postgres.mode "cnpg") (not (.Capabilities.APIVersions.Has "postgresql.cnpg.io/v1")) -}}
 {{- fail "postgres.mode: this cluster has no CloudNativePG (API postgresql.cnpg.io/v1)" -}}
 {{- end -}}
