@@ -44,14 +44,15 @@ chart-test: setup-dev test-tools ## all tests of the chart: every scenario, Kube
 image: ## build the services' images (SERVICE='mailstore' for one, BASE=name@digest for another base)
 	@tools/image build $(SERVICE)
 
-image-tar: ## the same, and write them to build/images for `ctr images import` or `docker load`
+image-tar: ## the same, and write them to build/images for `ctr images import` (SERVICE=all: the bundled parts too)
 	@tools/image tar $(SERVICE)
 
 image-sbom: ## the same, and write their bills of materials (CycloneDX) to build/images
 	@tools/image sbom $(SERVICE)
 
-image-test: setup-dev test-tools ## the same, unpack them and test what they hold and how they start (root)
-	@tools/image root $(SERVICE)
+image-test: setup-dev test-tools ## build all, unpack them, test what they hold and the whole chart as pods (root)
+	@tools/image root $(or $(SERVICE),all)
+	@tools/image tar bundled-nats
 	@POSTROOM_IMAGE_ROOTS=$(CURDIR)/build/images/roots POSTROOM_HELM_TOOLS=$(CURDIR)/build/helm \
 		unshare --mount --net $(BIN)/python -m pytest $(ARGS) tests/images
 
