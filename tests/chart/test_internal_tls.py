@@ -14,7 +14,7 @@ from postroom_runtime.grpc_client import channel
 from postroom_runtime.grpc_server import caller, serve_grpc
 from postroom_runtime.lifecycle import Lifecycle
 from postroom_runtime.tls import GrpcTls
-from postroom_testing.chart import Rendering
+from postroom_testing.chart import Helm, Rendering
 
 Render = Callable[[str], Rendering]
 _KEYS = directory_pb2.GetCapabilityKeysRequest()
@@ -31,6 +31,12 @@ class _Directory(directory_pb2_grpc.DirectoryServiceServicer):
     ) -> directory_pb2.GetCapabilityKeysResponse:
         self.callers.append(caller())
         return directory_pb2.GetCapabilityKeysResponse()
+
+    async def ListDomains(  # noqa: N802
+        self, request: directory_pb2.ListDomainsRequest, context: object
+    ) -> directory_pb2.ListDomainsResponse:
+        self.callers.append(caller())
+        return directory_pb2.ListDomainsResponse()
 
 
 def _files(rendering: Rendering, service: str, folder: Path) -> GrpcTls:
@@ -53,15 +59,17 @@ def test_each_certificate_names_one_service(render: Render) -> None:
         assert names.get_values_for_type(x509.DNSName) == [service]
 
 
-async def test_services_know_each_other_by_these_certificates(render: Render, tmp_path: Path) -> None:
-    rendering = render("bundled")
+async def test_services_know_each_other_by_these_certificates(helm: Helm, tmp_path: Path) -> None:
+    rendering = helm.template({"setup": {"domains": ["example.org"]}})
     # Abstract: what it does not have answers UNIMPLEMENTED, which is what is wanted.
     directory = _Directory()  # pyright: ignore[reportAbstractUsage]
 
     def add(server: grpc.aio.Server) -> None:
         directory_pb2_grpc.add_DirectoryServiceServicer_to_server(directory, server)
 
-    tls = {name: _files(rendering, name, tmp_path) for name in ("directory", "mailstore", "mail-access")}
+    tls = {
+        name: _files(rendering, name, tmp_path) for name in ("directory", "mailstore", "mail-access", "setup")
+    }
     server = await serve_grpc("127.0.0.1:0", add, policy=POLICY, tls=tls["directory"], lifecycle=Lifecycle())
     async with server:
         address = f"127.0.0.1:{server.port}"
@@ -71,10 +79,15 @@ async def test_services_know_each_other_by_these_certificates(render: Render, tm
             await stub.GetCapabilityKeys(_KEYS)
             with pytest.raises(NotPermittedError):
                 await stub.ListTenants(directory_pb2.ListTenantsRequest())
+        async with channel(address, "webmail-api", tls["setup"], server="directory") as declaring:
+            stub = directory_pb2_grpc.DirectoryServiceStub(declaring)
+            await stub.ListDomains(directory_pb2.ListDomainsRequest())
+            with pytest.raises(NotPermittedError):
+                await stub.DeleteDomain(directory_pb2.DeleteDomainRequest())
         async with channel(address, "mail-access", tls["mail-access"], server="mailstore") as wrong:
             with pytest.raises(UnavailableError):
                 await directory_pb2_grpc.DirectoryServiceStub(wrong).GetCapabilityKeys(_KEYS)
-    assert directory.callers == ["mailstore"]
+    assert directory.callers == ["mailstore", "setup"]
 
 
 def test_cert_manager_is_asked_for_the_same_names(render: Render) -> None:

@@ -146,6 +146,18 @@ def test_its_certificate_is_wanted_where_the_chart_makes_none(helm: Helm) -> Non
         helm.template(values)
 
 
+def test_names_are_short_enough_for_kubernetes_whatever_the_release_is_called(helm: Helm) -> None:
+    rendering = helm.template(
+        {"setup": {"domains": ["example.org"], "driftSchedule": "@daily"}},
+        release=f"a{'b' * 52}",
+    )
+    for manifest in rendering.manifests:
+        name = manifest["metadata"]["name"]
+        # Revision 9999 of a Job; the pods' own ends of a StatefulSet and of a CronJob.
+        room = {"Job": 3, "StatefulSet": 11, "CronJob": 11}.get(manifest["kind"], 0)
+        assert len(name) + room <= 63, name
+
+
 def test_the_notes_say_where_it_is_told(helm: Helm) -> None:
     def notes(*options: str) -> str:
         return helm.run("install", "postroom", str(CHART), "--dry-run=client", *options)
