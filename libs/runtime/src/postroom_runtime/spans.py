@@ -6,16 +6,16 @@ Everywhere else what is here only hands the trace on. Names and attributes never
 
 from collections.abc import Generator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
 from typing import Final, Literal, Protocol, TypeAlias
 
 from postroom_contracts.errors import PostroomError
 from postroom_runtime.traces import (
     bind_trace,
     current_traceparent,
-    enter_trace,
     is_traceparent,
     new_traceparent,
+    reset_trace,
+    set_trace,
 )
 
 Kind: TypeAlias = Literal["internal", "server", "client", "consumer"]
@@ -55,11 +55,13 @@ class Tracer(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
 class _Unseen:
-    """The span that nobody asked for."""
+    """The span that nobody asked for. No dataclass: one is made for every call."""
 
-    traceparent: str = ""
+    __slots__ = ("traceparent",)
+
+    def __init__(self, traceparent: str) -> None:
+        self.traceparent = traceparent
 
     def rename(self, name: str) -> None:
         pass
@@ -74,7 +76,23 @@ class _Unseen:
         pass
 
 
-_UNSEEN: Final[AbstractContextManager[Span]] = nullcontext(_Unseen())
+class _Unspanned:
+    """What is left of `traced` where no spans are made; it is on every message's way."""
+
+    __slots__ = ("_token", "_traceparent")
+
+    def __init__(self, traceparent: str | None) -> None:
+        self._traceparent = traceparent if is_traceparent(traceparent) else new_traceparent()
+
+    def __enter__(self) -> Span:
+        self._token = set_trace(self._traceparent)
+        return _Unseen(self._traceparent)
+
+    def __exit__(self, *_: object) -> None:
+        reset_trace(self._token)
+
+
+_UNSEEN: Final[AbstractContextManager[Span]] = nullcontext(_Unseen(""))
 
 _tracer: Tracer | None = None
 
@@ -95,13 +113,17 @@ def begin_span(name: str, traceparent: str | None, kind: Kind = "internal") -> S
 def enter_span(name: str, traceparent: str | None, kind: Kind = "internal") -> Span:
     """`begin_span` for the rest of this task: for boundaries that have a task to themselves."""
     span = begin_span(name, traceparent, kind)
-    enter_trace(span.traceparent)
+    set_trace(span.traceparent)
     return span
 
 
-@contextmanager
-def traced(name: str, traceparent: str | None, kind: Kind = "internal") -> Generator[Span]:
+def traced(name: str, traceparent: str | None, kind: Kind = "internal") -> AbstractContextManager[Span]:
     """`bind_trace` for work that is a span of the trace; an error that comes out of it is its failure."""
+    return _Unspanned(traceparent) if _tracer is None else _spanned(name, traceparent, kind)
+
+
+@contextmanager
+def _spanned(name: str, traceparent: str | None, kind: Kind) -> Generator[Span]:
     span = begin_span(name, traceparent, kind)
     with bind_trace(span.traceparent), ended(span):
         yield span

@@ -8,7 +8,7 @@ import re
 import secrets
 from collections.abc import Generator
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from typing import Final, TypeGuard
 
 # version "-" trace-id "-" parent-id "-" trace-flags; only version 00 is ours. All zeros are invalid.
@@ -39,17 +39,22 @@ def current_trace_id() -> str | None:
     return None if traceparent is None else traceparent[3:35]
 
 
-def enter_trace(traceparent: str | None) -> None:
-    """`bind_trace` for the rest of this task: for boundaries that have a task to themselves."""
-    _current.set(traceparent if is_traceparent(traceparent) else new_traceparent())
+def set_trace(traceparent: str) -> Token[str | None]:
+    """Let what follows in this task be work of this trace, whose traceparent is well-formed."""
+    return _current.set(traceparent)
+
+
+def reset_trace(token: Token[str | None]) -> None:
+    """Undo `set_trace`."""
+    _current.reset(token)
 
 
 @contextmanager
 def bind_trace(traceparent: str | None) -> Generator[str]:
     """Work of this trace; a new trace when `traceparent` is absent or malformed. Gives the traceparent."""
     bound = traceparent if is_traceparent(traceparent) else new_traceparent()
-    token = _current.set(bound)
+    token = set_trace(bound)
     try:
         yield bound
     finally:
-        _current.reset(token)
+        reset_trace(token)
