@@ -75,7 +75,6 @@ async def _open_house(settings: Settings, lifecycle: Lifecycle, stack: AsyncExit
 async def _listen(settings: Settings, house: House, stack: AsyncExitStack) -> list[Listener]:
     """MX, submission, and submission in TLS from the start, which needs a certificate (RFC 8314 s3)."""
     limits = Limits(message=settings.message_octets, recipients=settings.recipients)
-    nodes = settings.nodes
     exchange = ServerConfig(settings.hostname, starttls=house.tls is not None, limits=limits)
     submission = ServerConfig(
         settings.hostname,
@@ -103,7 +102,7 @@ async def _listen(settings: Settings, house: House, stack: AsyncExitStack) -> li
                     max_connections_per_address=settings.max_connections_per_address,
                     proxy=door.proxy,
                     untrusted=settings.untrusted,
-                    nodes=nodes,
+                    nodes=settings.nodes,
                 ),
                 partial(_handle, config, house, name),
                 lifecycle=house.lifecycle,
