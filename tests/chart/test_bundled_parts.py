@@ -180,7 +180,9 @@ async def test_postgres_makes_roles_and_schemas_and_keeps_them(helm: Helm, place
 
 
 @pytest.mark.parametrize("store", ["leveldb2", "sqlite"])
-def test_seaweedfs_has_the_buckets_and_asks_for_keys(helm: Helm, place: Path, store: str) -> None:
+def test_seaweedfs_has_the_buckets_asks_for_keys_and_keeps_objects(
+    helm: Helm, place: Path, store: str
+) -> None:
     seaweedfs = {"image": {"command": [_reachable(program("weed"))]}, "filerStore": store}
     rendering = helm.template({"objectStore": {"bundled": {"seaweedfs": seaweedfs}}})
     master, volume, filer, port = (_free_port() for _ in range(4))
@@ -206,6 +208,10 @@ def test_seaweedfs_has_the_buckets_and_asks_for_keys(helm: Helm, place: Path, st
         with pytest.raises(S3Error):
             client("not the secret key").list_buckets()
         assert '"fsync": true' in re.sub(r":\s+", ": ", (place / "tmp/s3/configure.log").read_text())
+    # The same at the next start, also of the container alone, which finds the sockets in /tmp.
+    ready.unlink()
+    with _running(rendering, "object-store", place, changed, lambda: ready.exists() and _listens(port)):
+        assert client(keys["secret-key"]).stat_object("postroom-mail", "pack/1").size == 100_000
 
 
 async def test_nats_takes_its_password_from_the_secret(helm: Helm, place: Path) -> None:
