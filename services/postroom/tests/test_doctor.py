@@ -44,7 +44,7 @@ def test_what_is_nobodys_is_told_and_is_no_finding(postroom: Run, monkeypatch: p
     told = postroom("doctor")
     assert told.returncode == 0
     assert told.stdout == (
-        "looked at 4 objects, 9 messages\n"
+        "looked at 9 messages, 4 objects\n"
         "2 objects in the buckets (70 octets) are nobody's; harmless\n"
         "all is in order\n"
     )

@@ -50,7 +50,7 @@ def doctor(
 
 
 def _sum_up(kinds: Counter[str], examined: Counter[str], garbage: Counter[str]) -> None:
-    print("looked at " + ", ".join(f"{count} {what}" for what, count in examined.items()))
+    print("looked at " + ", ".join(f"{count} {what}" for what, count in sorted(examined.items())))
     if garbage["objects"]:
         print(
             f"{garbage['objects']} objects in the buckets ({garbage['octets']} octets) are nobody's; harmless"
