@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from postroom_embedded.instance import open_instance
+from postroom_testing.running import free_base
 
 COMMAND = [sys.executable, "-c", "from postroom_cli.main import main; main()", "up"]
 
@@ -27,13 +28,6 @@ def said(ended: "subprocess.CompletedProcess[str]") -> str:
     assert (ended.returncode, ended.stdout) == (2, ""), ended
     (line,) = ended.stderr.splitlines()
     return line.removeprefix("postroom: ")
-
-
-def free_base() -> int:
-    """A port base whose SMTP port is free now."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1] - 25
 
 
 def test_a_data_directory_in_use(place: Path) -> None:
@@ -76,10 +70,8 @@ def test_an_address_that_is_not_of_this_machine(place: Path) -> None:
 
 
 def test_a_database_that_is_not_there(place: Path) -> None:
-    base = str(free_base() % 30_000 + 1_000)
-    line = said(
-        up("--data", place / "data", "--port-base", base, "--database-url", "postgresql://x@127.0.0.1:9/x")
-    )
+    base, nobody = str(free_base()), "postgresql://x@127.0.0.1:9/x"
+    line = said(up("--data", place / "data", "--port-base", base, "--database-url", nobody))
     assert "--database-url" in line
 
 
