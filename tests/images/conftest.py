@@ -16,6 +16,9 @@ from postroom_testing.stack import in_thread
 from postroom_testing.traffic import Account
 from postroom_testing.world import World, world
 
+DOMAIN = "postroom.test"
+DECLARED = Account(f"ann@{DOMAIN}", "correct horse battery")
+
 collect_ignore_glob = [] if os.environ.get("POSTROOM_IMAGE_ROOTS") else ["test_*.py"]
 
 
@@ -27,12 +30,15 @@ def _world() -> Iterator[World]:
 
 @pytest.fixture(scope="session")
 def pods(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pods]:
-    """The release as for nodes that reach no registry, and nothing said besides."""
+    """The release as for nodes that reach no registry, with a domain and an account that values declare."""
     images = {image.service: image for image in unpacked_images(Path(os.environ["POSTROOM_IMAGE_ROOTS"]))}
     helm = Helm(Path(os.environ["POSTROOM_HELM_TOOLS"]) / "helm")
-    rendering = helm.template(files=[CHART / "ci/loaded-images-values.yaml"])
+    first = {"name": "first-passwords", "key": "ann"}
+    setup = {"domains": [DOMAIN], "accounts": [{"address": DECLARED.address, "passwordSecret": first}]}
+    rendering = helm.template({"setup": setup}, files=[CHART / "ci/loaded-images-values.yaml"])
+    given = {"first-passwords": {"ann": DECLARED.password.encode()}}
     place = tmp_path_factory.mktemp("pods")
-    with running_pods(rendering, images, {}, world.names, place) as pods:
+    with running_pods(rendering, images, given, world.names, place) as pods:
         yield pods
 
 
@@ -45,18 +51,17 @@ def trust(pods: Pods) -> ssl.SSLContext:
 
 
 @pytest.fixture
-def account(pods: Pods, trust: ssl.SSLContext, domain: str) -> Account:
+def account(pods: Pods, trust: ssl.SSLContext) -> Account:
     """A fresh one."""
-    account = Account(f"{secrets.token_hex(4)}@{domain}", "correct horse battery")
+    account = Account(f"{secrets.token_hex(4)}@{DOMAIN}", "correct horse battery")
     _administer(pods, trust, "accounts", {"address": account.address, "password": account.password})
     return account
 
 
-@pytest.fixture(scope="session")
-def domain(pods: Pods, trust: ssl.SSLContext) -> str:
-    """A domain of ours."""
-    _administer(pods, trust, "domains", {"name": "postroom.test"})
-    return "postroom.test"
+@pytest.fixture
+def declared() -> Account:
+    """The one that values declare."""
+    return DECLARED
 
 
 def _administer(pods: Pods, trust: ssl.SSLContext, path: str, document: Mapping[str, str]) -> None:

@@ -48,8 +48,15 @@ def test_a_client_in_the_cluster_is_seen_by_its_own_address(pods: Pods) -> None:
     (target,) = (
         each for each in check["spec"]["containers"][0]["env"] if each["name"] == "POSTROOM_CLIENT_TARGET"
     )
-    target["value"] = target["value"].replace(":25", ":2025")  # no Service stands before the pods here
+    assert target["value"] == "postroom-smtp-inbound:25"
+    target["value"] = f"{pods.address('smtp-inbound')}:2025"  # nobody here is the Service
     pods.wait_done(pods.start(check["metadata"]["name"], check))
+
+
+def test_who_is_declared_in_values_can_log_in(pods: Pods, trust: ssl.SSLContext, declared: Account) -> None:
+    with _api(pods, trust) as api:
+        login = {"address": declared.address, "password": declared.password}
+        assert api.post("session", json=login).raise_for_status().json()["token"]
 
 
 def test_each_pod_says_by_its_check_that_it_reaches_what_it_stands_on(pods: Pods) -> None:
