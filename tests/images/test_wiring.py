@@ -20,6 +20,7 @@ import pytest
 from postroom_testing.chart import Manifest
 from postroom_testing.image import ask_tree
 from postroom_testing.pods import Pods
+from postroom_testing.smtp_sink import Received
 from postroom_testing.traffic import Account
 from postroom_testing.world import ELSEWHERE, World
 
@@ -35,7 +36,7 @@ def _subjects(pods: Pods, trust: ssl.SSLContext, account: Account) -> list[bytes
     with imaplib.IMAP4_SSL(pods.address("mail-access"), 2993, ssl_context=trust, timeout=20) as imap:
         imap.login(account.address, account.password)
         imap.select("INBOX")
-        _, found = imap.fetch("1:*", "(BODY.PEEK[HEADER.FIELDS (SUBJECT)])")
+        _, found = imap.uid("FETCH", "1:*", "(BODY.PEEK[HEADER.FIELDS (SUBJECT)])")
     return [part[1].strip() for part in found if isinstance(part, tuple)]
 
 
@@ -96,10 +97,14 @@ def test_mail_goes_out_to_the_exchanger_that_the_dns_names(
         smtp.starttls(context=trust)
         smtp.login(account.address, account.password)
         smtp.sendmail(account.address, [f"bob@{ELSEWHERE}"], b"Subject: out\r\n\r\nto the world\r\n")
-    _eventually(lambda: any(each.octets.endswith(b"to the world\r\n") for each in world.sink.messages))
-    (received,) = (each for each in world.sink.messages if each.octets.endswith(b"to the world\r\n"))
-    assert (received.reverse_path, received.recipients) == (account.address, (f"bob@{ELSEWHERE}",))
-    assert received.helo == "mail.postroom.test"
+
+    def received() -> list[Received]:
+        return [each for each in world.sink.messages if each.reverse_path == account.address]
+
+    _eventually(lambda: received() != [])
+    (message,) = received()
+    assert (message.recipients, message.helo) == ((f"bob@{ELSEWHERE}",), "mail.postroom.test")
+    assert message.octets.endswith(b"to the world\r\n")
 
 
 def test_a_file_goes_up_and_comes_down_by_ftp_over_tls(
