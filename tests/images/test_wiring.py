@@ -35,8 +35,9 @@ def _api(pods: Pods, trust: ssl.SSLContext) -> httpx.Client:
 def _subjects(pods: Pods, trust: ssl.SSLContext, account: Account) -> list[bytes]:
     with imaplib.IMAP4_SSL(pods.address("mail-access"), 2993, ssl_context=trust, timeout=20) as imap:
         imap.login(account.address, account.password)
-        imap.select("INBOX")
-        _, found = imap.uid("FETCH", "1:*", "(BODY.PEEK[HEADER.FIELDS (SUBJECT)])")
+        if imap.select("INBOX")[1] == [b"0"]:
+            return []
+        _, found = imap.fetch("1:*", "(BODY.PEEK[HEADER.FIELDS (SUBJECT)])")
     return [part[1].strip() for part in found if isinstance(part, tuple)]
 
 
