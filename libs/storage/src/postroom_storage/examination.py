@@ -29,7 +29,7 @@ _VERSION: Final = "SELECT version_num FROM {schema}.alembic_version"
 
 @dataclass(frozen=True, slots=True)
 class ExaminationLimits:
-    """Seconds and findings of an answer; of a step: seconds, objects and rows.
+    """Seconds and findings of an answer; of a step: seconds, also to tell what is lost, objects and rows.
 
     An object that no row names is told once it is `settled_seconds` old: its row may be on the way.
     """
@@ -37,6 +37,7 @@ class ExaminationLimits:
     answer_seconds: float = 1.5
     answer_findings: int = 200
     step_seconds: float = 2.5
+    about_seconds: float = 1.0
     objects: int = 500
     rows: int = 2_000
     settled_seconds: float = 900.0
@@ -129,6 +130,21 @@ def examine_bus(connected: bool) -> Step:
     return Step(findings=[] if connected else [_away("NATS", "nobody is woken, so mail waits for timers")])
 
 
+async def tell_about(about: About, ids: Sequence[UUID]) -> Mapping[UUID, str]:
+    """What is lost with these; nothing where so much is lost that it cannot be counted in time."""
+    if not ids:
+        return {}
+    try:
+        return await about(ids)
+    except UnavailableError:
+        return {}
+
+
+def detail_of(what: str, about: str | None) -> str:
+    """What is wrong, and what is lost with it where that is known."""
+    return f"{what}, {about}" if about else what
+
+
 class ObjectComparison:
     """Compares the objects below a prefix, whose keys are `<prefix>/<uuid>`, with the rows that name them.
 
@@ -190,14 +206,12 @@ class ObjectComparison:
         }
         if not missing and not sizes:
             return []
-        about = await self._about([*missing, *sizes])
+        about = await tell_about(self._about, [*missing, *sizes])
         return [
             Finding(
                 kind=Finding.KIND_OBJECT_SIZE if bad in sizes else Finding.KIND_OBJECT_MISSING,
                 subject=self._key(bad),
-                detail=", ".join(
-                    part for part in (sizes.get(bad, "is not in the bucket"), about.get(bad, "")) if part
-                ),
+                detail=detail_of(sizes.get(bad, "is not in the bucket"), about.get(bad)),
             )
             for bad in [*missing, *sizes]
         ]

@@ -79,6 +79,6 @@ class FilesExamination:
             return {row["object_id"] for row in await connection.fetch(_KNOWN, ids)}
 
     async def _about(self, ids: Sequence[UUID]) -> Mapping[UUID, str]:
-        async with self._database.connection(seconds=self._limits.step_seconds) as connection:
+        async with self._database.connection(seconds=self._limits.about_seconds) as connection:
             rows = await connection.fetch(_ABOUT, ids)
         return {row["object_id"]: f"of file {row['id']} of account {row['account_id']}" for row in rows}

@@ -9,7 +9,14 @@ from asyncpg import Record
 
 from postroom_contracts.errors import InvalidRequestError, UnavailableError
 from postroom_storage.database import Database
-from postroom_storage.examination import ExaminationLimits, Finding, Step, id_of_position
+from postroom_storage.examination import (
+    ExaminationLimits,
+    Finding,
+    Step,
+    detail_of,
+    id_of_position,
+    tell_about,
+)
 
 _COUNTED_AT_ONCE: Final = 20_000
 """Rows that one statement counts, but for a mailbox that has more."""
@@ -20,7 +27,10 @@ _MESSAGES: Final = """
 SELECT m.id, m.blob_id, NOT EXISTS (SELECT FROM mailstore.blob AS b WHERE b.id = m.blob_id) AS lost
 FROM (SELECT id, blob_id FROM mailstore.message WHERE id > $1 ORDER BY id LIMIT $2) AS m ORDER BY m.id
 """
-_COPIES: Final = "SELECT count(*) FROM mailstore.mailbox_message WHERE message_id = $1"
+_COPIES: Final = """
+SELECT message_id, count(*) AS copies FROM mailstore.mailbox_message
+WHERE message_id = ANY($1::uuid[]) GROUP BY message_id
+"""
 _ROWS: Final = """
 SELECT r.account_id, r.mailbox_id, r.uid,
        NOT EXISTS (SELECT FROM mailstore.message AS m WHERE m.id = r.message_id) AS lost,
@@ -85,12 +95,12 @@ class MailboxesExamination:
         rows = await self._fetch(_MESSAGES, id_of_position(at), self._limits.rows)
         if not rows:
             return Step()
-        findings: list[Finding] = []
-        for row in rows:
-            if row["lost"]:
-                (copies,) = await self._fetch(_COPIES, row["id"])
-                said = f"its blob {row['blob_id']} is not there; {copies[0]} copies in mailboxes"
-                findings.append(_missing(f"message {row['id']}", said))
+        lost = {row["id"]: row["blob_id"] for row in rows if row["lost"]}
+        copies = await tell_about(self._copies, list(lost))
+        findings = [
+            _missing(f"message {message}", detail_of(f"its blob {blob} is not there", copies.get(message)))
+            for message, blob in lost.items()
+        ]
         return Step(str(rows[-1]["id"]), findings, {"messages": len(rows)})
 
     async def rows(self, at: str) -> Step:
@@ -139,6 +149,11 @@ class MailboxesExamination:
             return Step()
         findings = [_counter(f"account {row['account_id']}", row["wrong"]) for row in rows if row["wrong"]]
         return Step(str(rows[-1]["account_id"]), findings, {"accounts": len(rows)})
+
+    async def _copies(self, messages: Sequence[UUID]) -> dict[UUID, str]:
+        async with self._database.connection(seconds=self._limits.about_seconds) as connection:
+            rows = await connection.fetch(_COPIES, messages)
+        return {row["message_id"]: f"with {row['copies']} copies in mailboxes" for row in rows}
 
     async def _fetch(self, statement: str, *arguments: object) -> list[Record]:
         async with self._database.connection(seconds=self._limits.step_seconds) as connection:

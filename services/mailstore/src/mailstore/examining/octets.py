@@ -16,7 +16,9 @@ from postroom_storage.examination import (
     ObjectComparison,
     Rows,
     Step,
+    detail_of,
     id_of_position,
+    tell_about,
 )
 from postroom_storage.objects import ObjectStore
 
@@ -78,12 +80,12 @@ class OctetsExamination:
         bad = [row["id"] for row in rows if row["astray"]]
         for number in sorted({row["segment"] for row in rows if row["segment"] is not None}):
             bad += await self._unstaged(number, after, rows[-1]["id"])
-        held = await self._held("id")(bad) if bad else dict[UUID, str]()
+        held = await tell_about(self._held("id"), bad)
         findings = [
             Finding(
                 kind=Finding.KIND_OCTETS_MISSING,
                 subject=f"blob {blob_id}",
-                detail=f"its octets are not where its row says, {held.get(blob_id, 'in no mailbox')}",
+                detail=detail_of("its octets are not where its row says", held.get(blob_id)),
             )
             for blob_id in bad
         ]
@@ -115,7 +117,7 @@ class OctetsExamination:
 
     def _held(self, place: str) -> About:
         async def about(ids: Sequence[UUID]) -> Mapping[UUID, str]:
-            async with self._database.connection(seconds=self._limits.step_seconds) as connection:
+            async with self._database.connection(seconds=self._limits.about_seconds) as connection:
                 rows = await connection.fetch(_HELD.format(place=place), ids)
             return {
                 row["id"]: f"with {row['messages']} messages of {row['accounts']} accounts" for row in rows
