@@ -13,8 +13,6 @@ from postroom_testing.chart import EXTENSIONS, Helm, Manifest, Rendering
 
 Upgrade = Callable[..., Rendering]
 _SECRETS = "/api/v1/namespaces/mail/secrets/"
-_STORAGE_CLASS = ("storage.k8s.io/v1", "StorageClass")
-_NO_STORAGE_CLASSES: Manifest = {"kind": "StorageClassList", "apiVersion": "storage.k8s.io/v1", "items": []}
 _NOT_FOUND = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "NotFound", "code": 404}
 
 
@@ -49,10 +47,7 @@ def _installed(manifest: Manifest) -> Manifest:
 @contextmanager
 def _cluster(rendering: Rendering, gone: Collection[str]) -> Generator[str]:
     """As much of Kubernetes' API as helm asks, with the Secrets that are not `gone`; gives its URL."""
-    discovery = _discovery(
-        {_STORAGE_CLASS, *((each["apiVersion"], each["kind"]) for each in rendering.manifests)}
-    )
-    discovery["/apis/storage.k8s.io/v1/storageclasses"] = _NO_STORAGE_CLASSES
+    discovery = _discovery({(each["apiVersion"], each["kind"]) for each in rendering.manifests})
     secrets = {each["metadata"]["name"]: _installed(each) for each in rendering.of_kind("Secret")}
 
     class Api(BaseHTTPRequestHandler):
