@@ -7,7 +7,7 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
-.PHONY: help run setup setup-dev test test-tools chart chart-docs chart-test image image-tar image-sbom image-test image-tools check fmt proto drill lock bench bench-peers clean
+.PHONY: help run setup setup-dev test test-tools chart chart-docs chart-test image image-tar image-sbom image-test pod-test image-tools check fmt proto drill lock bench bench-peers clean
 
 help: ## print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,6 +55,13 @@ image-test: setup-dev test-tools ## build all, unpack them, test what they hold 
 	@tools/image tar bundled-nats
 	@POSTROOM_IMAGE_ROOTS=$(CURDIR)/build/images/roots POSTROOM_HELM_TOOLS=$(CURDIR)/build/helm \
 		unshare --mount --net $(BIN)/python -m pytest $(ARGS) tests/images
+
+pod-test: setup-dev test-tools ## the chart as pods again, each a container of containerd from its tarball (root, Debian)
+	@tools/debian-tools tools/container-packages.txt build/containerd
+	@tools/image root all && tools/image tar all
+	@POSTROOM_IMAGE_ROOTS=$(CURDIR)/build/images/roots POSTROOM_HELM_TOOLS=$(CURDIR)/build/helm \
+		POSTROOM_CONTAINER_TOOLS=$(CURDIR)/build/containerd/bin \
+		unshare --mount --net $(BIN)/python -m pytest $(ARGS) tests/images/test_wiring.py tests/images/test_rolling_upgrade.py
 
 image-tools: ## install what images are built with where there is no docker: buildah, debootstrap (root, Debian)
 	@tools/image-tools

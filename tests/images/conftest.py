@@ -3,15 +3,17 @@
 import os
 import secrets
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 import pytest
 
 from postroom_testing.chart import CHART, Helm
-from postroom_testing.image import unpacked_images
+from postroom_testing.image import Image, unpacked_images
 from postroom_testing.pods import Pods, pod_network, running_pods
+from postroom_testing.runtimes import Roots, Runtime, running_containerd
 from postroom_testing.stack import in_thread
 from postroom_testing.traffic import Account
 from postroom_testing.world import World, world
@@ -31,15 +33,28 @@ def _world() -> Iterator[World]:
 @pytest.fixture(scope="session")
 def pods(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pods]:
     """The release as for nodes that reach no registry, with a domain and an account that values declare."""
-    images = {image.service: image for image in unpacked_images(Path(os.environ["POSTROOM_IMAGE_ROOTS"]))}
     helm = Helm(Path(os.environ["POSTROOM_HELM_TOOLS"]) / "helm")
     first = {"name": "first-passwords", "key": "ann"}
     setup = {"domains": [DOMAIN], "accounts": [{"address": DECLARED.address, "passwordSecret": first}]}
     rendering = helm.template({"setup": setup}, files=[CHART / "ci/loaded-images-values.yaml"])
     given = {"first-passwords": {"ann": DECLARED.password.encode()}}
+    images = unpacked_images(Path(os.environ["POSTROOM_IMAGE_ROOTS"]))
     place = tmp_path_factory.mktemp("pods")
-    with running_pods(rendering, images, given, world.names, place) as pods:
-        yield pods
+    with _runtime(images) as runtime:
+        named = {image.service: image for image in images}
+        with running_pods(rendering, named, given, world.names, place, runtime) as pods:
+            yield pods
+
+
+@contextmanager
+def _runtime(images: Sequence[Image]) -> Generator[Runtime]:
+    """Containers where `make pod-test` has fetched containerd, or else processes."""
+    if not (tools := os.environ.get("POSTROOM_CONTAINER_TOOLS")):
+        yield Roots()
+        return
+    with running_containerd(Path(tools)) as containerd:
+        containerd.import_images(images, Path(os.environ["POSTROOM_IMAGE_ROOTS"]).parent)
+        yield containerd
 
 
 @pytest.fixture(scope="session")

@@ -42,6 +42,11 @@ class Image:
         return self.service.replace("-", "_")
 
     @property
+    def version(self) -> str:
+        """The tag that it is built with."""
+        return self.config.labels["org.opencontainers.image.version"]
+
+    @property
     def packages(self) -> Path:
         """Where its Python packages lie."""
         (found,) = self.root.glob("opt/postroom/lib/python3.*/site-packages")

@@ -1,4 +1,4 @@
-"""The chart's pods without a cluster: processes in the images' roots, each with a network of its own.
+"""The chart's pods without a cluster: each a process or a container with a network of its own.
 
 A pod gets what its manifest gives it and nothing else: image, arguments, environment, files, host name and
 an address; the names of headless Services lead to the pods that are ready. It wants root, and a process in
@@ -23,12 +23,12 @@ import httpx
 from postroom_testing.chart import Manifest, Rendering, realise
 from postroom_testing.dns import DnsServer
 from postroom_testing.image import Image
+from postroom_testing.runtimes import USER, Runtime, Wanted
 
 HOST: Final = "10.77.0.1"
 """Where the pods reach whoever made the network."""
 ZONE: Final = "mail.svc.cluster.local"
 _DEVICES: Final = Path("/proc/self/net/dev")
-_USER: Final = 10001
 _READY_SECONDS: Final = 120.0
 _CORE: Final = frozenset({"directory", "mailstore", "filestore"})
 _PARTS: Final = frozenset({"postgres", "nats", "object-store"})
@@ -45,6 +45,7 @@ class Pod:
     address: str
     template: Manifest
     process: subprocess.Popen[bytes]
+    runtime: Runtime
     log: Path
 
     @property
@@ -97,9 +98,8 @@ class Pod:
 
     def _execute(self, command: list[str]) -> int:
         """The exit status of a command in the pod's own mounts, so with its own /tmp, and as its user."""
-        inside = [f"--target={self.process.pid}", "--mount", "--root", "--wdns=/"]
-        user = [f"--setgid={_USER}", f"--setuid={_USER}"]
-        return subprocess.run(["nsenter", *inside, *user, *command], check=False, timeout=10).returncode
+        inside = self.runtime.execute(self.name, self.process.pid, command)
+        return subprocess.run(inside, check=False, timeout=10).returncode
 
     def last_lines(self, count: int = 15) -> str:
         """The end of what it printed."""
@@ -125,6 +125,7 @@ class Pods:
     secrets: Mapping[str, Mapping[str, bytes]]
     names: DnsServer
     folder: Path
+    runtime: Runtime
     running: list[Pod] = field(default_factory=list[Pod])
     _publishing: threading.Lock = field(default_factory=threading.Lock)
     _published: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
@@ -160,17 +161,18 @@ class Pods:
         image = self.images[container["image"].split("/")[-1].split(":")[0]]
         environment, volumes = self._contents(place, template, address)
         entry_point = (*container.get("command", image.config.entrypoint), *container.get("args", ()))
-        command = image.command(*entry_point, hostname=name, volumes=volumes)
+        memory = container["resources"]["limits"]["memory"]
+        wanted = Wanted(name, image, entry_point, environment, volumes, memory)
         log = place / "log"
         with log.open("wb") as output:
             process = subprocess.Popen(
-                ["ip", "netns", "exec", name, *command],
+                self.runtime.run(wanted),
                 env=image.environment(environment),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
-        pod = Pod(name, address, template, process, log)
+        pod = Pod(name, address, template, process, self.runtime, log)
         self._started.append(pod)
         return pod
 
@@ -191,7 +193,7 @@ class Pods:
                 volumes[mount["mountPath"]] = here
             elif mount["mountPath"] != "/tmp":  # noqa: S108  # which is empty and writable in any case
                 here.mkdir(parents=True)
-                os.chown(here, _USER, _USER)
+                os.chown(here, USER, USER)
                 volumes[mount["mountPath"]] = here
         resolver = place / "resolv.conf"
         resolver.write_text(
@@ -306,9 +308,10 @@ def running_pods(
     secrets: Mapping[str, Mapping[str, bytes]],
     names: DnsServer,
     folder: Path,
+    runtime: Runtime,
 ) -> Generator[Pods]:
     """The release for a while; at the end every pod is told to end, and has to do so with status 0."""
-    pods = Pods(rendering, images, secrets, names, folder)
+    pods = Pods(rendering, images, secrets, names, folder, runtime)
     try:
         pods.start_workloads()
         yield pods
@@ -332,7 +335,7 @@ def _add_network(name: str, number: int, address: str) -> None:
 def _close(place: Path) -> None:
     """As the kubelet writes a volume whose mode is 0440, for the pod's group."""
     for file in (place, *place.rglob("*")):
-        os.chown(file, 0, _USER)
+        os.chown(file, 0, USER)
         file.chmod(0o750 if file.is_dir() else 0o440)
 
 
