@@ -134,7 +134,7 @@ class Starter:
         lifecycle = Lifecycle()
         service = build(self._stack, settings, database, publisher, lifecycle.closing)
         server = await serve_grpc(
-            socket, partial(add_to_server, service), policy=POLICY, tls=None, lifecycle=lifecycle
+            socket, partial(add_to_server, service, database), policy=POLICY, tls=None, lifecycle=lifecycle
         )
         await self._stack.enter_async_context(server)
         return Replica(self._stack, socket, publisher)

@@ -11,6 +11,7 @@ import grpc
 from directory.addresses import Address, parse_address
 from directory.administration import Administration
 from directory.authentication import Authenticator
+from directory.doctor_service import DoctorService
 from directory.keys import KeyRing
 from directory.limits import Limits
 from directory.passwords import Passwords
@@ -20,6 +21,7 @@ from directory.resolving import Resolver
 from directory.service import DirectoryService, Publisher
 from directory.settings import Settings
 from postroom.directory.v1.directory_pb2_grpc import add_DirectoryServiceServicer_to_server
+from postroom.doctor.v1.doctor_pb2_grpc import add_DoctorServiceServicer_to_server
 from postroom_contracts.errors import InvalidAddressError, InvalidRequestError, UnavailableError
 from postroom_runtime.bus import Bus
 from postroom_runtime.durability import tell_protection
@@ -52,7 +54,7 @@ async def serve(settings: Settings, lifecycle: Lifecycle) -> None:
         service = build(stack, settings, database, bus, lifecycle.closing)
         server = await serve_grpc(
             settings.grpc_listen,
-            partial(add_to_server, service),
+            partial(add_to_server, service, database),
             policy=POLICY,
             tls=settings.grpc_tls,
             lifecycle=lifecycle,
@@ -114,9 +116,11 @@ def build(
     )
 
 
-def add_to_server(service: DirectoryService, server: grpc.aio.Server) -> None:
-    """Let the server answer for the service."""
+def add_to_server(service: DirectoryService, database: Database, server: grpc.aio.Server) -> None:
+    """Let the server answer for the service, and for whoever asks how its rows are."""
     add_DirectoryServiceServicer_to_server(service, server)
+    doctor = DoctorService(database, MIGRATIONS, service.verifier)
+    add_DoctorServiceServicer_to_server(doctor, server)
 
 
 def open_database(settings: Settings) -> Database:

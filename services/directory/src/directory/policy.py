@@ -32,4 +32,7 @@ _METHODS: Final = {
     "DeleteAlias": _ADMIN,
 }
 
-POLICY: Final = {f"{_SERVICE}/{method}": callers for method, callers in _METHODS.items()}
+POLICY: Final = {
+    **{f"{_SERVICE}/{method}": callers for method, callers in _METHODS.items()},
+    "/postroom.doctor.v1.DoctorService/Examine": frozenset({"webmail-api"}),
+}

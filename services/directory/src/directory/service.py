@@ -23,7 +23,7 @@ from directory.messages import (
 from directory.recipients import Recipients
 from postroom.directory.v1 import directory_pb2 as pb
 from postroom.directory.v1.directory_pb2_grpc import DirectoryServiceServicer
-from postroom_contracts.capability import Capability, Scope
+from postroom_contracts.capability import Capability, CapabilityVerifier, Scope
 from postroom_contracts.errors import InvalidRequestError, PostroomError, UnavailableError
 from postroom_contracts.ids import parse_id
 from postroom_runtime import metrics
@@ -84,6 +84,11 @@ class DirectoryService(DirectoryServiceServicer):
         self._administration = administration
         self._publisher = publisher
         self._limits = limits
+
+    @property
+    def verifier(self) -> CapabilityVerifier:
+        """Of the capabilities that we give."""
+        return self._authenticator.verifier
 
     async def Authenticate(
         self, request: pb.AuthenticateRequest, context: _Context

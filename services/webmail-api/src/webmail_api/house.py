@@ -22,7 +22,7 @@ from webmail_api.settings import Settings
 class House:
     """Made once, in `serve`. `sending` bounds the octets of messages that are being sent.
 
-    `doctors` are those of each store, by its service's name.
+    `doctors` are those of each core service, by its service's name.
     """
 
     settings: Settings

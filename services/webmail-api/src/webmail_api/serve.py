@@ -74,7 +74,8 @@ async def open_house(settings: Settings, stack: AsyncExitStack) -> House:
         return await stack.enter_async_context(channel(address, _SERVICE, settings.grpc_tls, server=server))
 
     limits = DEFAULT_LIMITS
-    directory = DirectoryServiceStub(await connect(settings.directory_address, "directory"))
+    directory_channel = await connect(settings.directory_address, "directory")
+    directory = DirectoryServiceStub(directory_channel)
     mailstore = await connect(settings.mailstore_address, "mailstore")
     filestore = await connect(settings.filestore_address, "filestore")
     transfers = await stack.enter_async_context(Transfers(ByteBudget(settings.transfer_octets)))
@@ -89,7 +90,11 @@ async def open_house(settings: Settings, stack: AsyncExitStack) -> House:
         directory=directory,
         queue=QueueServiceStub(mailstore),
         mailboxes=mailboxes,
-        doctors={"mailstore": DoctorServiceStub(mailstore), "filestore": DoctorServiceStub(filestore)},
+        doctors={
+            "directory": DoctorServiceStub(directory_channel),
+            "mailstore": DoctorServiceStub(mailstore),
+            "filestore": DoctorServiceStub(filestore),
+        },
         store=store,
         reader=reader,
         viewer=Viewer(reader, limits),

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class DoctorServiceStub:
-    """Mail store and file store both answer it. Needs a capability with SCOPE_ADMIN in the metadata `postroom-capability`.
+    """Directory, mail store and file store all answer it. Needs a capability with SCOPE_ADMIN in the metadata `postroom-capability`.
     Nothing is ever changed.
     """
 
@@ -44,7 +44,7 @@ class DoctorServiceStub:
 
 
 class DoctorServiceServicer:
-    """Mail store and file store both answer it. Needs a capability with SCOPE_ADMIN in the metadata `postroom-capability`.
+    """Directory, mail store and file store all answer it. Needs a capability with SCOPE_ADMIN in the metadata `postroom-capability`.
     Nothing is ever changed.
     """
 
@@ -73,7 +73,7 @@ def add_DoctorServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class DoctorService:
-    """Mail store and file store both answer it. Needs a capability with SCOPE_ADMIN in the metadata `postroom-capability`.
+    """Directory, mail store and file store all answer it. Needs a capability with SCOPE_ADMIN in the metadata `postroom-capability`.
     Nothing is ever changed.
     """
 

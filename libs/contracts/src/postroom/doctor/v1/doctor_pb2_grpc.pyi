@@ -13,7 +13,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class DoctorServiceStub:
-    """Mail store and file store both answer it. Needs a capability with SCOPE_ADMIN in the metadata `postroom-capability`.
+    """Directory, mail store and file store all answer it. Needs a capability with SCOPE_ADMIN in the metadata `postroom-capability`.
     Nothing is ever changed.
     """
 
@@ -24,7 +24,7 @@ class DoctorServiceStub:
     """
 
 class DoctorServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Mail store and file store both answer it. Needs a capability with SCOPE_ADMIN in the metadata `postroom-capability`.
+    """Directory, mail store and file store all answer it. Needs a capability with SCOPE_ADMIN in the metadata `postroom-capability`.
     Nothing is ever changed.
     """
 
