@@ -61,7 +61,7 @@ pod-test: setup-dev test-tools ## the chart as pods again, each a container of c
 	@tools/image root all && tools/image tar all
 	@POSTROOM_IMAGE_ROOTS=$(CURDIR)/build/images/roots POSTROOM_HELM_TOOLS=$(CURDIR)/build/helm \
 		POSTROOM_CONTAINER_TOOLS=$(CURDIR)/build/containerd/bin \
-		unshare --mount --net $(BIN)/python -m pytest $(ARGS) tests/images/test_wiring.py tests/images/test_rolling_upgrade.py
+		unshare --mount --net $(BIN)/python -m pytest $(ARGS) tests/images/test_{wiring,moving,rolling_upgrade}.py
 
 image-tools: ## install what images are built with where there is no docker: buildah, debootstrap (root, Debian)
 	@tools/image-tools

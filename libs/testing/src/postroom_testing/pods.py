@@ -46,6 +46,7 @@ class Pod:
     template: Manifest
     process: subprocess.Popen[bytes]
     runtime: Runtime
+    volumes: Mapping[str, Path]
     log: Path
 
     @property
@@ -150,8 +151,8 @@ class Pods:
             for job in self.rendering.of_kind("Job")
         ]
 
-    def start(self, name: str, template: Manifest) -> Pod:
-        """Start one pod from its template."""
+    def start(self, name: str, template: Manifest, claimed: Mapping[str, Path] | None = None) -> Pod:
+        """Start one pod from its template; `claimed` are volumes that another one has left."""
         number = len(self._started) + 1
         address = f"10.77.1.{number}"
         _add_network(name, number, address)
@@ -160,6 +161,7 @@ class Pods:
         container = template["spec"]["containers"][0]
         image = self.images[container["image"].split("/")[-1].split(":")[0]]
         environment, volumes = self._contents(place, template, address)
+        volumes |= claimed or {}
         entry_point = (*container.get("command", image.config.entrypoint), *container.get("args", ()))
         memory = container["resources"]["limits"]["memory"]
         wanted = Wanted(name, image, entry_point, environment, volumes, memory)
@@ -172,7 +174,7 @@ class Pods:
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
-        pod = Pod(name, address, template, process, self.runtime, log)
+        pod = Pod(name, address, template, process, self.runtime, volumes, log)
         self._started.append(pod)
         return pod
 
@@ -238,6 +240,15 @@ class Pods:
         finally:
             noticing.join()
             self.running.remove(pod)
+
+    def move(self, *pods: Pod) -> None:
+        """End pods of StatefulSets and start them anew, with their volumes and at other addresses."""
+        self.end_all(pods)
+        moved = [
+            self.start(f"{pod.name}-moved", pod.template, {"/data": pod.volumes["/data"]}) for pod in pods
+        ]
+        self.running += moved
+        self.wait_ready(*moved)
 
     def end_all(self, pods: Sequence[Pod]) -> None:
         """End them at the same time; raises unless each ended with status 0."""
