@@ -187,3 +187,22 @@ async def test_a_drain_says_goodbye_to_idle_sessions(
     words = await asyncio.gather(*(client.rest() for client in clients))
     assert idle
     assert set(words) == {b"* BYE [UNAVAILABLE] Restarting, connect again\r\n"}
+
+
+async def test_who_stays_for_a_while_in_a_drain_is_told_of_news(
+    own_imap: Connect, own_access: dict[str, Listener], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def late(_: float, most: float) -> float:
+        return most
+
+    monkeypatch.setattr(session, "uniform", late)
+    phone, desk = await own_imap(), await own_imap()
+    await phone.ok("SELECT INBOX")
+    phone.send_command("IDLE")
+    assert await phone.response() == b"+ idling"
+    for listener in own_access.values():
+        listener.close()
+    assert (await desk.append("INBOX", b"Subject: news\r\n\r\nof the day\r\n")).ok
+    words = await phone.rest()
+    assert words.startswith(b"* 1 EXISTS\r\n")
+    assert words.endswith(b"* BYE [UNAVAILABLE] Restarting, connect again\r\n")

@@ -256,7 +256,7 @@ class Session:
     async def _receive(self) -> bytes | None:
         """Octets, or None after a wake-up.
 
-        While the service drains, each session leaves at a time of its own.
+        While the service drains, each session leaves at a time of its own; until then it is told of news.
         """
         connection, loop = self._context.connection, asyncio.get_running_loop()
         if self._leaves_at is None:
@@ -267,7 +267,7 @@ class Session:
                 self._leaves_at = loop.time() + uniform(0, spread)
         try:
             async with asyncio.timeout_at(self._leaves_at):
-                return await connection.receive()
+                return await connection.receive_or_wake(idle=False)
         except TimeoutError:
             raise SessionEndError(_BYE_DRAIN) from None
 
