@@ -21,7 +21,7 @@ from postroom_testing.smtp_client import SmtpClient
 _LARGE_OCTETS: Final = 400_000
 _EVERY_LARGE: Final = 12
 _BACK_SECONDS: Final = 0.3
-_IDLE_SECONDS: Final = 20.0
+_IDLE_SECONDS: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
