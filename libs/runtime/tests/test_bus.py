@@ -228,12 +228,16 @@ async def test_wake_ups_reach_every_listener_and_outlive_a_restart(server: NatsS
         await server.start()
         await bus.wait_connected()
         await reader.wait_connected()
-        await bus.publish_changed(ACCOUNT, 8)
-        await eventually(lambda: len(woken) == 2)
+        for _ in range(300):  # one may be lost while the server comes back
+            await bus.publish_changed(ACCOUNT, 8)
+            await asyncio.sleep(0.05)
+            if len(woken) > 1:
+                break
+        assert {payload for _, payload in woken} == {b"7", b"8"}
         await subscription.unsubscribe()
         await bus.publish_changed(ACCOUNT, 9)
         await asyncio.sleep(0.1)
-        assert len(woken) == 2
+        assert b"9" not in {payload for _, payload in woken}
 
 
 async def test_what_is_sent_after_a_subscription_reaches_it(server: NatsServer) -> None:

@@ -40,11 +40,9 @@ def test_a_data_directory_in_use(place: Path) -> None:
 
 
 def test_a_port_in_use(place: Path) -> None:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        sock.listen()
-        port = sock.getsockname()[1]
-        base = port - 25 if port - 25 <= 37_000 else port - 28_019
+    base = free_base()
+    port = base + 25
+    with socket.create_server(("127.0.0.1", port)):
         line = said(up("--data", place / "data", "--port-base", str(base)))
     assert line.startswith(f"port {port} on 127.0.0.1 (")
     assert line.endswith(
