@@ -46,10 +46,8 @@ class Outcome:
     refused: list[str] = field(default_factory=list[str])
 
 
-class _NoPasswordError(PostroomError):
+class _NoPasswordError(Exception):
     """An account is to be made, and nobody says with which password."""
-
-    name = "no password to begin with"
 
 
 class Administrator:
@@ -125,6 +123,8 @@ class Declaring:
             await making
         except there:
             return
+        except _NoPasswordError:
+            self._outcome.refused.append(f"{what}: no password to begin with")
         except PostroomError as error:
             if error.transient:
                 raise
