@@ -25,7 +25,6 @@ from postroom_embedded.postgres import PostgresAddress
 from postroom_runtime.lifecycle import Lifecycle
 from postroom_runtime.tcp import Listener
 from postroom_runtime.tls import verifying_client_context
-from postroom_storage.database import Database
 from postroom_testing.certificates import Certificate, CertificateAuthority
 from postroom_testing.imap_client import Connect, ImapClient
 from postroom_testing.restartable import Restartable
@@ -54,18 +53,6 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
     return CertificateAuthority(tmp_path_factory.mktemp("authority")).issue("localhost")
 
 
-@pytest.fixture(scope="session", autouse=True)
-def relaxed_database() -> Iterator[None]:
-    """The tests' Postgres does not reach the disk, which the store would refuse."""
-
-    def database(settings: MailstoreSettings) -> Database:
-        return Database(settings.database_url.get_secret_value(), schema="mailstore", require_durable=False)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(mailstore.serve, "_database", database)
-        yield
-
-
 def _sockets() -> Path:
     """A private directory whose path is short enough for a unix socket."""
     return Path(tempfile.mkdtemp(prefix="pr-"))
@@ -85,6 +72,7 @@ def _mailstore_settings(
         s3_access_key=SecretStr("key"),
         s3_secret_key=SecretStr("secret"),
         drain_seconds=1,
+        require_durable_database=False,
     )
 
 
