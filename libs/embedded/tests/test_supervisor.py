@@ -2,9 +2,11 @@
 
 import asyncio
 import os
+import select
 import signal
 import subprocess
 import sys
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -187,9 +189,13 @@ async def test_a_guard_that_is_killed_is_replaced(instance: Instance) -> None:
 
 async def test_nothing_outlives_a_supervisor_that_is_killed(place: Path) -> None:
     supervisor, family = await _start_supervisor(place / "data")
-    supervisor.kill()
-    supervisor.wait()
-    await until(lambda: not any(is_alive(pid) for pid in family))
+    with ExitStack() as stack:
+        held = [os.pidfd_open(pid) for pid in family]  # a number may soon be another's
+        for descriptor in held:
+            stack.callback(os.close, descriptor)
+        supervisor.kill()
+        supervisor.wait()
+        await until(lambda: len(select.select(held, [], [], 0)[0]) == len(held))
 
 
 async def test_a_start_reclaims_what_an_earlier_one_left(place: Path) -> None:

@@ -227,10 +227,10 @@ async def test_a_delivery_that_an_administrator_cancelled_is_not_filed(own_store
 
 
 class _Watched:
-    """A worker that runs, and stops in the telling of what it filed until it is let go on."""
+    """A worker without its timer, which stops in the telling of what it filed until it is let go on."""
 
     def __init__(self, store: MailStore) -> None:
-        self.worker = store.worker(lanes_at_once=1, timer_seconds=60.0)
+        self.worker = store.worker(lanes_at_once=1)
         self.worker._publish_changed = self._publish
         self.told: list[UUID] = []
         self.telling, self.go_on = asyncio.Event(), asyncio.Event()
@@ -241,7 +241,7 @@ class _Watched:
         await self.go_on.wait()
 
     async def __aenter__(self) -> Self:
-        self._running = asyncio.ensure_future(self.worker.run())
+        self._running = asyncio.ensure_future(self.worker._run_lanes())
         await asyncio.sleep(0)
         return self
 
