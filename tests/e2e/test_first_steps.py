@@ -130,12 +130,12 @@ def test_mail_without_a_header_is_shown_as_its_text(postroom: RunningPostroom, d
     text = b"Dear Bob,\r\nthis mail has no header.\r\n"
     with smtplib.SMTP("127.0.0.1", postroom.port(25)) as client:
         client.sendmail("you@example.com", ["bob@postroom.test"], text)
-    _eventually(lambda: len(_names(postroom, "bob")) == 1)
-    (listed,) = _names(postroom, "bob")
+    _eventually(lambda: any(not each["subject"] for each in _names(postroom, "bob")))
+    (listed,) = (each for each in _names(postroom, "bob") if not each["subject"])
     with postroom.api("bob") as api:
         shown = api.get(f"messages/{listed['id']}").json()["text"]
     login = f"bob@postroom.test:{postroom.password('bob')}"
-    url = f"imap://127.0.0.1:{postroom.port(143)}/INBOX;UID=1;SECTION=TEXT"
+    url = f"imap://127.0.0.1:{postroom.port(143)}/INBOX;UID=*;SECTION=TEXT"
     assert _run(debian_tool("curl"), "-sS", url, "-u", login) == text
     assert shown.splitlines() == text.decode().splitlines()
 
@@ -189,10 +189,9 @@ def test_twenty_mails_leave_over_one_connection(
         client.login("bob@postroom.test", postroom.password("bob"))
         for number in range(20):
             client.sendmail("bob@postroom.test", [f"somebody{number}@elsewhere.test"], _message(number))
-    _eventually(lambda: len(sink.messages) >= 20, 30.0)
-    assert sorted(received.recipients for received in sink.messages) == sorted(
-        (f"somebody{number}@elsewhere.test",) for number in range(20)
-    )
+    _eventually(lambda: sum("somebody" in each.recipients[0] for each in sink.messages) >= 20, 30.0)
+    mine = [each.recipients for each in sink.messages if each.recipients[0].startswith("somebody")]
+    assert sorted(mine) == sorted((f"somebody{number}@elsewhere.test",) for number in range(20))
     assert max(sink.per_connection) >= 10, "connections are kept for many messages"
 
 
@@ -200,7 +199,7 @@ def test_the_way_of_a_mail_is_one_trace(postroom: RunningPostroom, traces: OtlpR
     with smtplib.SMTP("127.0.0.1", postroom.port(587)) as client:
         client.login("bob@postroom.test", postroom.password("bob"))
         client.mail("bob@postroom.test")
-        for recipient in ("followed@elsewhere.test", "alice@postroom.test"):
+        for recipient in ("followed@elsewhere.test", "bob@postroom.test"):
             client.rcpt(recipient)
         _, said = client.data(_message(7))
     queue_id = said.split()[-1].decode()

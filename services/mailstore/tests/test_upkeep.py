@@ -58,9 +58,14 @@ async def test_the_queue_is_measured(store: MailStore) -> None:
     await store.accept(store.item(["a@one.example", "b@one.example", store.account()]))
     await store.execute("UPDATE mailstore.delivery SET due_at = now() - interval '1 minute'")
     await store.execute("UPDATE mailstore.delivery SET parked = true WHERE recipient = 'a@one.example'")
-    await Upkeep(store.database, store.objects).measure_queue()
-    assert REGISTRY.get_sample_value("postroom_queue_due_deliveries") == 1
-    assert REGISTRY.get_sample_value("postroom_queue_parked_deliveries") == 1
-    oldest = REGISTRY.get_sample_value("postroom_queue_oldest_due_seconds")
+    wanted = ("due_deliveries", "parked_deliveries", "oldest_due_seconds")
+    measured: list[float | None] = []
+    for _ in range(20):  # the stores of other tests in this process measure theirs
+        await Upkeep(store.database, store.objects).measure_queue()
+        measured = [REGISTRY.get_sample_value(f"postroom_queue_{name}") for name in wanted]
+        if measured[:2] == [1, 1] and measured[2]:
+            break
+    assert measured[:2] == [1, 1]
+    oldest = measured[2]
     assert oldest is not None
     assert 60 <= oldest < 120
