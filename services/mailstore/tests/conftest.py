@@ -6,13 +6,15 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from prometheus_client import REGISTRY
 
 from mailstore.serve import MIGRATIONS
+from mailstore.upkeep import Upkeep
 from postroom_embedded.postgres import PostgresAddress
 from postroom_embedded.seaweedfs import S3Address
 from postroom_storage.database import Database
 from postroom_storage.objects import ObjectStore, StoreAddress
-from postroom_testing.mail_store import MailStore, running_mail_store
+from postroom_testing.mail_store import MailStore, Measured, running_mail_store
 from postroom_testing.stack import drop_database, new_database, run_in_thread
 
 
@@ -114,3 +116,24 @@ async def whole_store(
     """A mail store with its object store, and a database of the test's own."""
     async with running_mail_store(database, present_objects, sockets) as store:
         yield store
+
+
+@pytest.fixture
+def measured() -> Measured:
+    """What upkeep says of a store's queue, in whole numbers and without `postroom_queue_`.
+
+    The gauges are the process's, and other tests' stores set them too: until it is said twice.
+    """
+
+    async def ask(store: MailStore) -> dict[str, int]:
+        said: list[dict[str, int]] = [{}]
+        while len(said) < 2 or said[-1] != said[-2]:
+            await Upkeep(store.database, store.objects).measure_queue()
+            samples = (sample for metric in REGISTRY.collect() for sample in metric.samples)
+            prefix = "postroom_queue_"
+            said.append(
+                {each.name.removeprefix(prefix): int(each.value) for each in samples if prefix in each.name}
+            )
+        return said[-1]
+
+    return ask

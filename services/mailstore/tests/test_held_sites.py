@@ -1,7 +1,6 @@
 """Sites that let nobody in are left alone for a while, and tried with one delivery then."""
 
 import pytest
-from prometheus_client import REGISTRY
 
 from mailstore.queue.bounces import Bouncer
 from mailstore.upkeep import Upkeep
@@ -9,7 +8,7 @@ from postroom.mailstore.v1 import queue_pb2
 from postroom_contracts.capability import Scope
 from postroom_contracts.ids import NOBODY
 from postroom_runtime.grpc_client import on_behalf_of
-from postroom_testing.mail_store import MailStore, capability
+from postroom_testing.mail_store import MailStore, Measured, capability
 
 DELIVERED = queue_pb2.DeliveryReport.OUTCOME_DELIVERED
 DEFERRED = queue_pb2.DeliveryReport.OUTCOME_DEFERRED
@@ -126,18 +125,18 @@ async def test_one_delivery_at_a_time_finds_out_whether_a_site_is_back(store: Ma
     assert len((await claim(store)).messages) == 8
 
 
-async def test_an_administrator_sees_why_mail_waits_and_does_not_wait(store: MailStore) -> None:
+async def test_an_administrator_sees_why_mail_waits_and_does_not_wait(
+    store: MailStore, measured: Measured
+) -> None:
     ids = await queued(store, *(f"{number}@one.example" for number in range(10)))
     await refuse(store)
     last = queue_pb2.GetQueuedRequest(id=ids[-1])
     (waiting,) = (await store.administrator.GetQueued(last, metadata=ADMIN)).entry.deliveries
     assert (waiting.attempts, waiting.last_diagnostic) == (0, "Connection refused")
     assert waiting.site_held_until.ToSeconds() > waiting.due_at.ToSeconds() + 40
-    await Upkeep(store.database, store.objects).measure_queue()
-    assert REGISTRY.get_sample_value("postroom_queue_held_sites") == 1
-    assert REGISTRY.get_sample_value("postroom_queue_held_deliveries") == 9
-    assert REGISTRY.get_sample_value("postroom_queue_due_deliveries") == 0
-    assert REGISTRY.get_sample_value("postroom_queue_oldest_due_seconds") == 0
+    queue = await measured(store)
+    assert (queue["held_sites"], queue["held_deliveries"]) == (1, 9)
+    assert (queue["due_deliveries"], queue["oldest_due_seconds"]) == (0, 0)
 
     await store.administrator.RetryQueued(queue_pb2.RetryQueuedRequest(id=ids[-1]), metadata=ADMIN)
     (waiting,) = (await store.administrator.GetQueued(last, metadata=ADMIN)).entry.deliveries

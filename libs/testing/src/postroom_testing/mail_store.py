@@ -8,10 +8,10 @@ import contextlib
 import datetime as dt
 import hashlib
 import importlib
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 from uuid import UUID
 
 import zstandard
@@ -324,3 +324,7 @@ class _Parts:
 
 def _module(name: str) -> Any:
     return importlib.import_module(f"mailstore.{name}")
+
+
+Measured: TypeAlias = Callable[[MailStore], Awaitable[dict[str, int]]]
+"""What upkeep says of a store's queue, by gauge."""
