@@ -211,8 +211,9 @@ def test_the_way_of_a_mail_is_one_trace(postroom: RunningPostroom, traces: OtlpR
             if each.name == name and each.attributes.get("postroom.queue_id") == queue_id
         ]
 
-    _eventually(lambda: bool(of_mail("relay") and of_mail("accept")))
-    (transaction,), (accepted,), (relayed,) = map(of_mail, ("SMTP transaction", "accept", "relay"))
+    names = ("SMTP transaction", "accept", "relay")
+    _eventually(lambda: all(map(of_mail, names)))
+    (transaction,), (accepted,), (relayed,) = map(of_mail, names)
     assert (transaction.service, transaction.kind, transaction.parent_id) == ("smtp-inbound", "server", "")
     assert accepted.parent_id == relayed.parent_id == transaction.span_id
     assert (accepted.service, relayed.service) == ("mailstore", "smtp-outbound")
