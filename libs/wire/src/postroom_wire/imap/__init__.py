@@ -6,6 +6,7 @@ From the socket inwards:
 - `fragmenter`: lines and literals, `limits` before storage, APPEND streamed; `state`: the table of states
 - `parser` with `cursor`, `list_parser`, `fetch_parser`, `search_parser`: one command to its value in
   `commands`, `fetch_items`, `search_keys`
+- `enabling`: what ENABLE switches on
 - `sequence`, `flags`, `mailbox_name`, `dates`: the small languages inside commands and responses
 - `view`: sequence numbers of one session over the mailbox that all share
 - `search`: what memory answers of a SEARCH, and what the store must; `section`: which octets BODY[...] means

@@ -9,6 +9,7 @@ _AFTER_LOGIN: Final = (
     b"IMAP4rev1",
     b"LITERAL+",  # RFC 7888 s5: never together with LITERAL-
     b"ID",
+    b"ENABLE",
     b"IDLE",
     b"NAMESPACE",
     b"CHILDREN",

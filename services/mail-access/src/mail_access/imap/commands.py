@@ -4,6 +4,7 @@ from typing import Final
 
 from mail_access.imap import (
     authenticating,
+    enabling,
     fetching,
     flagging,
     listing,
@@ -81,8 +82,7 @@ async def _plain(context: Context, command: _Plain) -> Done:
             context.output.write(responses.server_id(_SERVER))
             return Done(b"ID completed")
         case Enable():
-            context.output.write(responses.enabled(()))
-            return Done(b"ENABLE completed")
+            return enabling.enable(context, command)
         case Login():
             return await authenticating.login(context, command)
 

@@ -16,6 +16,7 @@ from postroom_contracts.errors import PostroomError
 from postroom_contracts.ids import parse_id
 from postroom_runtime.logs import log
 from postroom_runtime.tcp import Connection
+from postroom_wire.imap.enabling import Extension
 from postroom_wire.imap.errors import Refusal
 from postroom_wire.imap.flags import FlagNames
 from postroom_wire.imap.limits import Limits
@@ -91,7 +92,16 @@ class Selected:
 class Context:
     """One session."""
 
-    __slots__ = ("_login", "connection", "engine", "failed_logins", "output", "resources", "selected")
+    __slots__ = (
+        "_login",
+        "connection",
+        "enabled",
+        "engine",
+        "failed_logins",
+        "output",
+        "resources",
+        "selected",
+    )
 
     def __init__(self, connection: Connection, resources: Resources) -> None:
         self.connection = connection
@@ -99,6 +109,8 @@ class Context:
         self.engine = ServerSession(Limits(append_limit=resources.settings.append_octets))
         self.output = Output(connection)
         self.selected: Selected | None = None
+        self.enabled: frozenset[Extension] = frozenset()
+        """What ENABLE, or a command that implies it, switched on (RFC 5161, RFC 7162 s3.1)."""
         self.failed_logins = 0
         self._login: Login | None = None
 
