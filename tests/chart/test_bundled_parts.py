@@ -76,7 +76,11 @@ def _running(
             shutil.chown(path, 65_534, 65_534)
 
     def here(command: list[str]) -> list[str]:
-        return [re.sub(r"(^|<)/(etc/postroom|data|tmp)", rf"\1{place}/\2", each) for each in command]
+        # Programs are this machine's own, and the checkout may itself lie below /tmp.
+        return [
+            each if Path(each).is_file() else re.sub(r"(^|<)/(etc/postroom|data|tmp)", rf"\1{place}/\2", each)
+            for each in command
+        ]
 
     command = here([*container["command"], *container.get("args", ())])
     hook = here(container.get("lifecycle", {}).get("preStop", {}).get("exec", {}).get("command", ["true"]))
