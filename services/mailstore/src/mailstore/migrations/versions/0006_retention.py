@@ -1,0 +1,14 @@
+"""What was expunged stays for a while, and what the janitor knows of octets that nobody wants."""
+
+from alembic import op
+
+revision: str = "0006"
+down_revision: str | None = "0005"
+
+_STATEMENTS: tuple[str, ...] = ()
+
+
+def upgrade() -> None:
+    """Make the tables."""
+    for statement in _STATEMENTS:
+        op.execute(statement)
