@@ -31,6 +31,7 @@ POLICY: Final[Mapping[str, frozenset[str]]] = {
             "ReadMessages",
             "SearchText",
             "AppendMessage",
+            "AppendMessages",
             "BeginAppendUpload",
             "PresignAppendParts",
             "StoreFlags",

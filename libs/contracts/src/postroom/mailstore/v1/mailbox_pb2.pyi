@@ -647,6 +647,8 @@ class FetchFactsRequest(_message.Message):
     STRUCTURE_FIELD_NUMBER: _builtins.int
     HEADER_FIELD_NUMBER: _builtins.int
     SUMMARY_FIELD_NUMBER: _builtins.int
+    OBJECT_IDS_FIELD_NUMBER: _builtins.int
+    PREVIEW_FIELD_NUMBER: _builtins.int
     mailbox_id: _builtins.bytes
     envelope: _builtins.bool
     structure: _builtins.bool
@@ -655,6 +657,9 @@ class FetchFactsRequest(_message.Message):
     """The header block."""
     summary: _builtins.bool
     """What REST lists: subject, addresses, date, preview, attachments."""
+    object_ids: _builtins.bool
+    """`email_id` and `thread_id`."""
+    preview: _builtins.bool
     @_builtins.property
     def uids(self) -> _containers.RepeatedCompositeFieldContainer[Global___UidRange]: ...
     def __init__(
@@ -666,10 +671,12 @@ class FetchFactsRequest(_message.Message):
         structure: _builtins.bool = ...,
         header: _builtins.bool = ...,
         summary: _builtins.bool = ...,
+        object_ids: _builtins.bool = ...,
+        preview: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["envelope", b"envelope", "header", b"header", "mailbox_id", b"mailbox_id", "structure", b"structure", "summary", b"summary", "uids", b"uids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["envelope", b"envelope", "header", b"header", "mailbox_id", b"mailbox_id", "object_ids", b"object_ids", "preview", b"preview", "structure", b"structure", "summary", b"summary", "uids", b"uids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -713,6 +720,10 @@ class Facts(_message.Message):
     FLAGS_FIELD_NUMBER: _builtins.int
     KEYWORDS_FIELD_NUMBER: _builtins.int
     SUMMARY_FIELD_NUMBER: _builtins.int
+    EMAIL_ID_FIELD_NUMBER: _builtins.int
+    THREAD_ID_FIELD_NUMBER: _builtins.int
+    SAVED_AT_FIELD_NUMBER: _builtins.int
+    PREVIEW_FIELD_NUMBER: _builtins.int
     uid: _builtins.int
     message_id: _builtins.bytes
     envelope: _builtins.bytes
@@ -731,8 +742,18 @@ class Facts(_message.Message):
     keywords: _builtins.int
     summary: _builtins.bytes
     """JSON of the summary."""
+    email_id: _builtins.bytes
+    """The same for all copies of the same octets (RFC 8474 s5.1); not `message_id`, since copies may differ in the prefix."""
+    thread_id: _builtins.bytes
+    """The same for messages of one conversation (RFC 8474 s5.2)."""
+    preview: _builtins.str
+    """The beginning of the text, in one line (RFC 8970)."""
     @_builtins.property
     def internal_date(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def saved_at(self) -> _timestamp_pb2.Timestamp:
+        """When the message came into this mailbox (RFC 8514 s3)."""
+
     def __init__(
         self,
         *,
@@ -750,10 +771,14 @@ class Facts(_message.Message):
         flags: _builtins.int = ...,
         keywords: _builtins.int = ...,
         summary: _builtins.bytes = ...,
+        email_id: _builtins.bytes = ...,
+        thread_id: _builtins.bytes = ...,
+        saved_at: _timestamp_pb2.Timestamp | None = ...,
+        preview: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["internal_date", b"internal_date"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["internal_date", b"internal_date", "saved_at", b"saved_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "body_structure", b"body_structure", "envelope", b"envelope", "flags", b"flags", "header", b"header", "header_complete", b"header_complete", "internal_date", b"internal_date", "keywords", b"keywords", "message_id", b"message_id", "parts", b"parts", "prefix", b"prefix", "size", b"size", "summary", b"summary", "uid", b"uid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "body_structure", b"body_structure", "email_id", b"email_id", "envelope", b"envelope", "flags", b"flags", "header", b"header", "header_complete", b"header_complete", "internal_date", b"internal_date", "keywords", b"keywords", "message_id", b"message_id", "parts", b"parts", "prefix", b"prefix", "preview", b"preview", "saved_at", b"saved_at", "size", b"size", "summary", b"summary", "thread_id", b"thread_id", "uid", b"uid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1012,6 +1037,84 @@ class AppendMessageResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___AppendMessageResponse: _TypeAlias = AppendMessageResponse  # noqa: Y015
+
+@_typing.final
+class AppendMessagesRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MESSAGES_FIELD_NUMBER: _builtins.int
+    REPLACES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def messages(self) -> _containers.RepeatedCompositeFieldContainer[Global___AppendMessageRequest]:
+        """One at least, all for the same mailbox; the id of the first one is the operation's."""
+
+    @_builtins.property
+    def replaces(self) -> Global___ReplacedMessage:
+        """Expunged in the same transaction; NOT_FOUND when it is gone already."""
+
+    def __init__(
+        self,
+        *,
+        messages: _abc.Iterable[Global___AppendMessageRequest] | None = ...,
+        replaces: Global___ReplacedMessage | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["replaces", b"replaces"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["messages", b"messages", "replaces", b"replaces"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AppendMessagesRequest: _TypeAlias = AppendMessagesRequest  # noqa: Y015
+
+@_typing.final
+class ReplacedMessage(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MAILBOX_ID_FIELD_NUMBER: _builtins.int
+    UID_FIELD_NUMBER: _builtins.int
+    mailbox_id: _builtins.bytes
+    uid: _builtins.int
+    def __init__(
+        self,
+        *,
+        mailbox_id: _builtins.bytes = ...,
+        uid: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["mailbox_id", b"mailbox_id", "uid", b"uid"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReplacedMessage: _TypeAlias = ReplacedMessage  # noqa: Y015
+
+@_typing.final
+class AppendMessagesResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    UID_VALIDITY_FIELD_NUMBER: _builtins.int
+    UIDS_FIELD_NUMBER: _builtins.int
+    MODSEQ_FIELD_NUMBER: _builtins.int
+    uid_validity: _builtins.int
+    modseq: _builtins.int
+    @_builtins.property
+    def uids(self) -> _containers.RepeatedCompositeFieldContainer[Global___UidRange]:
+        """In the order of the request."""
+
+    def __init__(
+        self,
+        *,
+        uid_validity: _builtins.int = ...,
+        uids: _abc.Iterable[Global___UidRange] | None = ...,
+        modseq: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["modseq", b"modseq", "uid_validity", b"uid_validity", "uids", b"uids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AppendMessagesResponse: _TypeAlias = AppendMessagesResponse  # noqa: Y015
 
 @_typing.final
 class BeginAppendUploadRequest(_message.Message):

@@ -106,6 +106,11 @@ class MailboxServiceStub:
                 request_serializer=postroom_dot_mailstore_dot_v1_dot_mailbox__pb2.AppendMessageRequest.SerializeToString,
                 response_deserializer=postroom_dot_mailstore_dot_v1_dot_mailbox__pb2.AppendMessageResponse.FromString,
                 _registered_method=True)
+        self.AppendMessages = channel.unary_unary(
+                '/postroom.mailstore.v1.MailboxService/AppendMessages',
+                request_serializer=postroom_dot_mailstore_dot_v1_dot_mailbox__pb2.AppendMessagesRequest.SerializeToString,
+                response_deserializer=postroom_dot_mailstore_dot_v1_dot_mailbox__pb2.AppendMessagesResponse.FromString,
+                _registered_method=True)
         self.BeginAppendUpload = channel.unary_unary(
                 '/postroom.mailstore.v1.MailboxService/BeginAppendUpload',
                 request_serializer=postroom_dot_mailstore_dot_v1_dot_mailbox__pb2.BeginAppendUploadRequest.SerializeToString,
@@ -240,6 +245,13 @@ class MailboxServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def AppendMessages(self, request, context):
+        """Several messages to one mailbox in one transaction (RFC 3502), and perhaps one message less in its place (RFC 8508).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def BeginAppendUpload(self, request, context):
         """Opens an upload for an AppendMessage of more than 256 KiB.
         """
@@ -353,6 +365,11 @@ def add_MailboxServiceServicer_to_server(servicer, server):
                     servicer.AppendMessage,
                     request_deserializer=postroom_dot_mailstore_dot_v1_dot_mailbox__pb2.AppendMessageRequest.FromString,
                     response_serializer=postroom_dot_mailstore_dot_v1_dot_mailbox__pb2.AppendMessageResponse.SerializeToString,
+            ),
+            'AppendMessages': grpc.unary_unary_rpc_method_handler(
+                    servicer.AppendMessages,
+                    request_deserializer=postroom_dot_mailstore_dot_v1_dot_mailbox__pb2.AppendMessagesRequest.FromString,
+                    response_serializer=postroom_dot_mailstore_dot_v1_dot_mailbox__pb2.AppendMessagesResponse.SerializeToString,
             ),
             'BeginAppendUpload': grpc.unary_unary_rpc_method_handler(
                     servicer.BeginAppendUpload,
@@ -748,6 +765,33 @@ class MailboxService:
             '/postroom.mailstore.v1.MailboxService/AppendMessage',
             postroom_dot_mailstore_dot_v1_dot_mailbox__pb2.AppendMessageRequest.SerializeToString,
             postroom_dot_mailstore_dot_v1_dot_mailbox__pb2.AppendMessageResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AppendMessages(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/postroom.mailstore.v1.MailboxService/AppendMessages',
+            postroom_dot_mailstore_dot_v1_dot_mailbox__pb2.AppendMessagesRequest.SerializeToString,
+            postroom_dot_mailstore_dot_v1_dot_mailbox__pb2.AppendMessagesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -45,6 +45,8 @@ class MailboxServiceStub:
     SearchText: _aio.UnaryUnaryMultiCallable[_mailbox_pb2.SearchTextRequest, _mailbox_pb2.SearchTextResponse]
     """Which messages have each text; one result per term."""
     AppendMessage: _aio.UnaryUnaryMultiCallable[_mailbox_pb2.AppendMessageRequest, _mailbox_pb2.AppendMessageResponse]
+    AppendMessages: _aio.UnaryUnaryMultiCallable[_mailbox_pb2.AppendMessagesRequest, _mailbox_pb2.AppendMessagesResponse]
+    """Several messages to one mailbox in one transaction (RFC 3502), and perhaps one message less in its place (RFC 8508)."""
     BeginAppendUpload: _aio.UnaryUnaryMultiCallable[_mailbox_pb2.BeginAppendUploadRequest, _mailbox_pb2.BeginAppendUploadResponse]
     """Opens an upload for an AppendMessage of more than 256 KiB."""
     PresignAppendParts: _aio.UnaryUnaryMultiCallable[_mailbox_pb2.PresignAppendPartsRequest, _mailbox_pb2.PresignAppendPartsResponse]
@@ -167,6 +169,14 @@ class MailboxServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _mailbox_pb2.AppendMessageRequest,
         context: _aio.ServicerContext[_mailbox_pb2.AppendMessageRequest, _abc.Awaitable[_mailbox_pb2.AppendMessageResponse]],
     ) -> _abc.Awaitable[_mailbox_pb2.AppendMessageResponse]: ...
+
+    @_abc_1.abstractmethod
+    def AppendMessages(
+        self,
+        request: _mailbox_pb2.AppendMessagesRequest,
+        context: _aio.ServicerContext[_mailbox_pb2.AppendMessagesRequest, _abc.Awaitable[_mailbox_pb2.AppendMessagesResponse]],
+    ) -> _abc.Awaitable[_mailbox_pb2.AppendMessagesResponse]:
+        """Several messages to one mailbox in one transaction (RFC 3502), and perhaps one message less in its place (RFC 8508)."""
 
     @_abc_1.abstractmethod
     def BeginAppendUpload(
