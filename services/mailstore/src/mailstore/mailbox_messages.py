@@ -8,6 +8,7 @@ from mailstore.mailboxes.catalogue import MailboxRow
 from mailstore.mailboxes.facts import StoredFacts
 from mailstore.mailboxes.rows import RowColumns
 from mailstore.mailboxes.searching import SearchField, SearchTerm
+from mailstore.scanning import preview_of
 from postroom.mailstore.v1 import mailbox_pb2
 from postroom_contracts.errors import InvalidRequestError
 
@@ -66,8 +67,12 @@ def facts_message(facts: StoredFacts) -> mailbox_pb2.Facts:
         flags=facts.flags,
         keywords=facts.keywords,
         summary=facts.summary,
+        email_id=facts.email_id.bytes if facts.email_id else b"",
+        thread_id=facts.thread_id.bytes if facts.thread_id else b"",
+        preview=preview_of(facts.preview_of) if facts.preview_of else "",
     )
     message.internal_date.FromDatetime(facts.internal_date)
+    message.saved_at.FromDatetime(facts.saved_at)
     return message
 
 

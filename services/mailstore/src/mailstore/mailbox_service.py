@@ -175,7 +175,14 @@ class MailboxService(mailbox_pb2_grpc.MailboxServiceServicer):
     ) -> AsyncIterator[mailbox_pb2.FetchFactsResponse]:
         """Facts in pages."""
         owner, mailbox_id = await self._owner(), parse_id(request.mailbox_id)
-        columns = FactColumns(request.envelope, request.structure, request.header, request.summary)
+        columns = FactColumns(
+            request.envelope,
+            request.structure,
+            request.header,
+            request.summary,
+            request.object_ids,
+            request.preview,
+        )
         ranges = parse_ranges(request.uids)
         async for page in stored_facts(self._database, owner.account_id, mailbox_id, ranges, columns):
             yield mailbox_pb2.FetchFactsResponse(facts=[facts_message(facts) for facts in page])

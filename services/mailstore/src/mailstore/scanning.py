@@ -4,7 +4,7 @@ import asyncio
 import datetime as dt
 import json
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, cast
 
 from postroom_wire.mime.addresses import Address
 from postroom_wire.mime.part_codec import encode_parts
@@ -63,6 +63,11 @@ def facts_of(octets: bytes) -> MessageFacts:
         summary=_summary(scanned),
         sent_at=scanned.date,
     )
+
+
+def preview_of(summary: bytes) -> str:
+    """The preview in a summary of ours."""
+    return cast("dict[str, str]", json.loads(summary))["preview"]  # what was stored is ours
 
 
 def _summary(scanned: ScannedMessage) -> bytes:

@@ -16,17 +16,20 @@ _PAGE: Final = """
 SELECT * FROM (
     SELECT page.*,
            sum(length(envelope) + length(body) + length(body_structure) + length(parts) + length(header)
-               + length(summary)) OVER (ORDER BY uid ROWS UNBOUNDED PRECEDING) AS running,
+               + length(summary) + length(preview_of)) OVER (ORDER BY uid ROWS UNBOUNDED PRECEDING) AS running,
            row_number() OVER (ORDER BY uid) AS number
     FROM (
-        SELECT mm.uid, mm.message_id, m.blob_id, mm.flags, mm.keywords, mm.size, mm.internal_date, mm.prefix,
-               m.header_complete,
+        SELECT mm.uid, mm.message_id, m.blob_id, mm.flags, mm.keywords, mm.size, mm.internal_date, mm.saved_at,
+               mm.prefix, m.header_complete,
+               CASE WHEN $12 THEN mailstore.email_of(mm.message_id, mm.prefix) END AS email_id,
+               CASE WHEN $12 THEN coalesce(m.thread_id, mailstore.thread_of(m.id, m.summary)) END AS thread_id,
                CASE WHEN $6 THEN m.envelope ELSE '' END AS envelope,
                CASE WHEN $7 THEN m.body ELSE '' END AS body,
                CASE WHEN $7 THEN m.body_structure ELSE '' END AS body_structure,
                CASE WHEN $7 THEN m.parts ELSE '' END AS parts,
                CASE WHEN $8 THEN m.header ELSE '' END AS header,
-               CASE WHEN $9 THEN m.summary ELSE '' END AS summary
+               CASE WHEN $9 THEN m.summary ELSE '' END AS summary,
+               CASE WHEN $13 THEN m.summary ELSE '' END AS preview_of
         FROM unnest($3::bigint[], $4::bigint[]) AS r(first, last) CROSS JOIN LATERAL (
             SELECT * FROM mailstore.mailbox_message
             WHERE account_id = $1 AND mailbox_id = $2 AND uid BETWEEN greatest(r.first, $5 + 1) AND r.last
@@ -48,6 +51,8 @@ class FactColumns:
     structure: bool = False
     header: bool = False
     summary: bool = False
+    object_ids: bool = False
+    preview: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +66,19 @@ class StoredFacts:
     keywords: int
     size: int
     internal_date: dt.datetime
+    saved_at: dt.datetime
     prefix: bytes
     header_complete: bool
+    email_id: UUID | None
+    thread_id: UUID | None
     envelope: bytes
     body: bytes
     body_structure: bytes
     parts: bytes
     header: bytes
     summary: bytes
+    preview_of: bytes
+    """The summary, where the preview in it was asked for."""
 
 
 async def stored_facts(
@@ -90,6 +100,8 @@ async def stored_facts(
                 columns.summary,
                 _PAGE_ROWS,
                 _PAGE_OCTETS,
+                columns.object_ids,
+                columns.preview,
             )
         if not rows:
             return

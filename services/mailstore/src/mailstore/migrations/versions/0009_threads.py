@@ -15,8 +15,8 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
                   'hex')::uuid
     FROM (SELECT regexp_match(
         convert_from(summary, 'UTF8'),
-        '^\{"message_id":(?:null|"((?:[^"\\]|\\.)*)"),'
-        '"in_reply_to":\[(?:"((?:[^"\\]|\\.)*)"[^]]*)?\],'
+        '^\{"message_id":(?:"((?:[^"\\]|\\.)*)"|null),'
+        '"in_reply_to":\[(?:"((?:[^"\\]|\\.)*)"(?:,"(?:[^"\\]|\\.)*")*)?\],'
         '"references":\[(?:"((?:[^"\\]|\\.)*)")?') AS found) AS t
 $$
 """
