@@ -3,6 +3,7 @@
 from datetime import datetime
 
 from sqlalchemy import (
+    ARRAY,
     BigInteger,
     CheckConstraint,
     Column,
@@ -91,11 +92,41 @@ CREDENTIAL = Table(
     Column("id", Uuid, primary_key=True),
     Column("tenant_id", Uuid, ForeignKey("directory.tenant.id"), nullable=False),
     Column("account_id", Uuid, ForeignKey("directory.account.id", ondelete="CASCADE"), nullable=False),
-    Column("kind", Text, nullable=False),  # "password"; app passwords will have kinds of their own
+    Column("kind", Text, nullable=False),  # "password"
     Column("version", BigInteger, nullable=False),
     Column("hash", Text, nullable=False),  # argon2id in its PHC form
     Column("changed_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     UniqueConstraint("account_id", "kind", name="credential_account_id_kind_key"),
+)
+
+# Passwords that we made ourselves, for one program each: 100 bits, so a plain digest tells nothing.
+APP_PASSWORD = Table(
+    "app_password",
+    METADATA,
+    Column("id", Uuid, primary_key=True),
+    Column("tenant_id", Uuid, ForeignKey("directory.tenant.id"), nullable=False),
+    Column("account_id", Uuid, ForeignKey("directory.account.id", ondelete="CASCADE"), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("scopes", ARRAY(Text), nullable=False),
+    Column("digest", LargeBinary, nullable=False),  # SHA-256
+    _created_at(),
+    Column("expires_at", DateTime(timezone=True)),
+    Column("used_at", DateTime(timezone=True)),  # to the hour
+    UniqueConstraint("account_id", "digest", name="app_password_account_id_digest_key"),
+)
+
+# SCRAM-SHA-256 keys of the accounts that opted in; good while `version` is that of the password.
+SCRAM_KEY = Table(
+    "scram_key",
+    METADATA,
+    Column("account_id", Uuid, ForeignKey("directory.account.id", ondelete="CASCADE"), primary_key=True),
+    Column("tenant_id", Uuid, ForeignKey("directory.tenant.id"), nullable=False),
+    Column("version", BigInteger, nullable=False),
+    Column("salt", LargeBinary, nullable=False),
+    Column("iterations", Integer, nullable=False),
+    Column("stored_key", LargeBinary, nullable=False),
+    Column("server_key", LargeBinary, nullable=False),
+    Column("changed_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
 )
 
 SIGNING_KEY = Table(
