@@ -77,8 +77,8 @@ async def test_a_copy_is_the_same_content_saved_at_its_own_time(store: MailStore
     await store.mailbox.CopyMessages(request, metadata=ann.metadata)
     (original,), (copy,) = await _facts(store, ann, inbox), await _facts(store, ann, trash)
     assert (original.email_id, original.thread_id) == (copy.email_id, copy.thread_id)
-    assert original.saved_at.ToDatetime() == dt.datetime(2020, 1, 1)
-    assert copy.saved_at.ToDatetime() > dt.datetime(2026, 1, 1)
+    assert original.saved_at.ToDatetime(tzinfo=dt.UTC) == dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
+    assert copy.saved_at.ToDatetime(tzinfo=dt.UTC) > dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 
 
 async def test_copies_that_differ_in_their_first_lines_are_different_contents(store: MailStore) -> None:

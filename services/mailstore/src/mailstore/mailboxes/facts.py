@@ -16,13 +16,15 @@ _PAGE: Final = """
 SELECT * FROM (
     SELECT page.*,
            sum(length(envelope) + length(body) + length(body_structure) + length(parts) + length(header)
-               + length(summary) + length(preview_of)) OVER (ORDER BY uid ROWS UNBOUNDED PRECEDING) AS running,
+               + length(summary) + length(preview_of))
+               OVER (ORDER BY uid ROWS UNBOUNDED PRECEDING) AS running,
            row_number() OVER (ORDER BY uid) AS number
     FROM (
-        SELECT mm.uid, mm.message_id, m.blob_id, mm.flags, mm.keywords, mm.size, mm.internal_date, mm.saved_at,
-               mm.prefix, m.header_complete,
+        SELECT mm.uid, mm.message_id, m.blob_id, mm.flags, mm.keywords, mm.size, mm.internal_date,
+               mm.saved_at, mm.prefix, m.header_complete,
                CASE WHEN $12 THEN mailstore.email_of(mm.message_id, mm.prefix) END AS email_id,
-               CASE WHEN $12 THEN coalesce(m.thread_id, mailstore.thread_of(m.id, m.summary)) END AS thread_id,
+               CASE WHEN $12 THEN coalesce(m.thread_id, mailstore.thread_of(m.id, m.summary)) END
+                   AS thread_id,
                CASE WHEN $6 THEN m.envelope ELSE '' END AS envelope,
                CASE WHEN $7 THEN m.body ELSE '' END AS body,
                CASE WHEN $7 THEN m.body_structure ELSE '' END AS body_structure,
