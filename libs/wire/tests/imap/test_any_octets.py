@@ -19,7 +19,8 @@ SEEDS = [
     b"a UID MOVE 1:*,7 {3+}\r\nfoo\r\n",
     b'a FETCH 1:* (FLAGS BODY[1.2.HEADER.FIELDS (A "b" {1}\r\nc)]<0.1>)\r\n',
     b"a SEARCH CHARSET UTF-8 OR (1:* UID 2) NOT HEADER x {1+}\r\ny SINCE 1-Feb-2000\r\n",
-    b'a LIST (SUBSCRIBED) "" (% *) RETURN (CHILDREN)\r\n',
+    b'a LIST (SUBSCRIBED RECURSIVEMATCH) "" (% *) RETURN (CHILDREN STATUS (SIZE DELETED))\r\n',
+    b"a CREATE x (USE (\\Sent \\Drafts))\r\n",
     b"a STORE 4294967295 -FLAGS.SILENT (\\Seen $x)\r\n",
     b'a APPEND x (\\Seen) "17-Jul-1996 02:44:25 -0700" {3+}\r\nabc\r\n',
 ]

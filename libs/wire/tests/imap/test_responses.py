@@ -66,6 +66,10 @@ EXAMPLES = [
         b'* LIST (\\HasNoChildren \\Sent) "/" "Gesendet &APw-"\r\n',
     ),
     (responses.lsub((), INBOX), b'* LSUB () "/" INBOX\r\n'),
+    (
+        responses.mailbox_list((), MailboxName.of("a"), [responses.child_info([b"SUBSCRIBED"])]),
+        b'* LIST () "/" "a" ("CHILDINFO" ("SUBSCRIBED"))\r\n',
+    ),
     (responses.hierarchy_delimiter(), b'* LIST (\\Noselect) "/" ""\r\n'),
     (
         responses.status(MailboxName("blurdybloop"), {StatusItem.MESSAGES: 231, StatusItem.UIDNEXT: 44292}),

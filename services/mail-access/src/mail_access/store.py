@@ -45,9 +45,16 @@ class MailStore:
         """All mailboxes with their counters, and the account's MODSEQ."""
         return await self._stub.ListMailboxes(mailbox_pb2.ListMailboxesRequest(), **await self._call(login))
 
-    async def create_mailbox(self, login: Login, name: str) -> mailbox_pb2.Mailbox:
+    async def create_mailbox(
+        self,
+        login: Login,
+        name: str,
+        special_use: mailbox_pb2.SpecialUse.ValueType = mailbox_pb2.SPECIAL_USE_UNSPECIFIED,
+    ) -> mailbox_pb2.Mailbox:
         """A new mailbox, and what is missing above it."""
-        request = mailbox_pb2.CreateMailboxRequest(name=name, operation_id=new_id().bytes)
+        request = mailbox_pb2.CreateMailboxRequest(
+            name=name, special_use=special_use, operation_id=new_id().bytes
+        )
         return (await self._change(login, self._stub.CreateMailbox, request)).mailbox
 
     async def delete_mailbox(self, login: Login, mailbox_id: UUID) -> None:

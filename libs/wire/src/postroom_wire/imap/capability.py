@@ -17,6 +17,10 @@ _AFTER_LOGIN: Final = (
     b"UIDPLUS",
     b"MOVE",
     b"SPECIAL-USE",
+    b"CREATE-SPECIAL-USE",
+    b"LIST-EXTENDED",
+    b"LIST-STATUS",
+    b"STATUS=SIZE",
 )
 
 

@@ -25,6 +25,7 @@ LIMIT: Final = b"LIMIT"
 OVERQUOTA: Final = b"OVERQUOTA"
 ALREADYEXISTS: Final = b"ALREADYEXISTS"
 NONEXISTENT: Final = b"NONEXISTENT"
+USEATTR: Final = b"USEATTR"
 
 
 def uid_validity(value: int) -> bytes:

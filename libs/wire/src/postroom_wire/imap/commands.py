@@ -83,9 +83,10 @@ class Examine:
 
 @dataclass(frozen=True, slots=True)
 class Create:
-    """s6.3.3; a trailing delimiter is taken away."""
+    """s6.3.3; a trailing delimiter is taken away. `uses`: what the mailbox is for (RFC 6154 s3)."""
 
     mailbox: MailboxName
+    uses: tuple[Flag, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,16 +118,29 @@ class Unsubscribe:
     mailbox: MailboxName
 
 
+class StatusItem(Enum):
+    """status-att (s6.3.10, RFC 8438 s3, RFC 9051 s6.3.11)."""
+
+    MESSAGES = b"MESSAGES"
+    RECENT = b"RECENT"
+    UIDNEXT = b"UIDNEXT"
+    UIDVALIDITY = b"UIDVALIDITY"
+    UNSEEN = b"UNSEEN"
+    DELETED = b"DELETED"
+    SIZE = b"SIZE"
+
+
 class ListSelection(Enum):
-    """list-select-opt (RFC 5258 s3.1, RFC 6154 s2). RECURSIVEMATCH waits for LIST-EXTENDED."""
+    """list-select-opt (RFC 5258 s3.1, RFC 6154 s2)."""
 
     SUBSCRIBED = b"SUBSCRIBED"
     REMOTE = b"REMOTE"
+    RECURSIVEMATCH = b"RECURSIVEMATCH"
     SPECIAL_USE = b"SPECIAL-USE"
 
 
 class ListReturn(Enum):
-    """return-option (RFC 5258 s3.2, RFC 6154 s2)."""
+    """return-option without arguments (RFC 5258 s3.2, RFC 6154 s2)."""
 
     SUBSCRIBED = b"SUBSCRIBED"
     CHILDREN = b"CHILDREN"
@@ -137,13 +151,16 @@ class ListReturn(Enum):
 class List:
     """s6.3.8 and RFC 5258 s3; reference and patterns stay in modified UTF-7, see `ListPattern`.
 
-    `returns` holds also what the selection implies. An empty pattern asks for the delimiter.
+    `returns` holds also what the selection implies; `status` is what STATUS is to tell of each mailbox
+    (RFC 5819 s2). An empty pattern asks for the delimiter, unless the command is `extended`.
     """
 
     reference: bytes
     patterns: tuple[bytes, ...]
     selection: frozenset[ListSelection] = frozenset()
     returns: frozenset[ListReturn] = frozenset()
+    status: tuple[StatusItem, ...] = ()
+    extended: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,16 +169,6 @@ class Lsub:
 
     reference: bytes
     pattern: bytes
-
-
-class StatusItem(Enum):
-    """status-att."""
-
-    MESSAGES = b"MESSAGES"
-    RECENT = b"RECENT"
-    UIDNEXT = b"UIDNEXT"
-    UIDVALIDITY = b"UIDVALIDITY"
-    UNSEEN = b"UNSEEN"
 
 
 @dataclass(frozen=True, slots=True)

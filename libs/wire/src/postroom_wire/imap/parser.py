@@ -40,6 +40,7 @@ from postroom_wire.imap.limits import DEFAULT_LIMITS, Limits
 from postroom_wire.imap.list_parser import parse_list, parse_lsub, parse_status
 from postroom_wire.imap.mailbox_name import DELIMITER
 from postroom_wire.imap.search_parser import parse_search, parse_uid_search
+from postroom_wire.imap.special_use import create_params
 
 # tag = 1*<any ASTRING-CHAR except "+">
 TAG: Final = re.compile(rb"([!#$&',\-./0-9:;<=>?@A-Z\[\]^_`a-z|}~]+) ")
@@ -157,9 +158,10 @@ def parse_enable(cursor: Cursor) -> Enable:
 
 
 def parse_create(cursor: Cursor) -> Create:
-    """create = "CREATE" SP mailbox; a trailing delimiter is only a declaration (s6.3.3)."""
+    """create = "CREATE" SP mailbox [create-params]; a trailing delimiter only declares (s6.3.3, RFC 4466 s2.2)."""
     cursor.sp()
-    return Create(cursor.mailbox_name(cursor.astring().removesuffix(DELIMITER.encode("ascii"))))
+    name = cursor.mailbox_name(cursor.astring().removesuffix(DELIMITER.encode("ascii")))
+    return Create(name, create_params(cursor))
 
 
 def parse_rename(cursor: Cursor) -> Rename:

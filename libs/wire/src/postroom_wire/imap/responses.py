@@ -95,9 +95,14 @@ def search(numbers: Iterable[int]) -> bytes:
     return " ".join(["* SEARCH", *map(str, numbers)]).encode("ascii") + b"\r\n"
 
 
-def mailbox_list(attributes: Iterable[Flag], name: MailboxName) -> bytes:
-    """The LIST response (s7.2.2)."""
-    return b"* LIST " + _mailbox_list(attributes, encode_mailbox(name))
+def mailbox_list(attributes: Iterable[Flag], name: MailboxName, extended: Sequence[bytes] = ()) -> bytes:
+    """The LIST response (s7.2.2) with its mbox-list-extended-items, in wire form (RFC 5258 s6)."""
+    return b"* LIST " + _mailbox_list(attributes, encode_mailbox(name), extended)
+
+
+def child_info(criteria: Iterable[bytes]) -> bytes:
+    """CHILDINFO: mailboxes below meet these selection options (RFC 5258 s3.5)."""
+    return b'"CHILDINFO" (' + b" ".join(encode_quoted(each) for each in criteria) + b")"
 
 
 def lsub(attributes: Iterable[Flag], name: MailboxName) -> bytes:
@@ -150,6 +155,7 @@ def _namespace(prefixes: Sequence[NamespacePrefix]) -> bytes:
     return b"(" + b"".join(one) + b")"
 
 
-def _mailbox_list(attributes: Iterable[Flag], name: bytes) -> bytes:
+def _mailbox_list(attributes: Iterable[Flag], name: bytes, extended: Sequence[bytes] = ()) -> bytes:
     delimiter = encode_quoted(DELIMITER.encode("ascii"))
-    return encode_flags(attributes) + b" " + delimiter + b" " + name + b"\r\n"
+    items = b" (" + b" ".join(extended) + b")" if extended else b""
+    return encode_flags(attributes) + b" " + delimiter + b" " + name + items + b"\r\n"

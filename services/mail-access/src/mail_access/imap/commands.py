@@ -89,8 +89,8 @@ async def _plain(context: Context, command: _Plain) -> Done:
 
 async def _naming(context: Context, command: _Naming) -> Done:
     match command:
-        case Create(name):
-            return await naming.create(context, name)
+        case Create(name, uses):
+            return await naming.create(context, name, uses)
         case Delete(name):
             return await naming.delete(context, name)
         case Rename(source, destination):

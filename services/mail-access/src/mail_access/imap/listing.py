@@ -1,4 +1,4 @@
-"""LIST, LSUB, STATUS and NAMESPACE (RFC 3501 s6.3.8 to s6.3.10, RFC 5258, RFC 6154, RFC 2342)."""
+"""LIST, LSUB, STATUS and NAMESPACE (RFC 3501 s6.3.8 to s6.3.10, RFC 5258, RFC 5819, RFC 6154, RFC 2342)."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -12,13 +12,14 @@ from postroom_wire.imap.commands import List, ListReturn, ListSelection, Lsub, S
 from postroom_wire.imap.flags import Flag
 from postroom_wire.imap.mailbox_name import ListPattern, MailboxName, MailboxNameError
 
-_USES: Final[Mapping[int, Flag]] = {
+SPECIAL_USES: Final[Mapping[mailbox_pb2.SpecialUse.ValueType, Flag]] = {
     mailbox_pb2.SPECIAL_USE_SENT: responses.USE_SENT,
     mailbox_pb2.SPECIAL_USE_DRAFTS: responses.USE_DRAFTS,
     mailbox_pb2.SPECIAL_USE_TRASH: responses.USE_TRASH,
     mailbox_pb2.SPECIAL_USE_JUNK: responses.USE_JUNK,
     mailbox_pb2.SPECIAL_USE_ARCHIVE: responses.USE_ARCHIVE,
 }
+_CRITERIA: Final = frozenset({ListSelection.SUBSCRIBED, ListSelection.SPECIAL_USE})
 
 
 @dataclass(slots=True)
@@ -26,23 +27,44 @@ class _Listed:
     """A name of the hierarchy: a mailbox, or only the place of one."""
 
     name: MailboxName
-    exists: bool = False
+    mailbox: mailbox_pb2.Mailbox | None = None
     subscribed: bool = False
     use: Flag | None = None
     has_children: bool = False
+    chosen: bool = False
+    """It meets the selection criteria."""
+    chosen_below: bool = False
+    chosen_unseen_below: bool = False
+    """What meets them below it is there, and some of that is not told of itself."""
 
 
 async def list_mailboxes(context: Context, command: List) -> Done:
     """LIST with selection and return options."""
-    if command.patterns == (b"",):
+    if command.patterns == (b"",) and not command.extended:
         context.output.write(responses.hierarchy_delimiter())
         return Done(b"LIST completed")
     listed = _hierarchy(await context.resources.store.list_mailboxes(context.login))
-    patterns = [ListPattern(command.reference, pattern) for pattern in command.patterns]
-    for each in listed:
-        if _selected(each, command.selection) and any(pattern.matches(each.name) for pattern in patterns):
-            context.output.write(responses.mailbox_list(_attributes(each, command.returns), each.name))
+    # RFC 5258 s3: an empty pattern of an extended LIST matches nothing, whatever the reference.
+    patterns = [ListPattern(command.reference, pattern) for pattern in command.patterns if pattern]
+    matched = {each.name for each in listed.values() if any(one.matches(each.name) for one in patterns)}
+    recursive = ListSelection.RECURSIVEMATCH in command.selection
+    _choose(listed, command.selection, matched if recursive else None)
+    for each in listed.values():
+        if each.name in matched and (each.chosen or each.chosen_unseen_below):
+            _tell(context, command, each)
+            await context.output.flow()
     return Done(b"LIST completed")
+
+
+def _tell(context: Context, command: List, each: _Listed) -> None:
+    """One name: LIST, and STATUS of a mailbox that was asked for and exists (RFC 5819 s2)."""
+    extended: list[bytes] = []
+    if each.chosen_below:
+        criteria = sorted(option.value for option in command.selection & _CRITERIA)
+        extended.append(responses.child_info(criteria))
+    context.output.write(responses.mailbox_list(_attributes(each, command.returns), each.name, extended))
+    if each.chosen and each.mailbox is not None and command.status:
+        context.output.write(responses.status(each.name, _status_values(each.mailbox, command.status)))
 
 
 async def lsub(context: Context, command: Lsub) -> Done:
@@ -67,14 +89,7 @@ async def lsub(context: Context, command: Lsub) -> Done:
 async def status(context: Context, command: Status) -> Done:
     """STATUS, from the store's counters."""
     mailbox, _ = await context.find(command.mailbox)
-    known = {
-        StatusItem.MESSAGES: mailbox.messages,
-        StatusItem.RECENT: min(mailbox.recent, mailbox.messages),
-        StatusItem.UIDNEXT: mailbox.uid_next,
-        StatusItem.UIDVALIDITY: mailbox.uid_validity,
-        StatusItem.UNSEEN: mailbox.unseen,
-    }
-    context.output.write(responses.status(command.mailbox, {item: known[item] for item in command.items}))
+    context.output.write(responses.status(command.mailbox, _status_values(mailbox, command.items)))
     return Done(b"STATUS completed")
 
 
@@ -84,19 +99,50 @@ def namespace(context: Context) -> Done:
     return Done(b"NAMESPACE completed")
 
 
-def _hierarchy(answer: mailbox_pb2.ListMailboxesResponse) -> list[_Listed]:
+def _status_values(mailbox: mailbox_pb2.Mailbox, items: Iterable[StatusItem]) -> dict[StatusItem, int]:
+    known = {
+        StatusItem.MESSAGES: mailbox.messages,
+        StatusItem.RECENT: min(mailbox.recent, mailbox.messages),
+        StatusItem.UIDNEXT: mailbox.uid_next,
+        StatusItem.UIDVALIDITY: mailbox.uid_validity,
+        StatusItem.UNSEEN: mailbox.unseen,
+        StatusItem.DELETED: mailbox.deleted,
+        StatusItem.SIZE: mailbox.size,
+    }
+    return {item: known[item] for item in items}
+
+
+def _hierarchy(answer: mailbox_pb2.ListMailboxesResponse) -> dict[MailboxName, _Listed]:
     """All names, those above them that do not exist included; INBOX first, as people expect."""
     found: dict[MailboxName, _Listed] = {}
     for mailbox in answer.mailboxes:
         for name in _names([mailbox.name]):
-            use = _USES.get(mailbox.special_use)
-            found[name] = _Listed(name, exists=True, subscribed=mailbox.subscribed, use=use)
+            use = SPECIAL_USES.get(mailbox.special_use)
+            found[name] = _Listed(name, mailbox, subscribed=mailbox.subscribed, use=use)
     for name in _names(answer.subscribed_absent):
         found[name] = _Listed(name, subscribed=True)
     for name, listed in list(found.items()):
         for above in name.ancestors():
-            found.setdefault(above, _Listed(above)).has_children |= listed.exists
-    return sorted(found.values(), key=lambda each: _by_name(each.name))
+            found.setdefault(above, _Listed(above)).has_children |= listed.mailbox is not None
+    return {name: found[name] for name in sorted(found, key=_by_name)}
+
+
+def _choose(
+    listed: Mapping[MailboxName, _Listed],
+    selection: frozenset[ListSelection],
+    matched: set[MailboxName] | None,
+) -> None:
+    """Which names meet the selection criteria; with RECURSIVEMATCH also what is above them.
+
+    `matched` are then the names that the patterns match: of what is above a name that is told of itself only
+    that is told again which meets the criteria itself (RFC 5258 s3.5).
+    """
+    for name, each in listed.items():
+        each.chosen = _selected(each, selection)
+        if each.chosen and matched is not None:
+            for above in name.ancestors():
+                listed[above].chosen_below = True
+                listed[above].chosen_unseen_below |= name not in matched
 
 
 def _names(texts: Iterable[str]) -> list[MailboxName]:
@@ -114,12 +160,12 @@ def _selected(each: _Listed, selection: frozenset[ListSelection]) -> bool:
         return False
     if ListSelection.SPECIAL_USE in selection and each.use is None:
         return False
-    return each.exists or each.has_children or ListSelection.SUBSCRIBED in selection
+    return each.mailbox is not None or each.has_children or ListSelection.SUBSCRIBED in selection
 
 
 def _attributes(each: _Listed, returns: frozenset[ListReturn]) -> list[Flag]:
     attributes: list[Flag] = []
-    if not each.exists:
+    if each.mailbox is None:
         attributes += [responses.NON_EXISTENT, responses.NO_SELECT]
     attributes.append(responses.HAS_CHILDREN if each.has_children else responses.HAS_NO_CHILDREN)
     if ListReturn.SUBSCRIBED in returns and each.subscribed:

@@ -1,13 +1,34 @@
 """CREATE, DELETE, RENAME, SUBSCRIBE and UNSUBSCRIBE (RFC 3501 s6.3.3 to s6.3.7)."""
 
+from collections.abc import Sequence
+from typing import Final
+
 from mail_access.imap.context import Context, Done, id_of
+from mail_access.imap.listing import SPECIAL_USES
+from mail_access.imap.refusals import NO_SUCH_USE, CommandRefusedError
+from postroom.mailstore.v1 import mailbox_pb2
+from postroom_wire.imap.flags import Flag, fold
 from postroom_wire.imap.mailbox_name import MailboxName
 
 
-async def create(context: Context, name: MailboxName) -> Done:
-    """CREATE: what is missing above is made too."""
-    await context.resources.store.create_mailbox(context.login, name.value)
+_USES: Final = {fold(flag): use for use, flag in SPECIAL_USES.items()}
+
+
+async def create(context: Context, name: MailboxName, uses: Sequence[Flag] = ()) -> Done:
+    """CREATE: what is missing above is made too. The mailbox that had the special use before loses it."""
+    await context.resources.store.create_mailbox(context.login, name.value, special_use(uses))
     return Done(b"CREATE completed")
+
+
+def special_use(uses: Sequence[Flag]) -> mailbox_pb2.SpecialUse.ValueType:
+    """The one use that these attributes name. Raises `CommandRefusedError` for others and for two of them."""
+    known = {_USES.get(fold(use)) for use in uses}
+    if not known:
+        return mailbox_pb2.SPECIAL_USE_UNSPECIFIED
+    use = known.pop()
+    if use is None or known:
+        raise CommandRefusedError(NO_SUCH_USE)
+    return use
 
 
 async def delete(context: Context, name: MailboxName) -> Done:

@@ -54,6 +54,7 @@ READ_ONLY: Final = _no(b"The mailbox is selected read-only", codes.READ_ONLY)
 EXPUNGED: Final = _no(b"Some of the messages were expunged", codes.EXPUNGEISSUED)
 UNAVAILABLE: Final = _no(b"Temporarily unavailable, try again", codes.UNAVAILABLE)
 MESSAGE_TOO_BIG: Final = _no(b"Message too big", codes.TOOBIG)
+NO_SUCH_USE: Final = _no(b"No mailbox can have this special use", codes.USEATTR)
 NOT_SUBSCRIBABLE: Final = _no(b"Too many subscriptions", codes.LIMIT)
 
 _TABLE: Final[Mapping[type[PostroomError], Refusal]] = {

@@ -14,6 +14,7 @@ from mailstore.placement import (
     CHANGE_MAILBOX_CREATED,
     CHANGE_MAILBOX_DELETED,
     CHANGE_MAILBOX_RENAMED,
+    CHANGE_SPECIAL_USE,
     CHANGE_SUBSCRIPTIONS,
 )
 from postroom_contracts.errors import (
@@ -62,6 +63,10 @@ RETURNING last_uid_validity
 _CREATE: Final = """
 INSERT INTO mailstore.mailbox (id, tenant_id, account_id, name, special_use, uid_validity, highest_modseq)
 VALUES ($1, $2, $3, $4, $5, $6, $7)
+"""
+_UNUSED: Final = """
+UPDATE mailstore.mailbox SET special_use = 0
+WHERE account_id = $1 AND special_use = $2 AND deleted_at IS NULL AND id <> $3 RETURNING id
 """
 _DELETE: Final = "UPDATE mailstore.mailbox SET deleted_at = now() WHERE id = $1"
 _RENAME: Final = """
@@ -130,7 +135,7 @@ async def find_mailbox(connection: Connection, account_id: UUID, mailbox_id: UUI
 async def create_mailbox(
     connection: Connection, owner: Owner, modseq: int, name: str, special_use: int
 ) -> MailboxRow:
-    """Create a mailbox and what is missing above it, in a locked account.
+    """Create a mailbox and what is missing above it, in a locked account. See `_take_use` for its use.
 
     Raises MailboxExistsError, LimitError.
     """
@@ -145,6 +150,7 @@ async def create_mailbox(
     for each in missing:
         use = special_use if each == name else 0
         mailbox_id = await _create(connection, owner, modseq, each, use)
+    await _take_use(connection, owner, modseq, mailbox_id, special_use)
     return await find_mailbox(connection, owner.account_id, mailbox_id)
 
 
@@ -204,6 +210,15 @@ async def _create(connection: Connection, owner: Owner, modseq: int, name: str, 
     )
     await write_change(connection, owner.account_id, modseq, mailbox_id, CHANGE_MAILBOX_CREATED)
     return mailbox_id
+
+
+async def _take_use(
+    connection: Connection, owner: Owner, modseq: int, mailbox_id: UUID, special_use: int
+) -> None:
+    """No two mailboxes have the same use: the others lose it (RFC 6154 s3)."""
+    if special_use:
+        for row in await connection.fetch(_UNUSED, owner.account_id, special_use, mailbox_id):
+            await write_change(connection, owner.account_id, modseq, row["id"], CHANGE_SPECIAL_USE)
 
 
 async def _rename_inbox(

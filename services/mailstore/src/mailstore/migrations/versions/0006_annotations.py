@@ -1,11 +1,11 @@
-"""Annotations of mailboxes and of the account itself (RFC 5464), and who else may use a mailbox (RFC 4314)."""
+"""Annotations of mailboxes and of the account itself (RFC 5464)."""
 
 from alembic import op
 
 revision: str = "0006"
 down_revision: str | None = "0005"
 
-# The nil mailbox stands for the account ("server" entries); the nil reader for what is shared by all readers. The
+# The nil mailbox stands for the account ("server" entries), the nil reader for all readers ("shared" entries). An
 # entry is in lower case, since names are compared so (RFC 5464 s3.2).
 _STATEMENTS = (
     """
