@@ -84,7 +84,7 @@ lock: setup-dev ## rewrite the locks from the pyproject.toml files (ARGS=--upgra
 bench: setup-dev ## measure, beside the peers where they are installed (ARGS=--help says what there is)
 	@cd tests/bench && exec $(CURDIR)/$(BIN)/python -m bench $(ARGS)
 
-bench-peers: ## install what `make bench` measures beside: Postfix, Dovecot, vsftpd (root, Debian)
+bench-peers: setup-dev ## install what `make bench` measures beside: Postfix, Dovecot, vsftpd, pymap (root, Debian)
 	@tests/bench/install-peers
 
 clean: ## remove environments and whatever else was built (never mail or files)

@@ -11,17 +11,19 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Final, cast
 
 from bench.comparisons import FULL, QUICK, Comparison, Volume, accepting, transferring, visible
 from bench.figures import HEADER
 from bench.idle_memory import Memory, idle_memory
+from bench.imap_comparisons import ImapVolume, selecting, working
 from bench.peers import measured_peers
 from bench.postroom import measured_postroom
 from bench.sides import Subject
 
-PARTS: Final = ("memory", "accept", "visible", "ftp")
+PARTS: Final = ("memory", "accept", "visible", "imap", "ftp")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,7 @@ class Arguments:
     rounds: int
     parts: frozenset[str]
     peers: bool
+    million: bool
     json: Path | None
 
 
@@ -56,10 +59,10 @@ def main() -> int:
 def _measure(arguments: Arguments, ours: Subject, peers: Subject) -> dict[str, object]:
     memories: list[Memory] = []
     if "memory" in arguments.parts:
-        for side in (ours.mail, peers.mail):
-            if side is not None:
-                memories.append(idle_memory(side, arguments.volume.idle_sessions))
-                print("\n" + "\n".join(memories[-1].lines()), flush=True)
+        sides = [side for side in (ours.mail, peers.mail) if side is not None]
+        for side, sessions in product(sides, arguments.volume.idle_sessions):
+            memories.append(idle_memory(side, sessions))
+            print("\n" + "\n".join(memories[-1].lines()), flush=True)
     print(f"\nmedian (minimum to maximum) of {arguments.rounds} rounds, both sides in turn; ", end="")
     print(f"a ratio above 1 is in favour of Postroom\n{HEADER}")
     comparisons: list[Comparison] = []
@@ -94,6 +97,14 @@ def _comparisons(arguments: Arguments, ours: Subject, peers: Subject) -> Iterato
     if "visible" in arguments.parts:
         yield partial(visible, ours, peers, volume.paced, rounds)
         yield partial(visible, ours, peers, volume.saturated, rounds)
+    if "imap" in arguments.parts:
+        yield partial(working, ours.mail, peers.mail, ImapVolume(volume.mailbox), rounds)
+        if peers.small_mail is not None:
+            yield partial(working, ours.mail, peers.small_mail, ImapVolume(volume.small_mailbox), rounds)
+        for messages in volume.large_mailboxes:
+            yield partial(selecting, ours.mail, peers.mail, messages, rounds)
+        if arguments.million:
+            yield partial(selecting, ours.mail, None, 1_000_000, 1)
     if "ftp" in arguments.parts:
         yield partial(transferring, ours, peers, volume.file_size, rounds)
 
@@ -125,6 +136,7 @@ def _parse(words: list[str]) -> Arguments:
     parser.add_argument("--rounds", type=int, help="of each side")
     parser.add_argument("--only", choices=PARTS, action="append", help="leave out the other parts")
     parser.add_argument("--without-peers", action="store_true", help="measure Postroom alone")
+    parser.add_argument("--million", action="store_true", help="a mailbox of 1,000,000 messages, too (imap)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there as well")
     found = parser.parse_args(words)
     volume = QUICK if found.quick else FULL
@@ -133,6 +145,7 @@ def _parse(words: list[str]) -> Arguments:
         max(1, found.rounds or volume.rounds),
         frozenset(found.only or PARTS),
         not found.without_peers,
+        found.million,
         found.json,
     )
 

@@ -32,14 +32,21 @@ class RoundError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Volume:
-    """How much is done. Sizes in octets, `paced` in messages, which come at 20 a second."""
+    """How much is done. Sizes in octets, `paced` in messages, which come at 20 a second.
+
+    Mailboxes in messages: the one that is worked on, those that are only selected and marked, and the one for
+    a peer that is too slow for more.
+    """
 
     rounds: int
     accepts: tuple[SmtpLoad, ...]
     paced: VisibleLoad
     saturated: VisibleLoad
     file_size: int
-    idle_sessions: int
+    idle_sessions: Sequence[int]
+    mailbox: int
+    large_mailboxes: Sequence[int]
+    small_mailbox: int
 
 
 FULL: Final = Volume(
@@ -48,7 +55,10 @@ FULL: Final = Volume(
     paced=VisibleLoad(10, 200, rate=20.0),
     saturated=VisibleLoad(10, 1_000),
     file_size=256 << 20,
-    idle_sessions=500,
+    idle_sessions=(1_000, 5_000),
+    mailbox=10_000,
+    large_mailboxes=(100_000,),
+    small_mailbox=500,
 )
 QUICK: Final = Volume(
     rounds=1,
@@ -56,7 +66,10 @@ QUICK: Final = Volume(
     paced=VisibleLoad(10, 40, rate=20.0),
     saturated=VisibleLoad(10, 200),
     file_size=32 << 20,
-    idle_sessions=30,
+    idle_sessions=(30,),
+    mailbox=500,
+    large_mailboxes=(),
+    small_mailbox=100,
 )
 
 
@@ -73,23 +86,23 @@ class Comparison:
 def accepting(ours: Subject, peers: Subject, load: SmtpLoad, rounds: int) -> Comparison:
     """SMTP until the 250."""
     title = f"SMTP accept to 250, {load.size >> 10} KiB, {_sessions(load.sessions)}"
-    return _in_turn(title, ours.accepting, peers.accepting, partial(_accept, load), rounds)
+    return in_turn(title, ours.accepting, peers.accepting, partial(_accept, load), rounds)
 
 
 def visible(ours: Subject, peers: Subject, load: VisibleLoad, rounds: int) -> Comparison:
     """SMTP until an IMAP client has the message."""
     pace = f"at {load.rate:.0f}/s" if load.rate else f"saturated by {_sessions(load.sessions)}"
     title = f"accept to visible in IMAP, {load.size >> 10} KiB, {pace}"
-    return _in_turn(title, ours.mail, peers.mail, partial(_make_visible, load), rounds)
+    return in_turn(title, ours.mail, peers.mail, partial(_make_visible, load), rounds)
 
 
 def transferring(ours: Subject, peers: Subject, size: int, rounds: int) -> Comparison:
     """FTP up and down."""
     title = f"FTP, one file of {size >> 20} MiB"
-    return _in_turn(title, ours.files, peers.files, partial(_transfer, size), rounds)
+    return in_turn(title, ours.files, peers.files, partial(_transfer, size), rounds)
 
 
-def _in_turn(
+def in_turn(
     title: str, ours: _SideT | None, theirs: _SideT | None, measure: Callable[[_SideT], Round], rounds: int
 ) -> Comparison:
     """A B A B, each when what the other left to do is done."""

@@ -20,26 +20,34 @@ _SETTLE_SECONDS: Final = 1.0
 class Memory:
     """Proportional memory in MiB by process name, before and with the sessions.
 
-    `kib_per_session` is what one more costs when the first at each mailbox are open.
+    `kib_per_session` is what one more costs when the first at each mailbox are open, and
+    `kib_by_name` in which processes.
     """
 
     side: str
     sessions: int
     idle: Mapping[str, float]
     waited_on: Mapping[str, float]
-    kib_per_session: float
+    kib_by_name: Mapping[str, float]
+
+    @property
+    def kib_per_session(self) -> float:
+        """In all processes."""
+        return sum(self.kib_by_name.values())
 
     def lines(self) -> list[str]:
         """As printed."""
         rows = [
-            (name, self.idle.get(name, 0.0), self.waited_on.get(name, 0.0))
+            (name, self.idle.get(name, 0.0), self.waited_on.get(name, 0.0), self.kib_by_name.get(name, 0.0))
             for name in sorted({*self.idle, *self.waited_on})
         ]
-        rows.append(("all", sum(self.idle.values()), sum(self.waited_on.values())))
+        rows.append(("all", sum(self.idle.values()), sum(self.waited_on.values()), self.kib_per_session))
         return [
-            f"{self.side + ', MiB':46} {'idle':>14} {f'with {self.sessions} IMAP':>14}",
-            *(f"{'  ' + name:46} {idle:14.1f} {waited_on:14.1f}" for name, idle, waited_on in rows),
-            f"{'  one more session, KiB':46} {'':14} {self.kib_per_session:14.1f}",
+            f"{self.side + ', MiB':46} {'idle':>14} {f'with {self.sessions} IMAP':>14} {'KiB a session':>14}",
+            *(
+                f"{'  ' + name:46} {idle:14.1f} {all_open:14.1f} {each:14.1f}"
+                for name, idle, all_open, each in rows
+            ),
         ]
 
     def document(self) -> dict[str, object]:
@@ -50,6 +58,7 @@ class Memory:
             "idle_mib": dict(self.idle),
             "with_sessions_mib": dict(self.waited_on),
             "kib_per_session": self.kib_per_session,
+            "kib_per_session_by_process": dict(self.kib_by_name),
         }
 
 
@@ -66,7 +75,7 @@ async def _measure(side: MailSide, sessions: int) -> Memory:
         first = memory_by_name(side.roots)
         await _open(stack, side, sessions - few)
         all_open = memory_by_name(side.roots)
-    each = 1024 * (sum(all_open.values()) - sum(first.values())) / (sessions - few)
+    each = {name: 1024 * (size - first.get(name, 0.0)) / (sessions - few) for name, size in all_open.items()}
     return Memory(side.name, sessions, idle, all_open, each)
 
 

@@ -76,9 +76,9 @@ listen = 127.0.0.1
 ssl = no
 disable_plaintext_auth = no
 first_valid_uid = 500
-mail_max_userip_connections = 5000
+mail_max_userip_connections = 6000
 mail_location = maildir:~/Maildir
-default_process_limit = 3000
+default_process_limit = 6000
 default_client_limit = 8000
 default_vsz_limit = 1024M
 passdb {{
@@ -100,7 +100,7 @@ service imap-login {{
   }}
 }}
 service imap {{
-  process_limit = 3000
+  process_limit = 6000
 }}
 service lmtp {{
   process_min_avail = 4

@@ -1,11 +1,13 @@
 """Postfix, Dovecot and vsftpd on loopback with throwaway configurations; only root can start them."""
 
+import hashlib
 import os
 import shutil
 import signal
 import socket
 import subprocess
 import time
+from base64 import b64encode
 from collections.abc import Generator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -17,7 +19,8 @@ from bench.processes import tree
 from bench.sides import FtpSide, MailSide, Subject
 from bench.visible_load import Box
 
-_ADVICE: Final = "apt-get install postfix dovecot-imapd dovecot-lmtpd vsftpd (as root, `make bench-peers`)"
+_ADVICE: Final = "`make bench-peers`, as root"
+_PYMAP: Final = Path(__file__).parents[3] / "build/peers/pymap/bin/pymap"
 _BOXES: Final = 10
 _START_SECONDS: Final = 15.0
 _STOP_SECONDS: Final = 10.0
@@ -34,21 +37,22 @@ class _Ports:
     imap: int
     lmtp: int
     ftp: int
+    pymap: int
 
 
 @contextmanager
 def measured_peers(place: Path) -> Generator[Subject]:
     """The peers that can be had here, in a directory that others may enter; says which cannot, and why."""
-    ports = _Ports(*_free_ports(4))
+    ports = _Ports(*_free_ports(5))
     place.mkdir()
     place.chmod(0o755)
     with ExitStack() as stack:
         postfix = _begin(stack, "postfix", _postfix(place, ports))
         dovecot = _begin(stack, "dovecot", _dovecot(place, ports))
         vsftpd = _begin(stack, "vsftpd", _vsftpd(place, ports))
-        accepting = mail = files = None
+        accepting = mail = files = small_mail = None
+        names = [f"bench{number}" for number in range(_BOXES)]
         if postfix is not None:
-            names = [f"bench{number}" for number in range(_BOXES)]
             dropped = tuple(Box(f"{name}@bench.test", "", "") for name in names)
             accepting = MailSide("Postfix", (postfix,), ports.smtp, 0, dropped)
             if dovecot is not None:
@@ -56,12 +60,16 @@ def measured_peers(place: Path) -> Generator[Subject]:
                 mail = MailSide("Postfix+Dovecot", (postfix, dovecot), ports.smtp, ports.imap, kept)
         if vsftpd is not None:
             files = FtpSide("vsftpd", (vsftpd,), ports.ftp, "anonymous", "pw", "up")
-        yield Subject(accepting, mail, files)
+        pymap = _begin(stack, "pymap", _pymap(place, ports))
+        if pymap is not None:
+            kept = tuple(Box("", name, "pw") for name in names)
+            small_mail = MailSide("pymap", (pymap,), 0, ports.pymap, kept)
+        yield Subject(accepting, mail, files, small_mail)
 
 
 def _begin(stack: ExitStack, program: str, running: AbstractContextManager[int]) -> int | None:
     try:
-        if shutil.which(program, path="/usr/sbin:/usr/bin") is None:
+        if shutil.which(program, path=f"/usr/sbin:/usr/bin:{_PYMAP.parent}") is None:
             raise PeerError(f"it is not installed: {_ADVICE}")
         if os.geteuid() != 0:
             raise PeerError("only root can start it")
@@ -108,6 +116,22 @@ def _vsftpd(place: Path, ports: _Ports) -> Generator[int]:
     shutil.chown(home / "files/up", "daemon")  # whose home exists, which vsftpd wants
     (home / "vsftpd.conf").write_text(VSFTPD.format(home=home, port=ports.ftp))
     with _running(home, ["vsftpd", str(home / "vsftpd.conf")], ports.ftp) as root:
+        yield root
+
+
+@contextmanager
+def _pymap(place: Path, ports: _Ports) -> Generator[int]:
+    """Keeps Maildirs; every name has the password `pw`, hashed in one round."""
+    home = place / "pymap"
+    home.mkdir()
+    digest = hashlib.pbkdf2_hmac("sha256", b"pw", b"salt", 1)
+    secret = "$pbkdf2-sha256$1$" + "$".join(b64encode(octets).decode() for octets in (b"salt", digest))
+    names = [f"bench{number}" for number in range(_BOXES)]
+    for file, line in (("passwd", "{0}:x::::{0}:"), ("shadow", "{0}:{1}:")):
+        text = "".join(line.format(name, secret) + "\r\n" for name in names)
+        (home / f"pymap-etc-{file}").write_text(text)
+    options = ["--host", "127.0.0.1", "--port", str(ports.pymap), "--no-tls", "--no-service", "admin"]
+    with _running(home, [str(_PYMAP), *options, "maildir", str(home)], ports.pymap) as root:
         yield root
 
 

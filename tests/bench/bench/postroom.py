@@ -14,8 +14,8 @@ from postroom_testing.running import free_base, running_postroom
 _BOXES: Final = 10
 # All load comes from one address and for few accounts, which the defaults are there to prevent.
 _ROOM: Final = {
-    "POSTROOM_MAIL_ACCESS_MAX_CONNECTIONS_PER_ADDRESS": "2000",
-    "POSTROOM_MAIL_ACCESS_MAX_SESSIONS_PER_ACCOUNT": "200",
+    "POSTROOM_MAIL_ACCESS_MAX_CONNECTIONS_PER_ADDRESS": "6000",
+    "POSTROOM_MAIL_ACCESS_MAX_SESSIONS_PER_ACCOUNT": "600",
 }
 
 

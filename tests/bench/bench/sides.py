@@ -35,3 +35,5 @@ class Subject:
     accepting: MailSide | None
     mail: MailSide | None
     files: FtpSide | None
+    small_mail: MailSide | None = None
+    """A server of mailboxes that are read only, and small."""
