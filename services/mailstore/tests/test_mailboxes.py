@@ -139,7 +139,7 @@ async def test_a_deleted_mailbox_is_purged_in_slices(
     await Upkeep(store.database, store.objects, limits).run_once()
     assert await store.fetchval("SELECT used_messages FROM mailstore.account_state") == 0
     assert await store.fetchval("SELECT count(*) FROM mailstore.mailbox_message") == 0
-    assert await store.fetchval("SELECT count(*) FROM mailstore.blob_candidate") == 5
+    assert await store.fetchval("SELECT count(*) FROM mailstore.expunged WHERE kind = 3") == 5
     assert await store.counters_are_right(ann)
 
 

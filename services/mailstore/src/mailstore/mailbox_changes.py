@@ -17,7 +17,13 @@ from mailstore.mailbox_messages import keyword_messages, mailbox_message, parse_
 from mailstore.mailboxes import catalogue
 from mailstore.mailboxes.catalogue import Owner
 from mailstore.mailboxes.flags import FlagChange, StoreMode, keywords_of, parse_keywords, store_flags
-from mailstore.mailboxes.moving import Copied, copy_messages, move_messages, remove_messages
+from mailstore.mailboxes.moving import (
+    Copied,
+    MailboxPlace,
+    copy_messages,
+    move_messages,
+    remove_messages,
+)
 from mailstore.mailboxes.names import parse_name
 from mailstore.mailboxes.renewing import renew_uid_validity
 from mailstore.mailboxes.uid_ranges import Ranges, parse_ranges, range_messages
@@ -30,7 +36,7 @@ from postroom_storage.operations import Operation, once, operation_of
 
 M = TypeVar("M", bound=Message)
 T = TypeVar("T", pb.CopyMessagesResponse, pb.MoveMessagesResponse)
-_Transfer: TypeAlias = Callable[[Connection, UUID, UUID, int, Ranges, UUID], Awaitable[Copied | None]]
+_Transfer: TypeAlias = Callable[[Connection, MailboxPlace, Ranges, MailboxPlace], Awaitable[Copied | None]]
 
 _ALL_UIDS: Final[Ranges] = ((1, 2**32 - 1),)
 
@@ -124,9 +130,8 @@ class MailboxChanges:
 
         async def change(connection: Connection, modseq: int) -> pb.ExpungeMessagesResponse:
             await catalogue.find_mailbox(connection, owner.account_id, mailbox_id)
-            expunged = await remove_messages(
-                connection, owner.account_id, mailbox_id, modseq, ranges, only_deleted=only_deleted
-            )
+            place = MailboxPlace(owner.account_id, mailbox_id, modseq)
+            expunged = await remove_messages(connection, place, ranges, only_deleted=only_deleted)
             return pb.ExpungeMessagesResponse(modseq=modseq, expunged=range_messages(expunged))
 
         operation = _operation(owner, request.operation_id, request)
@@ -198,9 +203,9 @@ async def _transfer(
 ) -> T:
     for mailbox_id in (wanted.mailbox_id, wanted.target_id):
         await catalogue.find_mailbox(connection, owner.account_id, mailbox_id)
-    copied = await transfer(
-        connection, owner.account_id, wanted.mailbox_id, modseq, wanted.ranges, wanted.target_id
-    )
+    source = MailboxPlace(owner.account_id, wanted.mailbox_id, modseq)
+    target = MailboxPlace(owner.account_id, wanted.target_id, modseq)
+    copied = await transfer(connection, source, wanted.ranges, target)
     if copied is None:
         return answer(modseq=modseq)
     return answer(

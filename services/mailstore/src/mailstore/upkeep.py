@@ -16,7 +16,7 @@ from uuid import UUID
 
 from mailstore.accounts import lock_accounts
 from mailstore.blobs.reader import message_key
-from mailstore.mailboxes.moving import remove_messages
+from mailstore.mailboxes.moving import MailboxPlace, Removal, remove_messages
 from mailstore.queue.sweeping import (
     SweepLimits,
     expire_deliveries,
@@ -197,7 +197,8 @@ class Upkeep:
             last = await connection.fetchval(_SLICE, account_id, mailbox_id, self._limits.purge_messages)
             if last is None:
                 return False
-            await remove_messages(connection, account_id, mailbox_id, modseqs[account_id], [(1, last)])
+            place = MailboxPlace(account_id, mailbox_id, modseqs[account_id])
+            await remove_messages(connection, place, [(1, last)], removal=Removal.PURGED)
             return True
 
         return await self._database.run(transact)

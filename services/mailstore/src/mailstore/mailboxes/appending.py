@@ -29,10 +29,14 @@ from postroom_contracts.ids import new_id
 from postroom_runtime.steps import reached
 from postroom_storage.database import Connection, Database
 
+# Also where it is no more: it may have been moved or expunged since.
 _PLACED_BEFORE: Final = """
-SELECT m.uid, m.modseq, b.uid_validity FROM mailstore.mailbox_message AS m
-JOIN mailstore.mailbox AS b ON b.id = m.mailbox_id
-WHERE m.message_id = $1 AND m.account_id = $2 AND m.mailbox_id = $3 ORDER BY m.uid LIMIT 1
+SELECT m.uid, m.modseq, b.uid_validity FROM (
+    SELECT mailbox_id, uid, modseq FROM mailstore.mailbox_message WHERE message_id = $1 AND account_id = $2
+    UNION ALL
+    SELECT mailbox_id, uid, modseq FROM mailstore.expunged WHERE message_id = $1 AND account_id = $2
+) AS m JOIN mailstore.mailbox AS b ON b.id = m.mailbox_id
+WHERE m.mailbox_id = $3 ORDER BY m.uid LIMIT 1
 """
 _ID_USED: Final = "SELECT EXISTS (SELECT FROM mailstore.message WHERE id = $1)"
 _BLOB: Final = """

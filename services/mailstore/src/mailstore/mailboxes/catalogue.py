@@ -8,7 +8,7 @@ from asyncpg import Record
 
 from mailstore.accounts import INBOX
 from mailstore.mailboxes.journal import write_change
-from mailstore.mailboxes.moving import move_messages
+from mailstore.mailboxes.moving import MailboxPlace, move_messages
 from mailstore.mailboxes.names import MAX_OCTETS, SEPARATOR, superiors
 from mailstore.placement import (
     CHANGE_MAILBOX_CREATED,
@@ -225,7 +225,8 @@ async def _rename_inbox(
     connection: Connection, owner: Owner, modseq: int, mailbox_id: UUID, new_name: str
 ) -> MailboxRow:
     created = await create_mailbox(connection, owner, modseq, new_name, 0)
-    await move_messages(connection, owner.account_id, mailbox_id, modseq, _ALL, created.id)
+    inbox = MailboxPlace(owner.account_id, mailbox_id, modseq)
+    await move_messages(connection, inbox, _ALL, MailboxPlace(owner.account_id, created.id, modseq))
     return await find_mailbox(connection, owner.account_id, created.id)
 
 

@@ -1,15 +1,21 @@
-"""COPY, MOVE and EXPUNGE: each is one transaction of a locked account."""
+"""COPY, MOVE and EXPUNGE: each is one transaction of the account, or of both, which are locked.
 
-from collections.abc import Sequence
+What is removed is remembered in the same statement (`mailstore.expunged`): sessions that do not know yet read
+it there, and it can be restored for a while.
+"""
+
+from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import Enum
 from typing import Final
 from uuid import UUID
 
 from asyncpg import Record
 
-from mailstore.mailboxes.journal import write_change
-from mailstore.mailboxes.uid_ranges import IN_RANGES, Ranges, bounds, compress
+from mailstore.mailboxes.flags import ALL_FLAGS, MAX_KEYWORDS, keyword_bits, keywords_of
+from mailstore.mailboxes.uid_ranges import IN_RANGES, Ranges, bounds, compress, from_multirange
 from mailstore.placement import CHANGE_EXPUNGED, DELETED, Placement, place
+from postroom_contracts.errors import NotPermittedError
 from postroom_storage.database import Connection
 
 _SOURCE: Final = f"""
@@ -22,32 +28,65 @@ WITH gone AS (
     DELETE FROM mailstore.mailbox_message AS m
     WHERE m.account_id = $1 AND m.mailbox_id = $2
       AND m.uid = ANY (ARRAY(SELECT m.uid FROM {IN_RANGES} WHERE m.flags & $5 = $5))
-    RETURNING m.uid, m.message_id, m.flags, m.size
+    RETURNING m.*
+), kept AS (
+    INSERT INTO mailstore.expunged (
+        account_id, mailbox_id, uid, message_id, tenant_id, kind, flags, keywords, modseq, internal_date,
+        saved_at, size, prefix)
+    SELECT account_id, mailbox_id, uid, message_id, tenant_id, $7, flags, keywords, $6, internal_date,
+           saved_at, size, prefix
+    FROM gone
+), counted AS (
+    SELECT count(*) AS messages, count(*) FILTER (WHERE flags & 1 = 0) AS unseen,
+           count(*) FILTER (WHERE flags & 8 <> 0) AS deleted, sum(size)::bigint AS size,
+           range_agg(int8range(uid, uid + 1)) AS uids
+    FROM gone HAVING count(*) > 0
+), box AS (
+    UPDATE mailstore.mailbox AS b
+    SET messages = b.messages - c.messages, unseen = b.unseen - c.unseen, deleted = b.deleted - c.deleted,
+        size = b.size - c.size, highest_modseq = $6
+    FROM counted AS c WHERE b.id = $2
+), used AS (
+    UPDATE mailstore.account_state AS s
+    SET used_messages = s.used_messages - c.messages, used_octets = s.used_octets - c.size
+    FROM counted AS c WHERE s.account_id = $1
+), journal AS (
+    INSERT INTO mailstore.change (account_id, modseq, mailbox_id, kind, uids)
+    SELECT $1, $6, $2, {CHANGE_EXPUNGED}, uids FROM counted
 )
-SELECT array_agg(uid ORDER BY uid) AS uids, array_agg(message_id) AS message_ids, count(*) AS messages,
-       count(*) FILTER (WHERE flags & 1 = 0) AS unseen, count(*) FILTER (WHERE flags & 8 <> 0) AS deleted,
-       coalesce(sum(size), 0)::bigint AS size
-FROM gone
+SELECT uids FROM counted
 """
-_COUNT: Final = """
-WITH box AS (
-    UPDATE mailstore.mailbox
-    SET messages = messages - $3, unseen = unseen - $4, deleted = deleted - $5, size = size - $6,
-        highest_modseq = $7
-    WHERE id = $2
-)
-UPDATE mailstore.account_state SET used_messages = used_messages - $3, used_octets = used_octets - $6
-WHERE account_id = $1
+_TENANTS: Final = """
+SELECT count(DISTINCT tenant_id) FROM mailstore.account_state WHERE account_id = ANY($1::uuid[])
 """
-# Copies in the account itself are looked for here, in one partition; those of others by the janitor.
-_CANDIDATES: Final = """
-INSERT INTO mailstore.blob_candidate (blob_id)
-SELECT DISTINCT m.blob_id FROM mailstore.message AS m
-WHERE m.id = ANY($1::uuid[])
-  AND NOT EXISTS (SELECT FROM mailstore.mailbox_message AS mm
-                  WHERE mm.account_id = $2 AND mm.message_id = m.id)
-ON CONFLICT DO NOTHING
-"""
+
+
+class Removal(Enum):
+    """Why messages are removed; only what is not elsewhere is restored."""
+
+    EXPUNGED = 1
+    MOVED = 2
+    PURGED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class MailboxPlace:
+    """A mailbox of a locked account, and the MODSEQ that the transaction has in that account."""
+
+    account_id: UUID
+    mailbox_id: UUID
+    modseq: int
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """Which flags and keywords a copy takes along: what its maker may set in the target (RFC 4314 s4)."""
+
+    flags: int = ALL_FLAGS
+    keywords: bool = True
+
+
+ALL_MARKS: Final = Marks()
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,63 +99,103 @@ class Copied:
 
 
 async def copy_messages(
-    connection: Connection, account_id: UUID, mailbox_id: UUID, modseq: int, ranges: Ranges, target_id: UUID
+    connection: Connection,
+    source: MailboxPlace,
+    ranges: Ranges,
+    target: MailboxPlace,
+    marks: Marks = ALL_MARKS,
 ) -> Copied | None:
-    """Copy messages to another or the same mailbox of the account; None when there are none."""
-    rows = await connection.fetch(_SOURCE, account_id, mailbox_id, *bounds(ranges))
+    """Copy messages to another or the same mailbox, also of another account; None when there are none.
+
+    Raises NotPermittedError when the accounts are of different tenants: octets are never shared by those.
+    """
+    if source.account_id != target.account_id:
+        await _require_one_tenant(connection, source.account_id, target.account_id)
+    rows = await connection.fetch(_SOURCE, source.account_id, source.mailbox_id, *bounds(ranges))
     if not rows:
         return None
-    placements = [_placement(row, account_id, target_id) for row in rows]
-    placed = await place(connection, placements, {account_id: modseq})
-    target = compress(where.uid for where in placed)
-    return Copied(placed[0].uid_validity, compress(row["uid"] for row in rows), target)
+    words: Mapping[int, int] = {}
+    if marks.keywords:
+        words = await _words(connection, rows, source.account_id, target.account_id)
+    placements = [_placement(row, target, marks, words) for row in rows]
+    placed = await place(connection, placements, {target.account_id: target.modseq})
+    uids = compress(where.uid for where in placed)
+    return Copied(placed[0].uid_validity, compress(row["uid"] for row in rows), uids)
 
 
 async def move_messages(
-    connection: Connection, account_id: UUID, mailbox_id: UUID, modseq: int, ranges: Ranges, target_id: UUID
+    connection: Connection,
+    source: MailboxPlace,
+    ranges: Ranges,
+    target: MailboxPlace,
+    marks: Marks = ALL_MARKS,
 ) -> Copied | None:
-    """Copy, and remove the originals (RFC 6851 s3.3)."""
-    copied = await copy_messages(connection, account_id, mailbox_id, modseq, ranges, target_id)
+    """Copy, and remove the originals (RFC 6851 s3.3). Raises what `copy_messages` raises."""
+    copied = await copy_messages(connection, source, ranges, target, marks)
     if copied is not None:
-        await remove_messages(connection, account_id, mailbox_id, modseq, copied.source)
+        await remove_messages(connection, source, copied.source, removal=Removal.MOVED)
     return copied
 
 
 async def remove_messages(
     connection: Connection,
-    account_id: UUID,
-    mailbox_id: UUID,
-    modseq: int,
+    source: MailboxPlace,
     ranges: Ranges,
     *,
     only_deleted: bool = False,
+    removal: Removal = Removal.EXPUNGED,
 ) -> Ranges:
     """Expunge these messages, or those of them that have \\Deleted; returns the UIDs that are gone.
 
-    Octets stay until the janitor finds that nothing refers to them.
+    One statement: the rows go, what they were is kept, counters and journal follow.
     """
-    required = DELETED if only_deleted else 0
-    row = await connection.fetchrow(_REMOVE, account_id, mailbox_id, *bounds(ranges), required)
-    if row is None or not row["messages"]:
-        return []
-    await connection.execute(
-        _COUNT, account_id, mailbox_id, row["messages"], row["unseen"], row["deleted"], row["size"], modseq
+    uids = await connection.fetchval(
+        _REMOVE,
+        source.account_id,
+        source.mailbox_id,
+        *bounds(ranges),
+        DELETED if only_deleted else 0,
+        source.modseq,
+        removal.value,
     )
-    gone = compress(row["uids"])
-    await write_change(connection, account_id, modseq, mailbox_id, CHANGE_EXPUNGED, gone)
-    message_ids: Sequence[UUID] = row["message_ids"]
-    await connection.execute(_CANDIDATES, message_ids, account_id)
-    return gone
+    return [] if uids is None else from_multirange(uids)
 
 
-def _placement(row: Record, account_id: UUID, target_id: UUID) -> Placement:
+async def _words(
+    connection: Connection, rows: list[Record], source_id: UUID, target_id: UUID
+) -> Mapping[int, int]:
+    """The target's word for each word of keywords that the messages have: the bits are each account's own.
+
+    A keyword for which the target has no room is left out: the message is worth more.
+    """
+    words: set[int] = {row["keywords"] for row in rows}
+    if source_id == target_id or words == {0}:
+        return {word: word for word in words}
+    used = 0
+    for word in words:
+        used |= word
+    there = {name.lower(): bit for name, bit in (await keywords_of(connection, target_id)).items()}
+    bits: dict[int, int] = {}
+    for name, bit in (await keywords_of(connection, source_id)).items():
+        if used >> bit & 1 and (name.lower() in there or len(there) < MAX_KEYWORDS):
+            bits[1 << bit] = await keyword_bits(connection, target_id, [name])
+            there[name.lower()] = len(there)
+    return {word: sum(there for here, there in bits.items() if word & here) for word in words}
+
+
+async def _require_one_tenant(connection: Connection, *account_ids: UUID) -> None:
+    if await connection.fetchval(_TENANTS, account_ids) != 1:
+        raise NotPermittedError("accounts of different tenants")
+
+
+def _placement(row: Record, target: MailboxPlace, marks: Marks, words: Mapping[int, int]) -> Placement:
     return Placement(
-        account_id=account_id,
+        account_id=target.account_id,
         tenant_id=row["tenant_id"],
-        mailbox_id=target_id,
+        mailbox_id=target.mailbox_id,
         message_id=row["message_id"],
-        flags=row["flags"],
-        keywords=row["keywords"],
+        flags=row["flags"] & marks.flags,
+        keywords=words.get(row["keywords"], 0),
         internal_date=row["internal_date"],
         size=row["size"],
         prefix=row["prefix"],
