@@ -5,7 +5,7 @@ from enum import Enum
 from typing import Final, TypeAlias
 
 from postroom_wire.imap.encoding import encode_astring
-from postroom_wire.imap.section import Partial, Section
+from postroom_wire.imap.section import Partial, PartPath, Section
 
 
 class FetchAttribute(Enum):
@@ -34,7 +34,31 @@ class FetchSection:
     label: bytes
 
 
-FetchItem: TypeAlias = FetchAttribute | FetchSection
+@dataclass(frozen=True, slots=True)
+class FetchBinary:
+    """BINARY[part]<partial> (RFC 3516 s4.2): a part's octets without their transfer encoding.
+
+    `label` and `peek` as in `FetchSection`; without a part it is the whole message as it is.
+    """
+
+    part: PartPath
+    partial: Partial | None
+    peek: bool
+    label: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class FetchBinarySize:
+    """BINARY.SIZE[part] (RFC 3516 s4.2): how many octets `FetchBinary` would give."""
+
+    part: PartPath
+    label: bytes
+
+
+FetchContent: TypeAlias = FetchSection | FetchBinary | FetchBinarySize
+"""What is found by looking into the message."""
+
+FetchItem: TypeAlias = FetchAttribute | FetchContent
 
 FAST: Final = (FetchAttribute.FLAGS, FetchAttribute.INTERNALDATE, FetchAttribute.RFC822_SIZE)
 ALL: Final = (*FAST, FetchAttribute.ENVELOPE)
@@ -52,3 +76,9 @@ def section_label(section: Section, partial: Partial | None) -> bytes:
         spec += b" (" + b" ".join(encode_astring(name) for name in section.fields) + b")"
     origin = b"" if partial is None else b"<%d>" % partial.offset
     return b"BODY[" + spec + b"]" + origin
+def binary_label(name: bytes, part: PartPath, partial: Partial | None = None) -> bytes:
+    """The response's name of BINARY[part]<origin> or BINARY.SIZE[part] (RFC 3516 s4.3)."""
+    origin = b"" if partial is None else b"<%d>" % partial.offset
+    return name + b"[" + b".".join(b"%d" % number for number in part) + b"]" + origin
+
+

@@ -5,7 +5,16 @@ from typing import Final
 from postroom_wire.imap.commands import Fetch, Store, StoreMode
 from postroom_wire.imap.cursor import Cursor
 from postroom_wire.imap.errors import BAD_FLAG, NESTED_TOO_DEEPLY, TOO_MANY_ITEMS
-from postroom_wire.imap.fetch_items import MACROS, FetchAttribute, FetchItem, FetchSection, section_label
+from postroom_wire.imap.fetch_items import (
+    MACROS,
+    FetchAttribute,
+    FetchBinary,
+    FetchBinarySize,
+    FetchItem,
+    FetchSection,
+    binary_label,
+    section_label,
+)
 from postroom_wire.imap.flags import RECENT
 from postroom_wire.imap.section import Partial, PartPath, Section, SectionText
 
@@ -18,10 +27,14 @@ _ATTRIBUTES: Final[dict[bytes, FetchItem]] = {
 }
 _SECTION_TEXTS: Final = {text.value: text for text in SectionText}
 _STORE_ITEMS: Final = {b"FLAGS": False, b"FLAGS.SILENT": True}
+_PREVIEW_MODIFIERS: Final = {b"LAZY": True}
 
 
 def parse_fetch(cursor: Cursor, *, uid: bool) -> Fetch:
-    """fetch = "FETCH" SP sequence-set SP (macro / fetch-att / "(" fetch-att *(SP fetch-att) ")")."""
+    """fetch = "FETCH" SP sequence-set SP fetch-items [fetch-modifiers].
+
+    fetch-items = macro / fetch-att / "(" fetch-att *(SP fetch-att) ")"
+    """
     cursor.sp()
     messages = cursor.sequence_set()
     cursor.sp()
@@ -85,7 +98,10 @@ def header_list(cursor: Cursor) -> tuple[bytes, ...]:
 
 
 def parse_store(cursor: Cursor, *, uid: bool) -> Store:
-    """store = "STORE" SP sequence-set SP (["+" / "-"] "FLAGS" [".SILENT"]) SP (flag-list / flags)."""
+    """store = "STORE" SP sequence-set SP [store-modifiers] store-att-flags.
+
+    store-att-flags = (["+" / "-"] "FLAGS" [".SILENT"]) SP (flag-list / (flag *(SP flag)))
+    """
     cursor.sp()
     messages = cursor.sequence_set()
     cursor.sp()
@@ -117,12 +133,43 @@ def _fetch_att(cursor: Cursor, word: bytes) -> FetchItem:
         raise cursor.wrong("fetch-att")
     return attribute
 
+    if word in {b"BINARY", b"BINARY.PEEK"}:
+        part = section_binary(cursor)
+        partial = parse_partial(cursor)
+        return FetchBinary(part, partial, word == b"BINARY.PEEK", binary_label(b"BINARY", part, partial))
+    if word == b"BINARY.SIZE":
+        part = section_binary(cursor)
+        return FetchBinarySize(part, binary_label(word, part))
 
 def _section_part(cursor: Cursor) -> tuple[PartPath, bool]:
     """section-part = nz-number *("." nz-number), and whether a section-text follows."""
+    if attribute is FetchAttribute.PREVIEW and cursor.accept(b" ("):
+        _preview_modifiers(cursor)
     part: list[int] = []
     while cursor.digit_next:
         if len(part) >= cursor.limits.max_part_depth:
+def section_binary(cursor: Cursor) -> PartPath:
+    """section-binary = "[" [section-part] "]"   (RFC 3516 s7)."""
+    cursor.expect(b"[")
+    part: PartPath = ()
+    if not cursor.next_is(b"]"):
+        part, goes_on = _section_part(cursor)
+        if goes_on:
+            raise cursor.wrong("section-part")
+    cursor.expect(b"]")
+    return part
+
+
+def _preview_modifiers(cursor: Cursor) -> None:
+    """preview-mod *(SP preview-mod) ")", preview-mod = "LAZY"   (RFC 8970 s6)."""
+    count = 1
+    cursor.word_of(_PREVIEW_MODIFIERS)
+    while cursor.more(count, len(_PREVIEW_MODIFIERS)):
+        cursor.word_of(_PREVIEW_MODIFIERS)
+        count += 1
+    cursor.expect(b")")
+
+
             raise cursor.wrong("section-part", NESTED_TOO_DEEPLY)
         part.append(cursor.nz_number())
         if not cursor.accept(b"."):

@@ -6,7 +6,7 @@ from itertools import chain, islice
 from typing import Final
 
 from postroom_wire.imap.dates import encode_date_time
-from postroom_wire.imap.encoding import NIL
+from postroom_wire.imap.encoding import NIL, encode_string
 
 _ROWS_AT_ONCE: Final = 2_000
 """So many rows make some 80 KiB: a write worth its call that does not hold the loop for long."""
@@ -83,6 +83,43 @@ def section_start(label: bytes, size: int) -> bytes:
 def uids_and_flags(rows: Iterable[tuple[int, int, str]]) -> Iterator[bytes]:
     """Responses with UID and FLAGS for rows of sequence number, UID and flag-list, in pieces to write."""
     return _in_pieces("* %d FETCH (UID %d FLAGS %s)\r\n", rows)
+
+
+def binary(label: bytes, octets: bytes | None) -> bytes:
+    """BINARY[part] of octets at hand (RFC 3516 s4.3); None is a part that the message does not have."""
+    if octets is None:
+        return label + b" " + NIL
+    return binary_start(label, len(octets), has_nul=b"\0" in octets) + octets
+
+
+def binary_start(label: bytes, size: int, *, has_nul: bool) -> bytes:
+    """BINARY[part] up to its octets; a literal8 only where there is a NUL (RFC 3516 s4.3)."""
+    return b"%b %b{%d}\r\n" % (label, b"~" if has_nul else b"", size)
+
+
+def binary_size(label: bytes, size: int) -> bytes:
+    """BINARY.SIZE[part], in octets."""
+    return b"%b %d" % (label, size)
+
+
+def email_id(object_id: bytes) -> bytes:
+    """EMAILID (RFC 8474 s5.3)."""
+    return b"EMAILID (M" + object_id + b")"
+
+
+def thread_id(object_id: bytes) -> bytes:
+    """THREADID; its letter keeps it apart from every EMAILID (RFC 8474 s5.2)."""
+    return b"THREADID (T" + object_id + b")"
+
+
+def save_date(instant: datetime | None) -> bytes:
+    """SAVEDATE (RFC 8514 s4.2)."""
+    return b"SAVEDATE " + (NIL if instant is None else encode_date_time(instant))
+
+
+def preview(text: str) -> bytes:
+    """PREVIEW (RFC 8970 s3.2)."""
+    return b"PREVIEW " + encode_string(text.encode())
 
 
 def only_flags(rows: Iterable[tuple[int, str]]) -> Iterator[bytes]:
