@@ -19,6 +19,16 @@ class FetchAttribute(Enum):
     """BODYSTRUCTURE without extension data."""
     BODYSTRUCTURE = b"BODYSTRUCTURE"
     UID = b"UID"
+    MODSEQ = b"MODSEQ"
+    """RFC 7162 s3.1.4.2."""
+    EMAILID = b"EMAILID"
+    """RFC 8474 s5.1."""
+    THREADID = b"THREADID"
+    """RFC 8474 s5.2."""
+    SAVEDATE = b"SAVEDATE"
+    """RFC 8514 s4.2."""
+    PREVIEW = b"PREVIEW"
+    """RFC 8970 s3; it is always at hand, so LAZY changes nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +76,12 @@ FULL: Final = (*ALL, FetchAttribute.BODY)
 MACROS: Final[dict[bytes, tuple[FetchItem, ...]]] = {b"ALL": ALL, b"FAST": FAST, b"FULL": FULL}
 
 
+def binary_label(name: bytes, part: PartPath, partial: Partial | None = None) -> bytes:
+    """The response's name of BINARY[part]<origin> or BINARY.SIZE[part] (RFC 3516 s4.3)."""
+    origin = b"" if partial is None else b"<%d>" % partial.offset
+    return name + b"[" + b".".join(b"%d" % number for number in part) + b"]" + origin
+
+
 def section_label(section: Section, partial: Partial | None) -> bytes:
     """The response's name of BODY[section]<origin>; PEEK and the length are not repeated (s7.4.2)."""
     names = [b"%d" % number for number in section.part]
@@ -76,9 +92,3 @@ def section_label(section: Section, partial: Partial | None) -> bytes:
         spec += b" (" + b" ".join(encode_astring(name) for name in section.fields) + b")"
     origin = b"" if partial is None else b"<%d>" % partial.offset
     return b"BODY[" + spec + b"]" + origin
-def binary_label(name: bytes, part: PartPath, partial: Partial | None = None) -> bytes:
-    """The response's name of BINARY[part]<origin> or BINARY.SIZE[part] (RFC 3516 s4.3)."""
-    origin = b"" if partial is None else b"<%d>" % partial.offset
-    return name + b"[" + b".".join(b"%d" % number for number in part) + b"]" + origin
-
-
