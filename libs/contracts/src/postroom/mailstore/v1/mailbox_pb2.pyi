@@ -649,6 +649,7 @@ class FetchFactsRequest(_message.Message):
     SUMMARY_FIELD_NUMBER: _builtins.int
     OBJECT_IDS_FIELD_NUMBER: _builtins.int
     PREVIEW_FIELD_NUMBER: _builtins.int
+    EXPUNGED_FIELD_NUMBER: _builtins.int
     mailbox_id: _builtins.bytes
     envelope: _builtins.bool
     structure: _builtins.bool
@@ -660,6 +661,8 @@ class FetchFactsRequest(_message.Message):
     object_ids: _builtins.bool
     """`email_id` and `thread_id`."""
     preview: _builtins.bool
+    expunged: _builtins.bool
+    """Also of messages that are gone, for as long as they are kept (see RetentionService): for whoever has not been told yet."""
     @_builtins.property
     def uids(self) -> _containers.RepeatedCompositeFieldContainer[Global___UidRange]: ...
     def __init__(
@@ -673,10 +676,11 @@ class FetchFactsRequest(_message.Message):
         summary: _builtins.bool = ...,
         object_ids: _builtins.bool = ...,
         preview: _builtins.bool = ...,
+        expunged: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["envelope", b"envelope", "header", b"header", "mailbox_id", b"mailbox_id", "object_ids", b"object_ids", "preview", b"preview", "structure", b"structure", "summary", b"summary", "uids", b"uids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["envelope", b"envelope", "expunged", b"expunged", "header", b"header", "mailbox_id", b"mailbox_id", "object_ids", b"object_ids", "preview", b"preview", "structure", b"structure", "summary", b"summary", "uids", b"uids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -790,7 +794,10 @@ class ReadMessagesRequest(_message.Message):
 
     MAILBOX_ID_FIELD_NUMBER: _builtins.int
     READS_FIELD_NUMBER: _builtins.int
+    EXPUNGED_FIELD_NUMBER: _builtins.int
     mailbox_id: _builtins.bytes
+    expunged: _builtins.bool
+    """Also messages that are gone, for as long as they are kept."""
     @_builtins.property
     def reads(self) -> _containers.RepeatedCompositeFieldContainer[Global___MessageRange]: ...
     def __init__(
@@ -798,10 +805,11 @@ class ReadMessagesRequest(_message.Message):
         *,
         mailbox_id: _builtins.bytes = ...,
         reads: _abc.Iterable[Global___MessageRange] | None = ...,
+        expunged: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["mailbox_id", b"mailbox_id", "reads", b"reads"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expunged", b"expunged", "mailbox_id", b"mailbox_id", "reads", b"reads"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
