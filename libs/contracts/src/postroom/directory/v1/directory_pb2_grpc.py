@@ -115,6 +115,11 @@ class DirectoryServiceStub:
                 request_serializer=postroom_dot_directory_dot_v1_dot_directory__pb2.DeleteAccountRequest.SerializeToString,
                 response_deserializer=postroom_dot_directory_dot_v1_dot_directory__pb2.DeleteAccountResponse.FromString,
                 _registered_method=True)
+        self.SetQuota = channel.unary_unary(
+                '/postroom.directory.v1.DirectoryService/SetQuota',
+                request_serializer=postroom_dot_directory_dot_v1_dot_directory__pb2.SetQuotaRequest.SerializeToString,
+                response_deserializer=postroom_dot_directory_dot_v1_dot_directory__pb2.SetQuotaResponse.FromString,
+                _registered_method=True)
         self.CreateAlias = channel.unary_unary(
                 '/postroom.directory.v1.DirectoryService/CreateAlias',
                 request_serializer=postroom_dot_directory_dot_v1_dot_directory__pb2.CreateAliasRequest.SerializeToString,
@@ -239,6 +244,14 @@ class DirectoryServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SetQuota(self, request, context):
+        """How much mail an account may keep. With a user's capability (SCOPE_IMAP or SCOPE_API) instead of an administrator's it
+        is what the user wants, which never allows more than the administrator does. It bites when a capability is renewed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def CreateAlias(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -334,6 +347,11 @@ def add_DirectoryServiceServicer_to_server(servicer, server):
                     servicer.DeleteAccount,
                     request_deserializer=postroom_dot_directory_dot_v1_dot_directory__pb2.DeleteAccountRequest.FromString,
                     response_serializer=postroom_dot_directory_dot_v1_dot_directory__pb2.DeleteAccountResponse.SerializeToString,
+            ),
+            'SetQuota': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetQuota,
+                    request_deserializer=postroom_dot_directory_dot_v1_dot_directory__pb2.SetQuotaRequest.FromString,
+                    response_serializer=postroom_dot_directory_dot_v1_dot_directory__pb2.SetQuotaResponse.SerializeToString,
             ),
             'CreateAlias': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateAlias,
@@ -762,6 +780,33 @@ class DirectoryService:
             '/postroom.directory.v1.DirectoryService/DeleteAccount',
             postroom_dot_directory_dot_v1_dot_directory__pb2.DeleteAccountRequest.SerializeToString,
             postroom_dot_directory_dot_v1_dot_directory__pb2.DeleteAccountResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetQuota(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/postroom.directory.v1.DirectoryService/SetQuota',
+            postroom_dot_directory_dot_v1_dot_directory__pb2.SetQuotaRequest.SerializeToString,
+            postroom_dot_directory_dot_v1_dot_directory__pb2.SetQuotaResponse.FromString,
             options,
             channel_credentials,
             insecure,

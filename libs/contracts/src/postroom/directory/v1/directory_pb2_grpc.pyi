@@ -46,6 +46,10 @@ class DirectoryServiceStub:
     ListAccounts: _aio.UnaryUnaryMultiCallable[_directory_pb2.ListAccountsRequest, _directory_pb2.ListAccountsResponse]
     SetPassword: _aio.UnaryUnaryMultiCallable[_directory_pb2.SetPasswordRequest, _directory_pb2.SetPasswordResponse]
     DeleteAccount: _aio.UnaryUnaryMultiCallable[_directory_pb2.DeleteAccountRequest, _directory_pb2.DeleteAccountResponse]
+    SetQuota: _aio.UnaryUnaryMultiCallable[_directory_pb2.SetQuotaRequest, _directory_pb2.SetQuotaResponse]
+    """How much mail an account may keep. With a user's capability (SCOPE_IMAP or SCOPE_API) instead of an administrator's it
+    is what the user wants, which never allows more than the administrator does. It bites when a capability is renewed.
+    """
     CreateAlias: _aio.UnaryUnaryMultiCallable[_directory_pb2.CreateAliasRequest, _directory_pb2.CreateAliasResponse]
     ListAliases: _aio.UnaryUnaryMultiCallable[_directory_pb2.ListAliasesRequest, _directory_pb2.ListAliasesResponse]
     DeleteAlias: _aio.UnaryUnaryMultiCallable[_directory_pb2.DeleteAliasRequest, _directory_pb2.DeleteAliasResponse]
@@ -172,6 +176,16 @@ class DirectoryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _directory_pb2.DeleteAccountRequest,
         context: _aio.ServicerContext[_directory_pb2.DeleteAccountRequest, _abc.Awaitable[_directory_pb2.DeleteAccountResponse]],
     ) -> _abc.Awaitable[_directory_pb2.DeleteAccountResponse]: ...
+
+    @_abc_1.abstractmethod
+    def SetQuota(
+        self,
+        request: _directory_pb2.SetQuotaRequest,
+        context: _aio.ServicerContext[_directory_pb2.SetQuotaRequest, _abc.Awaitable[_directory_pb2.SetQuotaResponse]],
+    ) -> _abc.Awaitable[_directory_pb2.SetQuotaResponse]:
+        """How much mail an account may keep. With a user's capability (SCOPE_IMAP or SCOPE_API) instead of an administrator's it
+        is what the user wants, which never allows more than the administrator does. It bites when a capability is renewed.
+        """
 
     @_abc_1.abstractmethod
     def CreateAlias(
