@@ -11,6 +11,9 @@ from postroom_wire.imap.session import ServerSession
 from postroom_wire.imap.state import TRANSITIONS, State
 
 SEEDS = [
+    b"a SELECT x (QRESYNC (7 9 1:3,5 (1:2 3,5)) CONDSTORE)\r\n",
+    b"a UID FETCH 1:* (FLAGS MODSEQ) (CHANGEDSINCE 12 VANISHED)\r\n",
+    b"a UID STORE 1 (UNCHANGEDSINCE 0) +FLAGS ($x)\r\n",
     b"a LOGIN {11+}\r\nFRED FOOBAR {7+}\r\nfat man\r\n",
     b"a AUTHENTICATE PLAIN dGVzdAB0ZXN0AHRlc3Q=\r\n",
     b'a SELECT "&ZeVnLIqe-/x"\r\n',

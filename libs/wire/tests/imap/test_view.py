@@ -34,7 +34,8 @@ class Model:
         assert updates.exists == (len(self.known) if new else None)
         expected = [uid for uid in self.known if uid in self.changed and uid in live]
         assert updates.changed == [(self.known.index(uid) + 1, uid) for uid in expected]
-        assert news or updates == ([], None, [])
+        assert updates.vanished == [before[number - 1] for number in reversed(updates.expunged)]
+        assert news or updates == ([], [], None, [])
         self.changed = set()
         assert not self.view.has_updates(expunges=expunges)
 
@@ -151,9 +152,9 @@ def test_numbers_hold_during_a_fetch_and_move_afterwards() -> None:
     mailbox.remove(NumberRanges.of([20]))
     mailbox.append([50])
     assert [view.uid(number) for number in (1, 2, 3, 4)] == [10, 20, 30, 40]
-    assert view.updates(expunges=False) == ([], 5, [])
+    assert view.updates(expunges=False) == ([], [], 5, [])
     assert view.uid(5) == 50
-    assert view.updates(expunges=True) == ([2], None, [])
+    assert view.updates(expunges=True) == ([2], [20], None, [])
     assert [view.uid(number) for number in (1, 2, 3, 4)] == [10, 30, 40, 50]
 
 
@@ -163,7 +164,21 @@ def test_a_message_that_came_and_went_untold_was_never_there() -> None:
     mailbox.append([2, 3])
     mailbox.remove(NumberRanges.of([2, 3]))
     assert not view.has_updates(expunges=True)
-    assert view.updates(expunges=True) == ([], None, [])
+    assert view.updates(expunges=True) == ([], [], None, [])
+
+
+def test_only_what_neither_side_has_is_known_to_be_gone() -> None:
+    mailbox = MailboxUids([10, 20, 30, 40])
+    view = mailbox.attach()
+    mailbox.remove(NumberRanges.of([20, 30]))
+    mailbox.append([50])
+    asked = NumberRanges(((5, 19), (21, 29), (31, 60)))
+    assert view.without_known(asked) == NumberRanges(
+        ((5, 9), (11, 19), (21, 29), (31, 39), (41, 49), (51, 60))
+    )
+    assert view.untold and view.without_known(NumberRanges.of([20, 30])) == NumberRanges()
+    view.updates(expunges=True)
+    assert not view.untold and view.without_known(NumberRanges.of([20, 30])) == NumberRanges.of([20, 30])
 
 
 def test_an_empty_mailbox_has_no_numbers() -> None:

@@ -10,6 +10,7 @@ from postroom_wire.imap.flags import Flag
 from postroom_wire.imap.mailbox_name import MailboxName
 from postroom_wire.imap.search_keys import SearchKey
 from postroom_wire.imap.sequence import SequenceSet
+from postroom_wire.imap.qresync import FetchModifiers, SelectParameters
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,7 @@ class Select:
     mailbox: MailboxName
 
 
+    parameters: SelectParameters = SelectParameters()
 @dataclass(frozen=True, slots=True)
 class Examine:
     """s6.3.2."""
@@ -81,6 +83,7 @@ class Examine:
     mailbox: MailboxName
 
 
+    parameters: SelectParameters = SelectParameters()
 @dataclass(frozen=True, slots=True)
 class Create:
     """s6.3.3; a trailing delimiter is taken away. `uses`: what the mailbox is for (RFC 6154 s3)."""
@@ -230,6 +233,7 @@ class Fetch:
 
 class StoreMode(Enum):
     """What STORE does with its flags."""
+    modifiers: FetchModifiers = FetchModifiers()
 
     REPLACE = b"FLAGS"
     ADD = b"+FLAGS"
@@ -249,6 +253,8 @@ class Store:
 
 @dataclass(frozen=True, slots=True)
 class Copy:
+    unchanged_since: int | None = None
+    """RFC 7162 s3.1.3."""
     """s6.4.7."""
 
     messages: SequenceSet

@@ -192,6 +192,10 @@ class Cursor:
         items: list[tuple[int, int]] = []
         for item in self._take(_SEQUENCE_SET, "sequence-set")[0].split(b","):
             ends = item.split(b":")
+    def digits(self) -> bytes:
+        """1*DIGIT, of any length."""
+        return self._take(_NUMBER, "digits")[0]
+
             if len(ends) > 2:
                 raise self.wrong("seq-range")
             items.append((self._seq_number(ends[0]), self._seq_number(ends[-1])))

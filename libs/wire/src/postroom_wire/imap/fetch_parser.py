@@ -16,6 +16,7 @@ from postroom_wire.imap.fetch_items import (
     section_label,
 )
 from postroom_wire.imap.flags import RECENT
+from postroom_wire.imap.qresync import fetch_modifiers, store_modifiers
 from postroom_wire.imap.section import Partial, PartPath, Section, SectionText
 
 _ATTRIBUTES: Final[dict[bytes, FetchItem]] = {
@@ -49,7 +50,10 @@ def parse_fetch(cursor: Cursor, *, uid: bool) -> Fetch:
     if uid:
         items.insert(0, FetchAttribute.UID)  # s6.4.8
     _check_fields(cursor, items)
-    return Fetch(messages, tuple(dict.fromkeys(items)), uid)
+    modifiers = fetch_modifiers(cursor, uid=uid)
+    if modifiers.changed_since is not None:
+        items.append(FetchAttribute.MODSEQ)  # RFC 7162 s3.1.4.1
+    return Fetch(messages, tuple(dict.fromkeys(items)), uid, modifiers)
 
 
 def fetch_att(cursor: Cursor) -> FetchItem:
@@ -105,6 +109,7 @@ def parse_store(cursor: Cursor, *, uid: bool) -> Store:
     cursor.sp()
     messages = cursor.sequence_set()
     cursor.sp()
+    unchanged_since = store_modifiers(cursor)
     mode = StoreMode.REPLACE
     if cursor.accept(b"+"):
         mode = StoreMode.ADD

@@ -29,6 +29,11 @@ def uid(value: int) -> bytes:
     return b"UID %d" % value
 
 
+def modseq(value: int) -> bytes:
+    """MODSEQ (RFC 7162 s3.1.4.2)."""
+    return b"MODSEQ (%d)" % value
+
+
 def flags(flag_list: str) -> bytes:
     """FLAGS, of a list from `FlagNames.flag_list`."""
     return b"FLAGS " + flag_list.encode("ascii")
@@ -125,6 +130,16 @@ def preview(text: str) -> bytes:
 def only_flags(rows: Iterable[tuple[int, str]]) -> Iterator[bytes]:
     """Responses with FLAGS for rows of sequence number and flag-list, in pieces to write."""
     return _in_pieces("* %d FETCH (FLAGS %s)\r\n", rows)
+
+
+def with_modseqs(rows: Iterable[tuple[int, int, str, int]]) -> Iterator[bytes]:
+    """Responses for rows of sequence number, UID, flag-list and MODSEQ (RFC 7162 s3.2.4)."""
+    return _in_pieces("* %d FETCH (UID %d FLAGS %s MODSEQ (%d))\r\n", rows)
+
+
+def only_modseqs(rows: Iterable[tuple[int, int, int]]) -> Iterator[bytes]:
+    """Responses for rows of sequence number, UID and MODSEQ: what a silent STORE tells (RFC 7162 s3.1.3)."""
+    return _in_pieces("* %d FETCH (UID %d MODSEQ (%d))\r\n", rows)
 
 
 def only_uids(rows: Iterable[tuple[int, int]]) -> Iterator[bytes]:

@@ -39,6 +39,7 @@ from postroom_wire.imap.flags import RECENT, Flag
 from postroom_wire.imap.limits import DEFAULT_LIMITS, Limits
 from postroom_wire.imap.list_parser import parse_list, parse_lsub, parse_status
 from postroom_wire.imap.mailbox_name import DELIMITER
+from postroom_wire.imap.qresync import select_params
 from postroom_wire.imap.search_parser import parse_search, parse_uid_search
 from postroom_wire.imap.special_use import create_params
 
@@ -192,11 +193,21 @@ def _bare(command: Command) -> Parser:
 
 
 def _with_mailbox(
-    make: type[Select] | type[Examine] | type[Delete] | type[Subscribe] | type[Unsubscribe],
+    make: type[Delete] | type[Subscribe] | type[Unsubscribe],
 ) -> Parser:
     def parse(cursor: Cursor) -> Command:
         cursor.sp()
         return make(cursor.mailbox())
+
+    return parse
+
+
+def _select(make: type[Select] | type[Examine]) -> Parser:
+    """select = "SELECT" SP mailbox [select-params]   (RFC 4466 s2.1)."""
+
+    def parse(cursor: Cursor) -> Command:
+        cursor.sp()
+        return make(cursor.mailbox(), select_params(cursor))
 
     return parse
 
@@ -226,8 +237,8 @@ _COMMANDS: Final[dict[bytes, Parser]] = {
     b"LOGIN": parse_login,
     b"ENABLE": parse_enable,
     b"NAMESPACE": _bare(Namespace()),
-    b"SELECT": _with_mailbox(Select),
-    b"EXAMINE": _with_mailbox(Examine),
+    b"SELECT": _select(Select),
+    b"EXAMINE": _select(Examine),
     b"CREATE": parse_create,
     b"DELETE": _with_mailbox(Delete),
     b"RENAME": parse_rename,

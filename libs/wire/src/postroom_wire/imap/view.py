@@ -31,6 +31,8 @@ class Updates(NamedTuple):
 
     expunged: list[int]
     """Sequence numbers for EXPUNGE, highest first."""
+    vanished: list[int]
+    """The UIDs of the same messages, lowest first, for VANISHED (RFC 7162 s3.2.10)."""
     exists: int | None
     """The new count for EXISTS, if there are new messages."""
     changed: list[tuple[int, int]]
@@ -143,6 +145,31 @@ class SessionView:
 
     def is_gone(self, uid: int) -> bool:
         """Whether the message was expunged and the client does not know yet."""
+    @property
+    def untold(self) -> bool:
+        """Whether messages are gone of which the client was not told yet."""
+        return bool(self._gone)
+
+    def without_known(self, uids: NumberRanges) -> NumberRanges:
+        """The UIDs that are neither in the mailbox nor believed to be by the client."""
+        left: list[tuple[int, int]] = []
+        here = self._mailbox.array
+        for first, last in uids.ranges:
+            between = sorted(
+                [
+                    *here[bisect_left(here, first) : bisect_left(here, last + 1)],
+                    *self._gone_among(first, last),
+                ]
+            )
+            start = first
+            for uid in between:
+                if start < uid:
+                    left.append((start, uid - 1))
+                start = uid + 1
+            if start <= last:
+                left.append((start, last))
+        return NumberRanges(tuple(left))
+
         at = bisect_left(self._gone, uid)
         return at < len(self._gone) and self._gone[at] == uid
 
@@ -204,8 +231,9 @@ class SessionView:
         expunged: list[int] = []
         if expunges:
             expunged = [self._gone_number(at) for at in reversed(range(len(self._gone)))]
-            self._gone = []
+            vanished, self._gone = self._gone, []
         exists = None
+        vanished: list[int] = []
         if len(self._mailbox) > self._known:
             self._known = len(self._mailbox)
             exists = self.exists
@@ -215,7 +243,7 @@ class SessionView:
             if not self.is_gone(uid) and (number := self.sequence_number(uid)) is not None
         ]
         self._changed = set()
-        return Updates(expunged, exists, changed)
+        return Updates(expunged, vanished, exists, changed)
 
     def expunged(self, places: list[slice]) -> None:
         """For `MailboxUids` only: the shared array is about to lose these ascending slices."""
@@ -233,6 +261,14 @@ class SessionView:
     def _gone_number(self, at: int) -> int:
         """The sequence number of `_gone[at]`."""
         return bisect_left(self._mailbox.array, self._gone[at], 0, self._known) + at + 1
+
+    def _with_saved(self, numbers: NumberRanges) -> NumberRanges:
+        present = (uid for uid in self.saved if not self.is_gone(uid))
+        known = (number for uid in present if (number := self.sequence_number(uid)) is not None)
+        return numbers.union(NumberRanges.of(known))
+
+    def _gone_among(self, first: int, last: int) -> list[int]:
+        return self._gone[bisect_left(self._gone, first) : bisect_left(self._gone, last + 1)]
 
     def _count_below(self, uid: int) -> int:
         """How many known messages have a smaller UID."""
