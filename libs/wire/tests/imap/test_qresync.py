@@ -144,7 +144,8 @@ def test_the_example_of_messages_divisible_by_three() -> None:
     numbers, uids = b"5000,7500,9000,9990:9999", b"15000,22500,27000,29970,29973,29976,29979,29982,29985"
     text = b"a SELECT INBOX (QRESYNC (67890007 90060115194045000 1:29997 (%b %b,29988,29991,29994,29997)))"
     command = parse_command(text % (numbers, uids)).command
-    assert isinstance(command, Select) and command.parameters.resynchronization is not None
+    assert isinstance(command, Select)
+    assert command.parameters.resynchronization is not None
     assert command.parameters.resynchronization.known_below(view) == 29_998
 
 

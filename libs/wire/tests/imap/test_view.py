@@ -176,9 +176,11 @@ def test_only_what_neither_side_has_is_known_to_be_gone() -> None:
     assert view.without_known(asked) == NumberRanges(
         ((5, 9), (11, 19), (21, 29), (31, 39), (41, 49), (51, 60))
     )
-    assert view.untold and view.without_known(NumberRanges.of([20, 30])) == NumberRanges()
+    assert view.untold
+    assert view.without_known(NumberRanges.of([20, 30])) == NumberRanges()
     view.updates(expunges=True)
-    assert not view.untold and view.without_known(NumberRanges.of([20, 30])) == NumberRanges.of([20, 30])
+    assert not view.untold
+    assert view.without_known(NumberRanges.of([20, 30])) == NumberRanges.of([20, 30])
 
 
 def test_an_empty_mailbox_has_no_numbers() -> None:

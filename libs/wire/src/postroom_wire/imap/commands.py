@@ -8,9 +8,9 @@ from typing import TypeAlias
 from postroom_wire.imap.fetch_items import FetchItem
 from postroom_wire.imap.flags import Flag
 from postroom_wire.imap.mailbox_name import MailboxName
+from postroom_wire.imap.qresync import FetchModifiers, SelectParameters
 from postroom_wire.imap.search_keys import SearchKey
 from postroom_wire.imap.sequence import SequenceSet
-from postroom_wire.imap.qresync import FetchModifiers, SelectParameters
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,17 +73,17 @@ class Select:
     """s6.3.1."""
 
     mailbox: MailboxName
-
-
     parameters: SelectParameters = SelectParameters()
+
+
 @dataclass(frozen=True, slots=True)
 class Examine:
     """s6.3.2."""
 
     mailbox: MailboxName
-
-
     parameters: SelectParameters = SelectParameters()
+
+
 @dataclass(frozen=True, slots=True)
 class Create:
     """s6.3.3; a trailing delimiter is taken away. `uses`: what the mailbox is for (RFC 6154 s3)."""
@@ -229,11 +229,11 @@ class Fetch:
     messages: SequenceSet
     items: tuple[FetchItem, ...]
     uid: bool = False
+    modifiers: FetchModifiers = FetchModifiers()
 
 
 class StoreMode(Enum):
     """What STORE does with its flags."""
-    modifiers: FetchModifiers = FetchModifiers()
 
     REPLACE = b"FLAGS"
     ADD = b"+FLAGS"
@@ -249,12 +249,12 @@ class Store:
     silent: bool
     flags: tuple[Flag, ...]
     uid: bool = False
+    unchanged_since: int | None = None
+    """RFC 7162 s3.1.3."""
 
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    unchanged_since: int | None = None
-    """RFC 7162 s3.1.3."""
     """s6.4.7."""
 
     messages: SequenceSet

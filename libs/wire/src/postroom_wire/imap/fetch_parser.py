@@ -27,8 +27,8 @@ _ATTRIBUTES: Final[dict[bytes, FetchItem]] = {
     b"RFC822.TEXT": FetchSection(Section((), SectionText.TEXT), None, peek=False, label=b"RFC822.TEXT"),
 }
 _SECTION_TEXTS: Final = {text.value: text for text in SectionText}
-_STORE_ITEMS: Final = {b"FLAGS": False, b"FLAGS.SILENT": True}
 _PREVIEW_MODIFIERS: Final = {b"LAZY": True}
+_STORE_ITEMS: Final = {b"FLAGS": False, b"FLAGS.SILENT": True}
 
 
 def parse_fetch(cursor: Cursor, *, uid: bool) -> Fetch:
@@ -120,7 +120,7 @@ def parse_store(cursor: Cursor, *, uid: bool) -> Store:
     flags = cursor.flag_list() if cursor.next_is(b"(") else cursor.flags()
     if RECENT in flags:  # s2.3.2: a client cannot alter it
         raise cursor.wrong("flag", BAD_FLAG)
-    return Store(messages, mode, silent, flags, uid)
+    return Store(messages, mode, silent, flags, uid, unchanged_since)
 
 
 def _macro_or_att(cursor: Cursor) -> tuple[FetchItem, ...]:
@@ -133,11 +133,6 @@ def _fetch_att(cursor: Cursor, word: bytes) -> FetchItem:
         section = parse_section(cursor)
         partial = parse_partial(cursor)
         return FetchSection(section, partial, word == b"BODY.PEEK", section_label(section, partial))
-    attribute = _ATTRIBUTES.get(word)
-    if attribute is None:
-        raise cursor.wrong("fetch-att")
-    return attribute
-
     if word in {b"BINARY", b"BINARY.PEEK"}:
         part = section_binary(cursor)
         partial = parse_partial(cursor)
@@ -145,14 +140,14 @@ def _fetch_att(cursor: Cursor, word: bytes) -> FetchItem:
     if word == b"BINARY.SIZE":
         part = section_binary(cursor)
         return FetchBinarySize(part, binary_label(word, part))
-
-def _section_part(cursor: Cursor) -> tuple[PartPath, bool]:
-    """section-part = nz-number *("." nz-number), and whether a section-text follows."""
+    attribute = _ATTRIBUTES.get(word)
+    if attribute is None:
+        raise cursor.wrong("fetch-att")
     if attribute is FetchAttribute.PREVIEW and cursor.accept(b" ("):
         _preview_modifiers(cursor)
-    part: list[int] = []
-    while cursor.digit_next:
-        if len(part) >= cursor.limits.max_part_depth:
+    return attribute
+
+
 def section_binary(cursor: Cursor) -> PartPath:
     """section-binary = "[" [section-part] "]"   (RFC 3516 s7)."""
     cursor.expect(b"[")
@@ -175,6 +170,11 @@ def _preview_modifiers(cursor: Cursor) -> None:
     cursor.expect(b")")
 
 
+def _section_part(cursor: Cursor) -> tuple[PartPath, bool]:
+    """section-part = nz-number *("." nz-number), and whether a section-text follows."""
+    part: list[int] = []
+    while cursor.digit_next:
+        if len(part) >= cursor.limits.max_part_depth:
             raise cursor.wrong("section-part", NESTED_TOO_DEEPLY)
         part.append(cursor.nz_number())
         if not cursor.accept(b"."):

@@ -85,11 +85,6 @@ def section_start(label: bytes, size: int) -> bytes:
     return b"%b {%d}\r\n" % (label, size)
 
 
-def uids_and_flags(rows: Iterable[tuple[int, int, str]]) -> Iterator[bytes]:
-    """Responses with UID and FLAGS for rows of sequence number, UID and flag-list, in pieces to write."""
-    return _in_pieces("* %d FETCH (UID %d FLAGS %s)\r\n", rows)
-
-
 def binary(label: bytes, octets: bytes | None) -> bytes:
     """BINARY[part] of octets at hand (RFC 3516 s4.3); None is a part that the message does not have."""
     if octets is None:
@@ -125,6 +120,11 @@ def save_date(instant: datetime | None) -> bytes:
 def preview(text: str) -> bytes:
     """PREVIEW (RFC 8970 s3.2)."""
     return b"PREVIEW " + encode_string(text.encode())
+
+
+def uids_and_flags(rows: Iterable[tuple[int, int, str]]) -> Iterator[bytes]:
+    """Responses with UID and FLAGS for rows of sequence number, UID and flag-list, in pieces to write."""
+    return _in_pieces("* %d FETCH (UID %d FLAGS %s)\r\n", rows)
 
 
 def only_flags(rows: Iterable[tuple[int, str]]) -> Iterator[bytes]:

@@ -143,8 +143,6 @@ class SessionView:
         """The UID of the last message that the client was told of, 0 for none."""
         return self.uid(self.exists) if self.exists else 0
 
-    def is_gone(self, uid: int) -> bool:
-        """Whether the message was expunged and the client does not know yet."""
     @property
     def untold(self) -> bool:
         """Whether messages are gone of which the client was not told yet."""
@@ -170,6 +168,8 @@ class SessionView:
                 left.append((start, last))
         return NumberRanges(tuple(left))
 
+    def is_gone(self, uid: int) -> bool:
+        """Whether the message was expunged and the client does not know yet."""
         at = bisect_left(self._gone, uid)
         return at < len(self._gone) and self._gone[at] == uid
 
@@ -229,11 +229,11 @@ class SessionView:
     def updates(self, *, expunges: bool) -> Updates:
         """What to tell now; afterwards it counts as told. `expunges`: see `may_tell_expunges`."""
         expunged: list[int] = []
+        vanished: list[int] = []
         if expunges:
             expunged = [self._gone_number(at) for at in reversed(range(len(self._gone)))]
             vanished, self._gone = self._gone, []
         exists = None
-        vanished: list[int] = []
         if len(self._mailbox) > self._known:
             self._known = len(self._mailbox)
             exists = self.exists
@@ -258,10 +258,6 @@ class SessionView:
         """For `MailboxUids` only: the flags of these messages changed."""
         self._changed.update(uids)
 
-    def _gone_number(self, at: int) -> int:
-        """The sequence number of `_gone[at]`."""
-        return bisect_left(self._mailbox.array, self._gone[at], 0, self._known) + at + 1
-
     def _with_saved(self, numbers: NumberRanges) -> NumberRanges:
         present = (uid for uid in self.saved if not self.is_gone(uid))
         known = (number for uid in present if (number := self.sequence_number(uid)) is not None)
@@ -269,6 +265,10 @@ class SessionView:
 
     def _gone_among(self, first: int, last: int) -> list[int]:
         return self._gone[bisect_left(self._gone, first) : bisect_left(self._gone, last + 1)]
+
+    def _gone_number(self, at: int) -> int:
+        """The sequence number of `_gone[at]`."""
+        return bisect_left(self._mailbox.array, self._gone[at], 0, self._known) + at + 1
 
     def _count_below(self, uid: int) -> int:
         """How many known messages have a smaller UID."""
