@@ -187,15 +187,15 @@ class Cursor:
         """digit-nz *DIGIT, unsigned 32-bit."""
         return self._bounded(self._take(_NZ_NUMBER, "nz-number")[0])
 
+    def digits(self) -> bytes:
+        """1*DIGIT, of any length."""
+        return self._take(_NUMBER, "digits")[0]
+
     def sequence_set(self) -> SequenceSet:
         """(seq-number / seq-range) *("," sequence-set)."""
         items: list[tuple[int, int]] = []
         for item in self._take(_SEQUENCE_SET, "sequence-set")[0].split(b","):
             ends = item.split(b":")
-    def digits(self) -> bytes:
-        """1*DIGIT, of any length."""
-        return self._take(_NUMBER, "digits")[0]
-
             if len(ends) > 2:
                 raise self.wrong("seq-range")
             items.append((self._seq_number(ends[0]), self._seq_number(ends[-1])))
