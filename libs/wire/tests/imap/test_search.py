@@ -1,23 +1,25 @@
 """SEARCH over rows in memory, and what is left for the store (RFC 3501 s6.4.4)."""
 
-from datetime import date
+from datetime import date, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from postroom_wire.imap.flags import SEEN, Flag
-from postroom_wire.imap.search import EVERYTHING, Column, SearchProgram, SearchRow
+from postroom_wire.imap.search import EVERYTHING, Column, SearchProgram, SearchRow, SearchScope
 from postroom_wire.imap.search_keys import (
     All,
     And,
     Arrived,
+    ChangedSince,
     HasFlag,
     HeaderContains,
     IsRecent,
     Larger,
     LeafKey,
     Not,
+    Older,
     Or,
     SearchKey,
     Sent,
@@ -27,25 +29,30 @@ from postroom_wire.imap.search_keys import (
     TextField,
     Uids,
     When,
+    Younger,
 )
 from postroom_wire.imap.sequence import STAR, SequenceSet
 
 DAY = date(1994, 2, 1)
+NOON = 760_104_000
+"""Of that day, in seconds since 1970."""
 ROW = SearchRow(
     sequence_number=3,
     uid=30,
     flags=frozenset({"\\seen", "$junk"}),
     recent=True,
     size=100,
-    internal_date=DAY,
+    arrived=NOON,
     sent_date=date(1994, 1, 31),
+    modseq=8,
 )
 TEXT = TextContains(TextField.TEXT, "x")
 HEADER = HeaderContains("X", "y")
 
 
 def program(key: SearchKey, columns: frozenset[Column] = EVERYTHING) -> SearchProgram:
-    return SearchProgram(key, exists=5, last_uid=50, columns=columns)
+    scope = SearchScope(exists=5, last_uid=50, columns=columns, saved={30, 7}, now=NOON + 60)
+    return SearchProgram(key, scope)
 
 
 def numbers(*items: tuple[int, int]) -> SequenceSet:
@@ -73,6 +80,17 @@ def numbers(*items: tuple[int, int]) -> SequenceSet:
         (Arrived(When.BEFORE, DAY), False),
         (Arrived(When.ON, DAY), True),
         (Arrived(When.SINCE, DAY), True),
+        (Arrived(When.BEFORE, DAY + timedelta(1)), True),
+        (Arrived(When.ON, DAY - timedelta(1)), False),
+        (Arrived(When.SINCE, DAY + timedelta(1)), False),
+        (Older(60), True),
+        (Older(61), False),
+        (Younger(60), True),
+        (Younger(59), False),
+        (ChangedSince(8), True),
+        (ChangedSince(9), False),
+        (SequenceNumbers(SequenceSet((), saved=True)), True),
+        (Uids(SequenceSet(((1, 1),), saved=True)), True),
         (Sent(When.BEFORE, DAY), True),
         (Sent(When.ON, DAY), False),
         (Sent(When.SINCE, DAY), False),
@@ -111,6 +129,14 @@ def test_columns_that_memory_lacks_are_asked() -> None:
     assert program(And(keys), frozenset({Column.SIZE})).asked == keys[2:4]
     assert program(And(keys), frozenset()).asked == keys[:4]
     assert program(And(keys), frozenset()).verdict(ROW) is None
+
+
+def test_what_the_session_saved_bounds_nothing() -> None:
+    search = program(
+        And((Uids(SequenceSet(((5, 5),), saved=True)), SequenceNumbers(SequenceSet((), saved=True))))
+    )
+    assert search.uids is None
+    assert search.sequence_numbers is None
 
 
 def test_a_message_without_a_date_was_sent_on_no_day() -> None:

@@ -17,17 +17,20 @@ from postroom_wire.imap.errors import (
     Refusal,
     RemoteProtocolError,
 )
+from postroom_wire.imap.esearch import ResultOption, ReturnOptions
 from postroom_wire.imap.flags import ANSWERED, DELETED, DRAFT, FLAGGED, SEEN, Flag
 from postroom_wire.imap.parser import parse_command
 from postroom_wire.imap.search_keys import (
     All,
     And,
     Arrived,
+    ChangedSince,
     HasFlag,
     HeaderContains,
     IsRecent,
     Larger,
     Not,
+    Older,
     Or,
     SearchKey,
     Sent,
@@ -37,6 +40,7 @@ from postroom_wire.imap.search_keys import (
     TextField,
     Uids,
     When,
+    Younger,
 )
 from postroom_wire.imap.sequence import STAR, SequenceSet
 
@@ -65,6 +69,10 @@ KEYS: dict[bytes, SearchKey] = {
     b"SENTON 1-Feb-1994": Sent(When.ON, date(1994, 2, 1)),
     b"SENTSINCE 1-Feb-1994": Sent(When.SINCE, date(1994, 2, 1)),
     b"LARGER 0": Larger(0),
+    b"OLDER 1": Older(1),
+    b"YOUNGER 4294967295": Younger(4294967295),
+    b"$": SequenceNumbers(SequenceSet((), saved=True)),
+    b"UID 7,$": Uids(SequenceSet(((7, 7),), saved=True)),
     b"SMALLER 4294967295": Smaller(4294967295),
     b"BCC a": TextContains(TextField.BCC, "a"),
     b"CC {1}\r\nb": TextContains(TextField.CC, "b"),
@@ -141,6 +149,15 @@ def test_what_is_no_program_is_refused(text: bytes) -> None:
     assert refused.value.tag == b"a1"
 
 
+def test_a_no_that_empties_the_saved_result_is_still_a_command() -> None:
+    octets = b"a SEARCH RETURN (MIN SAVE) CHARSET KOI8-R (OR $ 1,3000:3021) TEXT {4}\r\nXXXX"  # RFC 5182 s2.2
+    saving = ReturnOptions(frozenset({ResultOption.MIN, ResultOption.SAVE}))
+    assert parse_command(octets).command == Search(All(), returns=saving, refused=BAD_CHARSET)
+    with pytest.raises(RemoteProtocolError) as refused:
+        parse_command(b"a SEARCH RETURN (SAVE) TEXT")
+    assert refused.value.refusal is SYNTAX_ERROR
+
+
 def test_nesting_and_length_up_to_the_limit_are_taken() -> None:
     assert parse_command(b"a SEARCH " + b"(" * 32 + b"ALL" + b")" * 32).command == Search(All())
     assert parse_command(b"a SEARCH " + b" ".join([b"ALL"] * 512))
@@ -149,7 +166,7 @@ def test_nesting_and_length_up_to_the_limit_are_taken() -> None:
 words = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=8)
 numbers = st.integers(1, 4294967295)
 sets = st.lists(st.tuples(numbers | st.just(STAR), numbers), min_size=1, max_size=3).map(
-    lambda ranges: SequenceSet(tuple(ranges))
+    lambda ranges: SequenceSet(tuple(ranges), saved=len(ranges) == 2)
 )
 days = st.dates(date(1000, 1, 1), date(9999, 12, 31))
 leaves: st.SearchStrategy[SearchKey] = st.one_of(
@@ -160,6 +177,8 @@ leaves: st.SearchStrategy[SearchKey] = st.one_of(
     st.builds(Uids, sets),
     st.builds(Larger, numbers),
     st.builds(Smaller, numbers),
+    st.builds(Older, numbers),
+    st.builds(Younger, numbers),
     st.builds(Arrived, st.sampled_from(When), days),
     st.builds(Sent, st.sampled_from(When), days),
     st.builds(HeaderContains, words, words),
@@ -194,7 +213,18 @@ def spelled(key: SearchKey) -> bytes:
 
 
 def spelled_leaf(
-    key: All | HasFlag | IsRecent | SequenceNumbers | Uids | Larger | Smaller | Arrived | Sent,
+    key: All
+    | HasFlag
+    | IsRecent
+    | SequenceNumbers
+    | Uids
+    | Larger
+    | Smaller
+    | Older
+    | Younger
+    | Arrived
+    | Sent
+    | ChangedSince,
 ) -> bytes:
     match key:
         case All() | IsRecent():
@@ -205,8 +235,10 @@ def spelled_leaf(
             return wanted.encode()
         case Uids(wanted):
             return b"UID " + wanted.encode()
-        case Larger(size) | Smaller(size):
-            return type(key).__name__.upper().encode() + b" %d" % size
+        case Larger(number) | Smaller(number) | Older(number) | Younger(number):
+            return type(key).__name__.upper().encode() + b" %d" % number
+        case ChangedSince(modseq):
+            return b"MODSEQ %d" % modseq
         case Arrived(when, day):
             return when.value.encode() + b" " + spelled_day(day)
         case Sent(when, day):

@@ -10,7 +10,8 @@ from postroom_wire.imap.sequence import STAR, NumberRanges, SequenceSet, encode_
 
 numbers = st.integers(1, 40)
 ends = numbers | st.just(STAR)
-sets = st.lists(st.tuples(ends, ends), min_size=1, max_size=8).map(lambda items: SequenceSet(tuple(items)))
+items = st.lists(st.tuples(ends, ends), min_size=1, max_size=8).map(tuple)
+sets = st.builds(SequenceSet, items, st.booleans()) | st.just(SequenceSet((), saved=True))
 
 
 def parsed(text: bytes) -> SequenceSet:
@@ -80,7 +81,9 @@ def test_many_overlapping_ranges_merge() -> None:
         b"a",
         b"-1",
         b"1 2",
-        b"$",
+        b"$,1",
+        b"1:$",
+        b"$$",
         b"4294967296",
         b"1:99999999999999999999",
         b"1" * 6000,
@@ -97,6 +100,13 @@ def test_what_is_no_set_is_refused(text: bytes) -> None:
 )
 def test_a_number_beyond_the_mailbox_does_not_fit(text: bytes, exists: int, fits: bool) -> None:
     assert parsed(text).fits(exists) is fits
+
+
+def test_the_saved_result_is_a_set_of_its_own() -> None:
+    assert parsed(b"$") == SequenceSet((), saved=True)
+    assert parsed(b"1:3,$") == SequenceSet(((1, 3),), saved=True)
+    assert parsed(b"$").fits(0)  # it names nothing that could be missing
+    assert not parsed(b"$").resolve(9)
 
 
 @given(uids=st.sets(st.integers(1, 60)), wanted=sets)

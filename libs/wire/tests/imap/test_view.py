@@ -239,3 +239,18 @@ def test_parallel_arrays_follow_the_removed_indices(size: int, picks: set[int]) 
     kept = without(array("Q", range(size)), places)
     assert list(kept) == [at for at in range(size) if at not in indices]
     assert kept.typecode == "Q"
+
+
+def test_what_is_saved_means_the_messages_that_are_still_there() -> None:
+    mailbox = MailboxUids([3, 5, 6, 8])
+    view = mailbox.attach()
+    view.saved = array("I", [3, 5, 8])
+    result = SequenceSet((), saved=True)
+    assert list(view.select(result, by_uid=False)) == [1, 2, 4]
+    assert list(view.select(result, by_uid=True)) == [1, 2, 4]
+    assert list(view.select(SequenceSet(((3, 3),), saved=True), by_uid=False)) == [1, 2, 3, 4]
+    mailbox.remove(NumberRanges.of([5]))
+    assert list(view.select(result, by_uid=False)) == [1, 4]  # RFC 5182 s2.1, though its number is not gone
+    view.updates(expunges=True)
+    assert list(view.select(result, by_uid=True)) == [1, 3]
+    assert not mailbox.attach().saved

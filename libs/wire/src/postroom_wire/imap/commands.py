@@ -5,6 +5,8 @@ from datetime import datetime
 from enum import Enum
 from typing import TypeAlias
 
+from postroom_wire.imap.errors import Refusal
+from postroom_wire.imap.esearch import ReturnOptions
 from postroom_wire.imap.fetch_items import FetchItem
 from postroom_wire.imap.flags import Flag
 from postroom_wire.imap.mailbox_name import MailboxName
@@ -216,10 +218,12 @@ class Expunge:
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """s6.4.4; strings are decoded already."""
+    """s6.4.4; strings are decoded already. `refused` is a NO that empties what `$` means (RFC 5182 s2.1)."""
 
     key: SearchKey
     uid: bool = False
+    returns: ReturnOptions | None = None
+    refused: Refusal | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,7 +46,8 @@ _NUMBER: Final = re.compile(rb"[0-9]+")
 _NZ_NUMBER: Final = re.compile(rb"[1-9][0-9]*")
 
 # sequence-set = (seq-number / seq-range) *("," sequence-set)
-_SEQUENCE_SET: Final = re.compile(rb"(?:[1-9][0-9]*|\*)(?:[:,](?:[1-9][0-9]*|\*))*")
+# sequence-set =/ seq-last-command   (RFC 5182 s3: "$"; after others only at the end)
+_SEQUENCE_SET: Final = re.compile(rb"(?:[1-9][0-9]*|\*)(?:[:,](?:[1-9][0-9]*|\*))*(?:,\$)?|\$")
 
 # base64 = *(4base64-char) [base64-terminal]
 _BASE64: Final = re.compile(rb"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?")
@@ -87,6 +88,10 @@ class Cursor:
     def next_is(self, octets: bytes) -> bool:
         """Whether these octets come next; takes nothing."""
         return self._data.startswith(octets, self._at)
+
+    def skip_rest(self) -> None:
+        """Take all that is left of a command that is refused for what it says, not for its form."""
+        self._at = len(self._data)
 
     @property
     def digit_next(self) -> bool:
@@ -192,14 +197,18 @@ class Cursor:
         return self._take(_NUMBER, "digits")[0]
 
     def sequence_set(self) -> SequenceSet:
-        """(seq-number / seq-range) *("," sequence-set)."""
+        """(seq-number / seq-range) *("," sequence-set) / seq-last-command."""
         items: list[tuple[int, int]] = []
+        saved = False
         for item in self._take(_SEQUENCE_SET, "sequence-set")[0].split(b","):
+            if item == b"$":
+                saved = True
+                continue
             ends = item.split(b":")
             if len(ends) > 2:
                 raise self.wrong("seq-range")
             items.append((self._seq_number(ends[0]), self._seq_number(ends[-1])))
-        return SequenceSet(tuple(items))
+        return SequenceSet(tuple(items), saved)
 
     def mailbox(self) -> MailboxName:
         """ "INBOX" / astring."""

@@ -22,6 +22,7 @@ class Limits:
     """What is read and thrown away of one refused command before the connection is given up."""
     max_nesting: int = 32
     max_search_keys: int = 512
+    max_return_options: int = 16
     max_fetch_items: int = 64
     max_header_fields: int = 512
     """In all HEADER.FIELDS lists of one FETCH together."""

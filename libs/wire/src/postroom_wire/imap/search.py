@@ -6,6 +6,7 @@ memory does not hold: those rows are the candidates. Ask the store which candida
 """
 
 from collections.abc import Callable, Container
+from dataclasses import dataclass
 from datetime import date
 from enum import Enum
 from functools import partial
@@ -16,12 +17,14 @@ from postroom_wire.imap.search_keys import (
     All,
     And,
     Arrived,
+    ChangedSince,
     HasFlag,
     HeaderContains,
     IsRecent,
     Larger,
     LeafKey,
     Not,
+    Older,
     Or,
     SearchKey,
     Sent,
@@ -30,6 +33,7 @@ from postroom_wire.imap.search_keys import (
     TextContains,
     Uids,
     When,
+    Younger,
 )
 from postroom_wire.imap.sequence import NumberRanges
 
@@ -51,24 +55,43 @@ class SearchRow(NamedTuple):
     """Folded, from `FlagNames.folded`."""
     recent: bool = False
     size: int | None = None
-    internal_date: date | None = None
+    arrived: int | None = None
+    """The internal date in seconds since 1970."""
     sent_date: date | None = None
+    modseq: int = 0
 
 
 Verdict: TypeAlias = Callable[[SearchRow], bool | None]
 
 EVERYTHING: Final = frozenset(Column)
+_NOTHING: Final[frozenset[int]] = frozenset()
+_EPOCH: Final = date(1970, 1, 1).toordinal()
+_DAY: Final = 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class SearchScope:
+    """The view that is searched: `exists` messages, the largest UID `last_uid`, the columns that rows have.
+
+    `saved` are the UIDs that `$` means, `now` is in seconds since 1970.
+    """
+
+    exists: int
+    last_uid: int
+    columns: frozenset[Column] = EVERYTHING
+    saved: Container[int] = _NOTHING
+    now: int = 0
 
 
 class SearchProgram:
-    """A search over one view: `exists` messages, the largest UID `last_uid`, the columns that rows have."""
+    """A search over the messages of one view."""
 
-    def __init__(
-        self, key: SearchKey, *, exists: int, last_uid: int, columns: frozenset[Column] = EVERYTHING
-    ) -> None:
-        self._exists = exists
-        self._last_uid = last_uid
-        self._columns = columns
+    def __init__(self, key: SearchKey, scope: "SearchScope") -> None:
+        self._exists = scope.exists
+        self._last_uid = scope.last_uid
+        self._saved = scope.saved
+        self._now = scope.now
+        self._columns = scope.columns
         self._answers: dict[LeafKey, Container[int]] = {}
         self._asked: dict[LeafKey, None] = {}
         self.verdict: Verdict = self._compile(key)
@@ -86,9 +109,9 @@ class SearchProgram:
         uids: NumberRanges | None = None
         for part in key.keys if isinstance(key, And) else (key,):
             match part:
-                case SequenceNumbers(wanted):
+                case SequenceNumbers(wanted) if not wanted.saved:
                     numbers = wanted.resolve(self._exists)
-                case Uids(wanted):
+                case Uids(wanted) if not wanted.saved:
                     uids = wanted.resolve(self._last_uid)
                 case _:
                     pass
@@ -106,17 +129,15 @@ class SearchProgram:
                 return self._ask(key)
             case Larger() | Smaller():
                 return self._sized(key)
-            case Arrived(when, day):
-                if Column.INTERNAL_DATE not in self._columns:
-                    return self._ask(key)
-                return partial(_arrived, when, day)
+            case Arrived() | Older() | Younger():
+                return self._dated(key)
             case Sent(when, day):
                 return self._ask(key) if Column.SENT_DATE not in self._columns else partial(_sent, when, day)
-            case All() | HasFlag() | IsRecent() | SequenceNumbers() | Uids():
+            case All() | HasFlag() | IsRecent() | SequenceNumbers() | Uids() | ChangedSince():
                 return self._numbered_or_flagged(key)
 
     def _numbered_or_flagged(
-        self, key: All | HasFlag | IsRecent | SequenceNumbers | Uids
+        self, key: All | HasFlag | IsRecent | SequenceNumbers | Uids | ChangedSince
     ) -> Callable[[SearchRow], bool]:
         match key:
             case All():
@@ -126,12 +147,27 @@ class SearchProgram:
                 return lambda row: wanted in row.flags
             case IsRecent():
                 return lambda row: row.recent
+            case ChangedSince(modseq):
+                return lambda row: row.modseq >= modseq
             case SequenceNumbers(numbers):
-                among = numbers.resolve(self._exists)
-                return lambda row: row.sequence_number in among
+                among, saved = numbers.resolve(self._exists), self._saved if numbers.saved else _NOTHING
+                return lambda row: row.sequence_number in among or row.uid in saved
             case Uids(uids):
-                among = uids.resolve(self._last_uid)
-                return lambda row: row.uid in among
+                among, saved = uids.resolve(self._last_uid), self._saved if uids.saved else _NOTHING
+                return lambda row: row.uid in among or row.uid in saved
+
+    def _dated(self, key: Arrived | Older | Younger) -> Verdict:
+        if Column.INTERNAL_DATE not in self._columns:
+            return self._ask(key)
+        match key:
+            case Arrived(when, day):
+                since = None if when is When.BEFORE else _midnight(day)
+                before = None if when is When.SINCE else _midnight(day) + (0 if when is When.BEFORE else _DAY)
+                return partial(_arrived, since, before)
+            case Older(seconds):
+                return partial(_arrived, None, self._now - seconds + 1)
+            case Younger(seconds):
+                return partial(_arrived, self._now - seconds, None)
 
     def _sized(self, key: Larger | Smaller) -> Verdict:
         if Column.SIZE not in self._columns:
@@ -175,18 +211,21 @@ def _and(verdicts: tuple[Verdict, ...], row: SearchRow) -> bool | None:
     return result
 
 
-def _arrived(when: When, day: date, row: SearchRow) -> bool | None:
-    return _compare(when, row.internal_date, day)
+def _midnight(day: date) -> int:
+    return (day.toordinal() - _EPOCH) * _DAY
 
 
-def _sent(when: When, day: date, row: SearchRow) -> bool | None:
-    # No Date field that can be read: no day compares to it.
-    return row.sent_date is not None and _compare(when, row.sent_date, day)
-
-
-def _compare(when: When, value: date | None, day: date) -> bool | None:
-    if value is None:
+def _arrived(since: int | None, before: int | None, row: SearchRow) -> bool | None:
+    if row.arrived is None:
         return None
+    return (since is None or row.arrived >= since) and (before is None or row.arrived < before)
+
+
+def _sent(when: When, day: date, row: SearchRow) -> bool:
+    # No Date field that can be read: no day compares to it.
+    value = row.sent_date
+    if value is None:
+        return False
     match when:
         case When.BEFORE:
             return value < day

@@ -1,5 +1,6 @@
-"""The keys of SEARCH (RFC 3501 s6.4.4) as a tree of values; two spellings of one thing are one value."""
+"""The keys of SEARCH (RFC 3501 s6.4.4, RFC 5032) as a tree; two spellings of one thing are one value."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 from enum import Enum
@@ -84,6 +85,27 @@ class Arrived:
 
 
 @dataclass(frozen=True, slots=True)
+class Older:
+    """The internal date lies so many seconds back or more (RFC 5032 s2)."""
+
+    seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class Younger:
+    """The internal date lies so many seconds back or less (RFC 5032 s2)."""
+
+    seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChangedSince:
+    """MODSEQ: that or a higher one (RFC 7162 s3.1.5). Entries are not told apart."""
+
+    modseq: int
+
+
+@dataclass(frozen=True, slots=True)
 class Sent:
     """SENTBEFORE, SENTON, SENTSINCE: the Date field, without time and zone."""
 
@@ -138,8 +160,26 @@ LeafKey: TypeAlias = (
     | Larger
     | Smaller
     | Arrived
+    | Older
+    | Younger
+    | ChangedSince
     | Sent
     | HeaderContains
     | TextContains
 )
 SearchKey: TypeAlias = LeafKey | Not | Or | And
+
+
+def leaves(key: SearchKey) -> Iterator[LeafKey]:
+    """The keys that no other key is made of."""
+    match key:
+        case Not(inner):
+            yield from leaves(inner)
+        case Or(left, right):
+            yield from leaves(left)
+            yield from leaves(right)
+        case And(keys):
+            for part in keys:
+                yield from leaves(part)
+        case _:
+            yield key

@@ -1,11 +1,19 @@
-"""SEARCH (RFC 3501 s6.4.4, s9 search-key)."""
+"""SEARCH (RFC 3501 s6.4.4, s9 search-key, RFC 4731, RFC 5032, RFC 5182)."""
 
 from collections.abc import Callable
 from typing import Final
 
 from postroom_wire.imap.commands import Search
 from postroom_wire.imap.cursor import Cursor
-from postroom_wire.imap.errors import BAD_CHARSET, BAD_STRING, NESTED_TOO_DEEPLY, TOO_MANY_ITEMS
+from postroom_wire.imap.errors import (
+    BAD_CHARSET,
+    BAD_STRING,
+    NESTED_TOO_DEEPLY,
+    TOO_MANY_ITEMS,
+    Condition,
+    RemoteProtocolError,
+)
+from postroom_wire.imap.esearch import parse_return
 from postroom_wire.imap.flags import ANSWERED, DELETED, DRAFT, FLAGGED, SEEN
 from postroom_wire.imap.search_keys import (
     All,
@@ -16,6 +24,7 @@ from postroom_wire.imap.search_keys import (
     IsRecent,
     Larger,
     Not,
+    Older,
     Or,
     SearchKey,
     Sent,
@@ -25,6 +34,7 @@ from postroom_wire.imap.search_keys import (
     TextField,
     Uids,
     When,
+    Younger,
 )
 
 # US-ASCII is a part of UTF-8, and clients that send 8-bit octets without a CHARSET mean UTF-8.
@@ -51,14 +61,23 @@ _ARRIVED: Final = {when.value.encode("ascii"): when for when in When}
 _SENT: Final = {b"SENT" + name: when for name, when in _ARRIVED.items()}
 
 
-def parse_search(cursor: Cursor) -> Search:
-    """search = "SEARCH" [SP "CHARSET" SP astring] 1*(SP search-key)."""
-    return Search(_SearchKeys(cursor).program())
+def parse_search(cursor: Cursor, *, uid: bool = False) -> Search:
+    """search = "SEARCH" [search-return-opts] SP search-program   (RFC 4466 s2.6.1)."""
+    cursor.sp()
+    returns = parse_return(cursor)
+    try:
+        return Search(_SearchKeys(cursor).program(), uid, returns)
+    except RemoteProtocolError as error:
+        if returns is None or not returns.saves or error.refusal.condition is not Condition.NO:
+            raise
+        # RFC 5182 s2.1: the NO has a consequence, so the command is still one.
+        cursor.skip_rest()
+        return Search(All(), uid, returns, error.refusal)
 
 
 def parse_uid_search(cursor: Cursor) -> Search:
     """The same after "UID" SP."""
-    return Search(_SearchKeys(cursor).program(), uid=True)
+    return parse_search(cursor, uid=True)
 
 
 class _SearchKeys:
@@ -69,9 +88,8 @@ class _SearchKeys:
         self._count = 0
 
     def program(self) -> SearchKey:
-        """[SP "CHARSET" SP astring] 1*(SP search-key); the keys are joined by AND."""
+        """["CHARSET" SP astring SP] search-key *(SP search-key); the keys are joined by AND."""
         cursor = self._cursor
-        cursor.sp()
         if cursor.accept_word(b"CHARSET"):
             cursor.sp()
             if cursor.astring().upper() not in _CHARSETS:
@@ -98,7 +116,7 @@ class _SearchKeys:
             keys = self._keys(depth + 1)
             cursor.expect(b")")
             return keys
-        if cursor.digit_next or cursor.next_is(b"*"):
+        if cursor.digit_next or cursor.next_is(b"*") or cursor.next_is(b"$"):
             return SequenceNumbers(cursor.sequence_set())
         return self._named(cursor.word(), depth)
 
@@ -142,6 +160,10 @@ class _SearchKeys:
         """number."""
         return self._cursor.number()
 
+    def interval(self) -> int:
+        """nz-number, in seconds (RFC 5032 s3)."""
+        return self._cursor.nz_number()
+
     def uids(self) -> Uids:
         """ "UID" SP sequence-set."""
         return Uids(self._cursor.sequence_set())
@@ -159,6 +181,8 @@ _ARGUMENTS: Final[dict[bytes, Callable[[_SearchKeys], SearchKey]]] = {
     b"KEYWORD": _SearchKeys.keyword,
     b"UNKEYWORD": lambda keys: Not(keys.keyword()),
     b"LARGER": lambda keys: Larger(keys.number()),
+    b"OLDER": lambda keys: Older(keys.interval()),
     b"SMALLER": lambda keys: Smaller(keys.number()),
     b"UID": _SearchKeys.uids,
+    b"YOUNGER": lambda keys: Younger(keys.interval()),
 }

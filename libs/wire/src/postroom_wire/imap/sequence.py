@@ -48,6 +48,10 @@ class NumberRanges:
             if at > start:
                 yield slice(start, at)
 
+    def union(self, other: "NumberRanges") -> "NumberRanges":
+        """What is in either."""
+        return NumberRanges(_merged((*self.ranges, *other.ranges)))
+
     def encode(self) -> bytes:
         """The set in wire form, `1:3,7`; empty for none."""
         return ",".join(f"{a}" if a == b else f"{a}:{b}" for a, b in self.ranges).encode("ascii")
@@ -55,9 +59,13 @@ class NumberRanges:
 
 @dataclass(frozen=True, slots=True)
 class SequenceSet:
-    """sequence-set as sent: pairs of ends in any order, where an end may be `STAR`."""
+    """sequence-set as sent: pairs of ends in any order, where an end may be `STAR`.
+
+    `saved`: and what the session keeps as its search result, `$` (RFC 5182); that is not in `resolve`.
+    """
 
     items: tuple[tuple[int, int], ...]
+    saved: bool = False
 
     def resolve(self, maximum: int) -> NumberRanges:
         """The numbers meant when `maximum` is the largest in use.
@@ -71,11 +79,14 @@ class SequenceSet:
 
     def fits(self, exists: int) -> bool:
         """Whether it names only existing message sequence numbers; `*` needs one (s9 seq-number)."""
+        if not self.items:
+            return True
         return exists > 0 and all(a <= exists and b <= exists for a, b in self.items)
 
     def encode(self) -> bytes:
         """The set in wire form."""
-        return b",".join(_encode_item(a, b) for a, b in self.items)
+        saved = (b"$",) if self.saved else ()
+        return b",".join((*(_encode_item(a, b) for a, b in self.items), *saved))
 
 
 def encode_uid_set(uids: Iterable[int]) -> bytes:

@@ -80,6 +80,13 @@ class ServerSession:
         self._move(command, refusal.condition)
         return refusal.encode(tag)
 
+    @property
+    def pending_tag(self) -> Tag:
+        """The tag of the command that waits for its answer."""
+        if self._pending is None:
+            raise LocalProtocolError("no command is pending")
+        return self._pending[0]
+
     def accept_append(self) -> bytes:
         """Take the message that `AppendStarted` announced; write what this returns, if anything."""
         octets = self._fragmenter.accept_append()

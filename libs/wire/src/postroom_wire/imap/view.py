@@ -125,9 +125,11 @@ def without(values: "array[int]", places: list[slice]) -> "array[int]":
 class SessionView:
     """One session's sequence numbers. Made by `MailboxUids.attach`."""
 
-    __slots__ = ("_changed", "_gone", "_known", "_mailbox")
+    __slots__ = ("_changed", "_gone", "_known", "_mailbox", "saved")
 
     def __init__(self, mailbox: MailboxUids) -> None:
+        self.saved: array[int] = array("I")
+        """The ascending UIDs that `$` means (RFC 5182); UIDs that are gone since mean nothing."""
         self._mailbox = mailbox
         self._known = len(mailbox)
         self._gone: list[int] = []
@@ -198,14 +200,16 @@ class SessionView:
         if not by_uid:
             if not messages.fits(self.exists):
                 raise RemoteProtocolError(BAD_SEQUENCE_NUMBER, "sequence number beyond the mailbox")
-            return messages.resolve(self.exists)
+            found = messages.resolve(self.exists)
+            return self._with_saved(found) if messages.saved else found
         numbers: list[tuple[int, int]] = []
         for first, last in messages.resolve(self.last_uid).ranges:
             start = self._count_below(first) + 1
             end = self._count_below(last + 1)
             if end >= start:
                 numbers.append((start, end))
-        return NumberRanges(tuple(numbers))
+        found = NumberRanges(tuple(numbers))
+        return self._with_saved(found) if messages.saved else found
 
     def runs(self, numbers: NumberRanges) -> list[Run]:
         """The messages of these sequence numbers, in order; those beyond the mailbox are left out."""
@@ -265,6 +269,11 @@ class SessionView:
 
     def _gone_among(self, first: int, last: int) -> list[int]:
         return self._gone[bisect_left(self._gone, first) : bisect_left(self._gone, last + 1)]
+
+    def _with_saved(self, numbers: NumberRanges) -> NumberRanges:
+        present = (uid for uid in self.saved if not self.is_gone(uid))
+        known = (number for uid in present if (number := self.sequence_number(uid)) is not None)
+        return numbers.union(NumberRanges.of(known))
 
     def _gone_number(self, at: int) -> int:
         """The sequence number of `_gone[at]`."""

@@ -1,0 +1,55 @@
+"""What of a search only the store can answer: texts and what else is not in the view."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from mail_access.imap.context import Context, Selected
+from mail_access.imap.refusals import CommandRefusedError
+from postroom.mailstore.v1 import mailbox_pb2
+from postroom_wire.imap.errors import TOO_MANY_ITEMS
+from postroom_wire.imap.search import SearchProgram, SearchRow
+from postroom_wire.imap.search_keys import HeaderContains, LeafKey, Sent, TextContains, TextField, When
+from postroom_wire.imap.sequence import NumberRanges
+
+_TERMS_AT_ONCE: Final = 64
+_MAX_TERM: Final = 4_096
+_SENT: Final[Mapping[When, mailbox_pb2.TextTerm.Field.ValueType]] = {
+    When.BEFORE: mailbox_pb2.TextTerm.FIELD_SENT_BEFORE,
+    When.ON: mailbox_pb2.TextTerm.FIELD_SENT_ON,
+    When.SINCE: mailbox_pb2.TextTerm.FIELD_SENT_SINCE,
+}
+
+
+async def ask_store(
+    context: Context, selected: Selected, program: SearchProgram, candidates: Sequence[SearchRow]
+) -> None:
+    """Let the program learn what the store says about these messages. Raises `CommandRefusedError`."""
+    uids = NumberRanges.of(row.uid for row in candidates).ranges
+    for start in range(0, len(program.asked), _TERMS_AT_ONCE):
+        keys = program.asked[start : start + _TERMS_AT_ONCE]
+        answers = await context.resources.store.search_text(
+            context.login, selected.mailbox.id, uids, [_term(key) for key in keys]
+        )
+        for key, ranges in zip(keys, answers, strict=True):
+            program.learn(key, NumberRanges(tuple(ranges)))
+
+
+def _term(key: LeafKey) -> mailbox_pb2.TextTerm:
+    """A key in the store's words. Raises `CommandRefusedError` for one that is too long."""
+    term = mailbox_pb2.TextTerm
+    match key:
+        case Sent(when, day):
+            return term(field=_SENT[when], value=day.isoformat())
+        case HeaderContains(name, value):
+            found = term(field=term.FIELD_HEADER, header_name=name, value=value)
+        case TextContains(TextField.BODY, value):
+            found = term(field=term.FIELD_BODY, value=value)
+        case TextContains(TextField.TEXT, value):
+            found = term(field=term.FIELD_TEXT, value=value)
+        case TextContains(field, value):
+            found = term(field=term.FIELD_HEADER, header_name=field.value, value=value)
+        case _:
+            raise CommandRefusedError(TOO_MANY_ITEMS)
+    if max(len(found.value), len(found.header_name)) > _MAX_TERM:
+        raise CommandRefusedError(TOO_MANY_ITEMS)
+    return found

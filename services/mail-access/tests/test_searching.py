@@ -1,0 +1,132 @@
+"""SEARCH with results that are counted, paged and kept (RFC 4731, RFC 5182, RFC 5032, RFC 9394)."""
+
+import pytest
+
+from postroom_testing.imap_client import Connect, ImapClient
+
+
+def mail(subject: str, body: str = "Hello.") -> bytes:
+    head = f"From: Ann <ann@example.org>\r\nSubject: {subject}\r\nDate: Mon, 2 Nov 2026 17:00:00 +0100\r\n"
+    return f"{head}\r\n{body}\r\n".encode()
+
+
+@pytest.fixture
+async def alice(imap: Connect) -> ImapClient:
+    """Alice with six messages in her inbox, of which she has expunged the first; it is selected."""
+    alice = await imap()
+    for subject in ("zero", "one", "two", "three", "four", "five"):
+        assert (await alice.append("INBOX", mail(subject))).ok
+    await alice.ok("SELECT INBOX")
+    await alice.ok("STORE 1 +FLAGS.SILENT (\\Deleted)")
+    await alice.ok("EXPUNGE")
+    await alice.ok("STORE 2,4 +FLAGS.SILENT (\\Flagged)")
+    return alice
+
+
+async def esearch(client: ImapClient, text: str) -> list[bytes]:
+    """The responses, without the tag, which must be that of the command."""
+    tag = client.send_command(text)
+    answer = await client.answer(tag)
+    assert answer.ok, answer
+    head = b'* ESEARCH (TAG "' + tag + b'")'
+    assert all(line.startswith(head) for line in answer.untagged), answer
+    return [line.removeprefix(head).strip() for line in answer.untagged]
+
+
+@pytest.mark.parametrize(
+    ("text", "results"),
+    [
+        ("SEARCH RETURN () FLAGGED", b"ALL 2,4"),
+        ("UID SEARCH RETURN () FLAGGED", b"UID ALL 3,5"),
+        ("SEARCH RETURN (MIN MAX COUNT) ALL", b"MIN 1 MAX 5 COUNT 5"),
+        ("SEARCH RETURN (MIN COUNT) SUBJECT absent", b"COUNT 0"),
+        ("SEARCH RETURN (MIN) UNFLAGGED SUBJECT o", b"MIN 1"),
+        ("UID SEARCH RETURN (PARTIAL 1:2) UNFLAGGED", b"UID PARTIAL (1:2 2,4)"),
+        ("UID SEARCH RETURN (PARTIAL -1:-2) ALL", b"UID PARTIAL (-1:-2 5:6)"),
+        ("SEARCH RETURN (PARTIAL 9:10) ALL", b"PARTIAL (9:10 NIL)"),
+        ("SEARCH RETURN (COUNT) YOUNGER 3600", b"COUNT 5"),
+        ("SEARCH RETURN (COUNT) OLDER 3600", b"COUNT 0"),
+    ],
+)
+async def test_results_are_told_as_they_are_asked_for(alice: ImapClient, text: str, results: bytes) -> None:
+    assert await esearch(alice, text) == [results]
+
+
+async def test_messages_are_older_by_their_internal_date(alice: ImapClient) -> None:
+    octets = mail("old")
+    head = f'APPEND INBOX "01-Jan-2001 00:00:00 +0000" {{{len(octets)}+}}\r\n'
+    await alice.ok(head.encode() + octets)
+    assert await esearch(alice, "SEARCH RETURN (ALL) OLDER 86400") == [b"ALL 6"]
+
+
+@pytest.mark.parametrize(
+    ("text", "saved"),
+    [
+        ("SEARCH RETURN (SAVE) FLAGGED", [b"* 2 FETCH (UID 3)", b"* 4 FETCH (UID 5)"]),
+        ("UID SEARCH RETURN (SAVE MIN) FLAGGED", [b"* 2 FETCH (UID 3)"]),
+        ("SEARCH RETURN (SAVE PARTIAL 2:3) ALL", [b"* 2 FETCH (UID 3)", b"* 3 FETCH (UID 4)"]),
+        ("SEARCH RETURN (SAVE) SUBJECT absent", []),
+    ],
+)
+async def test_a_saved_result_is_a_set_of_messages(alice: ImapClient, text: str, saved: list[bytes]) -> None:
+    await alice.ok(text)
+    assert await alice.ok("FETCH $ (UID)") == saved
+    assert await alice.ok("UID FETCH $ (UID)") == saved
+
+
+async def test_a_saved_result_is_searched_and_combined(alice: ImapClient) -> None:
+    assert await alice.ok("SEARCH RETURN (SAVE) FLAGGED") == []
+    assert await alice.ok("SEARCH $ SUBJECT two") == [b"* SEARCH 2"]
+    assert await alice.ok("UID SEARCH OR UID 2 UID $") == [b"* SEARCH 2 3 5"]
+    assert await alice.ok("SEARCH NOT $") == [b"* SEARCH 1 3 5"]
+    assert await esearch(alice, "SEARCH RETURN (SAVE ALL) NOT $") == [b"ALL 1,3,5"]
+    assert await alice.ok("SEARCH $") == [b"* SEARCH 1 3 5"]
+
+
+async def test_a_saved_result_is_copied_stored_and_expunged(alice: ImapClient) -> None:
+    await alice.ok("CREATE Other")
+    await alice.ok("SEARCH RETURN (SAVE) SUBJECT absent")
+    assert (await alice.command("COPY $ Other")).text == b"OK COPY completed, nothing to copy"
+    assert await alice.ok("STORE $ +FLAGS (\\Seen)") == []
+    await alice.ok("SEARCH RETURN (SAVE) FLAGGED")
+    assert b"COPYUID" in (await alice.command("COPY $ Other")).tagged
+    await alice.ok("STORE 3 +FLAGS.SILENT (\\Deleted)")
+    await alice.ok("STORE $ +FLAGS.SILENT (\\Deleted)")
+    assert await alice.ok("UID EXPUNGE $") == [b"* 4 EXPUNGE", b"* 2 EXPUNGE"]
+    assert await alice.ok("FETCH $ (UID)") == []
+    assert await alice.ok("SEARCH $") == [b"* SEARCH"]
+
+
+async def test_what_another_session_expunges_is_saved_no_more(alice: ImapClient, imap: Connect) -> None:
+    await alice.ok("SEARCH RETURN (SAVE) FLAGGED")
+    other = await imap()
+    await other.ok("SELECT INBOX")
+    await other.ok("STORE 2 +FLAGS.SILENT (\\Deleted)")
+    await other.ok("EXPUNGE")
+    while b"* 2 EXPUNGE" not in await alice.ok("NOOP"):
+        pass
+    assert await alice.ok("FETCH $ (UID)") == [b"* 3 FETCH (UID 5)"]
+    assert (await alice.command("COPY $ INBOX")).ok
+
+
+async def test_a_no_empties_what_was_saved_and_a_bad_does_not(alice: ImapClient) -> None:
+    await alice.ok("SEARCH RETURN (SAVE) FLAGGED")
+    assert (await alice.command("SEARCH RETURN (SAVE) FLAGGED LARGER")).text.startswith(b"BAD ")
+    refused = await alice.command("SEARCH CHARSET KOI8-R $ TEXT x")
+    assert refused.text.startswith(b"NO [BADCHARSET (US-ASCII UTF-8)] ")
+    assert await alice.ok("SEARCH $") == [b"* SEARCH 2 4"]
+    refused = await alice.command("SEARCH RETURN (SAVE) CHARSET KOI8-R $ TEXT x")
+    assert refused.text.startswith(b"NO [BADCHARSET (US-ASCII UTF-8)] ")
+    assert await alice.ok("SEARCH $") == [b"* SEARCH"]
+
+
+async def test_to_select_again_forgets_what_was_saved(alice: ImapClient) -> None:
+    await alice.ok("SEARCH RETURN (SAVE) FLAGGED")
+    await alice.ok("EXAMINE INBOX")
+    assert await alice.ok("FETCH $ (UID)") == []
+
+
+async def test_a_search_and_its_use_can_be_sent_together(alice: ImapClient) -> None:
+    first, second = alice.send_command("SEARCH RETURN (SAVE) FLAGGED"), alice.send_command("FETCH $ (UID)")
+    assert (await alice.answer(first)).untagged == []
+    assert len((await alice.answer(second)).untagged) == 2
