@@ -507,6 +507,7 @@ class GetChangesResponse(_message.Message):
     MORE_FIELD_NUMBER: _builtins.int
     AFTER_UID_FIELD_NUMBER: _builtins.int
     UID_VALIDITY_FIELD_NUMBER: _builtins.int
+    HIGHEST_MODSEQ_FIELD_NUMBER: _builtins.int
     modseq: _builtins.int
     """Up to which MODSEQ all changes are told by this answer and those before it."""
     uid_next: _builtins.int
@@ -520,6 +521,8 @@ class GetChangesResponse(_message.Message):
     """One change of too many messages is told in parts: of what comes after `modseq`, UIDs up to here were told."""
     uid_validity: _builtins.int
     """Another one than before says that all UIDs are others: forget the mailbox."""
+    highest_modseq: _builtins.int
+    """The MODSEQ of the mailbox's last change that is told by this answer and those before it (RFC 7162 s3.1.2.1)."""
     @_builtins.property
     def rows(self) -> Global___Rows:
         """Added or with other flags. As they are now: a row's MODSEQ may be above `modseq`, and then a later answer tells it
@@ -545,14 +548,67 @@ class GetChangesResponse(_message.Message):
         more: _builtins.bool = ...,
         after_uid: _builtins.int = ...,
         uid_validity: _builtins.int = ...,
+        highest_modseq: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["rows", b"rows"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_uid", b"after_uid", "deleted", b"deleted", "keywords", b"keywords", "modseq", b"modseq", "more", b"more", "reload", b"reload", "rows", b"rows", "uid_next", b"uid_next", "uid_validity", b"uid_validity", "vanished", b"vanished"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_uid", b"after_uid", "deleted", b"deleted", "highest_modseq", b"highest_modseq", "keywords", b"keywords", "modseq", b"modseq", "more", b"more", "reload", b"reload", "rows", b"rows", "uid_next", b"uid_next", "uid_validity", b"uid_validity", "vanished", b"vanished"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetChangesResponse: _TypeAlias = GetChangesResponse  # noqa: Y015
+
+@_typing.final
+class GetVanishedRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MAILBOX_ID_FIELD_NUMBER: _builtins.int
+    SINCE_MODSEQ_FIELD_NUMBER: _builtins.int
+    UIDS_FIELD_NUMBER: _builtins.int
+    mailbox_id: _builtins.bytes
+    since_modseq: _builtins.int
+    @_builtins.property
+    def uids(self) -> _containers.RepeatedCompositeFieldContainer[Global___UidRange]:
+        """Only these UIDs."""
+
+    def __init__(
+        self,
+        *,
+        mailbox_id: _builtins.bytes = ...,
+        since_modseq: _builtins.int = ...,
+        uids: _abc.Iterable[Global___UidRange] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["mailbox_id", b"mailbox_id", "since_modseq", b"since_modseq", "uids", b"uids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetVanishedRequest: _TypeAlias = GetVanishedRequest  # noqa: Y015
+
+@_typing.final
+class GetVanishedResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VANISHED_FIELD_NUMBER: _builtins.int
+    UNKNOWN_FIELD_NUMBER: _builtins.int
+    unknown: _builtins.bool
+    """The journal does not reach back so far: any of the UIDs that is not there may have been."""
+    @_builtins.property
+    def vanished(self) -> _containers.RepeatedCompositeFieldContainer[Global___UidRange]: ...
+    def __init__(
+        self,
+        *,
+        vanished: _abc.Iterable[Global___UidRange] | None = ...,
+        unknown: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["unknown", b"unknown", "vanished", b"vanished"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetVanishedResponse: _TypeAlias = GetVanishedResponse  # noqa: Y015
 
 @_typing.final
 class GetModseqsRequest(_message.Message):
@@ -1240,9 +1296,17 @@ class StoreFlagsRequest(_message.Message):
     MODE_FIELD_NUMBER: _builtins.int
     FLAGS_FIELD_NUMBER: _builtins.int
     KEYWORDS_FIELD_NUMBER: _builtins.int
+    UNCHANGED_SINCE_FIELD_NUMBER: _builtins.int
+    OPERATION_ID_FIELD_NUMBER: _builtins.int
     mailbox_id: _builtins.bytes
     mode: Global___StoreFlagsRequest.Mode.ValueType
     flags: _builtins.int
+    unchanged_since: _builtins.int
+    """Only messages without a change after this MODSEQ (RFC 7162 s3.1.3). With 0 those pass that have none of the keywords,
+    when nothing but keywords is added or removed.
+    """
+    operation_id: _builtins.bytes
+    """See MailboxService; for requests with `unchanged_since`, which would find their own first try."""
     @_builtins.property
     def uids(self) -> _containers.RepeatedCompositeFieldContainer[Global___UidRange]: ...
     @_builtins.property
@@ -1255,12 +1319,16 @@ class StoreFlagsRequest(_message.Message):
         mode: Global___StoreFlagsRequest.Mode.ValueType = ...,
         flags: _builtins.int = ...,
         keywords: _abc.Iterable[_builtins.str] | None = ...,
+        unchanged_since: _builtins.int | None = ...,
+        operation_id: _builtins.bytes = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_unchanged_since", b"_unchanged_since", "unchanged_since", b"unchanged_since"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["flags", b"flags", "keywords", b"keywords", "mailbox_id", b"mailbox_id", "mode", b"mode", "uids", b"uids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_unchanged_since", b"_unchanged_since", "flags", b"flags", "keywords", b"keywords", "mailbox_id", b"mailbox_id", "mode", b"mode", "operation_id", b"operation_id", "uids", b"uids", "unchanged_since", b"unchanged_since"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__unchanged_since: _TypeAlias = _typing.Literal["unchanged_since"]  # noqa: Y015
+    _WhichOneofArgType__unchanged_since: _TypeAlias = _typing.Literal["_unchanged_since", b"_unchanged_since"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__unchanged_since) -> _WhichOneofReturnType__unchanged_since | None: ...
 
 Global___StoreFlagsRequest: _TypeAlias = StoreFlagsRequest  # noqa: Y015
 
@@ -1271,6 +1339,7 @@ class StoreFlagsResponse(_message.Message):
     MODSEQ_FIELD_NUMBER: _builtins.int
     ROWS_FIELD_NUMBER: _builtins.int
     KEYWORDS_FIELD_NUMBER: _builtins.int
+    MODIFIED_FIELD_NUMBER: _builtins.int
     modseq: _builtins.int
     @_builtins.property
     def rows(self) -> Global___Rows:
@@ -1278,16 +1347,21 @@ class StoreFlagsResponse(_message.Message):
 
     @_builtins.property
     def keywords(self) -> _containers.RepeatedCompositeFieldContainer[Global___Keyword]: ...
+    @_builtins.property
+    def modified(self) -> _containers.RepeatedCompositeFieldContainer[Global___UidRange]:
+        """Those that failed `unchanged_since`."""
+
     def __init__(
         self,
         *,
         modseq: _builtins.int = ...,
         rows: Global___Rows | None = ...,
         keywords: _abc.Iterable[Global___Keyword] | None = ...,
+        modified: _abc.Iterable[Global___UidRange] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["rows", b"rows"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["keywords", b"keywords", "modseq", b"modseq", "rows", b"rows"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["keywords", b"keywords", "modified", b"modified", "modseq", b"modseq", "rows", b"rows"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -76,6 +76,11 @@ class MailboxServiceStub:
                 request_serializer=postroom_dot_mailstore_dot_v1_dot_mailbox__pb2.GetChangesRequest.SerializeToString,
                 response_deserializer=postroom_dot_mailstore_dot_v1_dot_mailbox__pb2.GetChangesResponse.FromString,
                 _registered_method=True)
+        self.GetVanished = channel.unary_unary(
+                '/postroom.mailstore.v1.MailboxService/GetVanished',
+                request_serializer=postroom_dot_mailstore_dot_v1_dot_mailbox__pb2.GetVanishedRequest.SerializeToString,
+                response_deserializer=postroom_dot_mailstore_dot_v1_dot_mailbox__pb2.GetVanishedResponse.FromString,
+                _registered_method=True)
         self.GetModseqs = channel.unary_unary(
                 '/postroom.mailstore.v1.MailboxService/GetModseqs',
                 request_serializer=postroom_dot_mailstore_dot_v1_dot_mailbox__pb2.GetModseqsRequest.SerializeToString,
@@ -199,6 +204,13 @@ class MailboxServiceServicer:
 
     def GetChanges(self, request, context):
         """What changed in one mailbox after a MODSEQ, in pages when the request has a limit: ask on from an answer that has more.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetVanished(self, request, context):
+        """Which messages were expunged after a MODSEQ (RFC 7162 s3.2.6).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -335,6 +347,11 @@ def add_MailboxServiceServicer_to_server(servicer, server):
                     servicer.GetChanges,
                     request_deserializer=postroom_dot_mailstore_dot_v1_dot_mailbox__pb2.GetChangesRequest.FromString,
                     response_serializer=postroom_dot_mailstore_dot_v1_dot_mailbox__pb2.GetChangesResponse.SerializeToString,
+            ),
+            'GetVanished': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetVanished,
+                    request_deserializer=postroom_dot_mailstore_dot_v1_dot_mailbox__pb2.GetVanishedRequest.FromString,
+                    response_serializer=postroom_dot_mailstore_dot_v1_dot_mailbox__pb2.GetVanishedResponse.SerializeToString,
             ),
             'GetModseqs': grpc.unary_unary_rpc_method_handler(
                     servicer.GetModseqs,
@@ -603,6 +620,33 @@ class MailboxService:
             '/postroom.mailstore.v1.MailboxService/GetChanges',
             postroom_dot_mailstore_dot_v1_dot_mailbox__pb2.GetChangesRequest.SerializeToString,
             postroom_dot_mailstore_dot_v1_dot_mailbox__pb2.GetChangesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetVanished(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/postroom.mailstore.v1.MailboxService/GetVanished',
+            postroom_dot_mailstore_dot_v1_dot_mailbox__pb2.GetVanishedRequest.SerializeToString,
+            postroom_dot_mailstore_dot_v1_dot_mailbox__pb2.GetVanishedResponse.FromString,
             options,
             channel_credentials,
             insecure,

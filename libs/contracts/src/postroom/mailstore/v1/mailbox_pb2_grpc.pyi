@@ -34,6 +34,8 @@ class MailboxServiceStub:
     """The mailbox's rows in pages, by ascending UID, as of one MODSEQ."""
     GetChanges: _aio.UnaryUnaryMultiCallable[_mailbox_pb2.GetChangesRequest, _mailbox_pb2.GetChangesResponse]
     """What changed in one mailbox after a MODSEQ, in pages when the request has a limit: ask on from an answer that has more."""
+    GetVanished: _aio.UnaryUnaryMultiCallable[_mailbox_pb2.GetVanishedRequest, _mailbox_pb2.GetVanishedResponse]
+    """Which messages were expunged after a MODSEQ (RFC 7162 s3.2.6)."""
     GetModseqs: _aio.UnaryUnaryMultiCallable[_mailbox_pb2.GetModseqsRequest, _mailbox_pb2.GetModseqsResponse]
     """The present MODSEQ of many accounts, each named by a capability; for the periodic check of all open mailboxes."""
     ClaimRecent: _aio.UnaryUnaryMultiCallable[_mailbox_pb2.ClaimRecentRequest, _mailbox_pb2.ClaimRecentResponse]
@@ -122,6 +124,14 @@ class MailboxServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_mailbox_pb2.GetChangesRequest, _abc.Awaitable[_mailbox_pb2.GetChangesResponse]],
     ) -> _abc.Awaitable[_mailbox_pb2.GetChangesResponse]:
         """What changed in one mailbox after a MODSEQ, in pages when the request has a limit: ask on from an answer that has more."""
+
+    @_abc_1.abstractmethod
+    def GetVanished(
+        self,
+        request: _mailbox_pb2.GetVanishedRequest,
+        context: _aio.ServicerContext[_mailbox_pb2.GetVanishedRequest, _abc.Awaitable[_mailbox_pb2.GetVanishedResponse]],
+    ) -> _abc.Awaitable[_mailbox_pb2.GetVanishedResponse]:
+        """Which messages were expunged after a MODSEQ (RFC 7162 s3.2.6)."""
 
     @_abc_1.abstractmethod
     def GetModseqs(
