@@ -16,7 +16,14 @@ from mailstore.accounts import ensure_accounts, lock_accounts
 from mailstore.mailbox_messages import keyword_messages, mailbox_message, parse_use, rows_message
 from mailstore.mailboxes import catalogue
 from mailstore.mailboxes.catalogue import Owner
-from mailstore.mailboxes.flags import FlagChange, StoreMode, keywords_of, parse_keywords, store_flags
+from mailstore.mailboxes.flags import (
+    MAX_MODSEQ,
+    FlagChange,
+    StoreMode,
+    keywords_of,
+    parse_keywords,
+    store_flags,
+)
 from mailstore.mailboxes.moving import (
     Copied,
     MailboxPlace,
@@ -99,17 +106,24 @@ class MailboxChanges:
             mode = StoreMode(request.mode)
         except ValueError:
             raise InvalidRequestError("no such mode") from None
-        flag_change = FlagChange(mode, request.flags, parse_keywords(request.keywords))
+        unchanged_since = request.unchanged_since if request.HasField("unchanged_since") else None
+        if unchanged_since is not None and unchanged_since > MAX_MODSEQ:
+            raise InvalidRequestError("no such MODSEQ")
+        flag_change = FlagChange(mode, request.flags, parse_keywords(request.keywords), unchanged_since)
 
         async def change(connection: Connection, modseq: int) -> pb.StoreFlagsResponse:
             await catalogue.find_mailbox(connection, owner.account_id, mailbox_id)
-            rows = await store_flags(connection, owner.account_id, mailbox_id, modseq, ranges, flag_change)
+            stored = await store_flags(connection, owner.account_id, mailbox_id, modseq, ranges, flag_change)
             keywords = await keywords_of(connection, owner.account_id)
             return pb.StoreFlagsResponse(
-                modseq=modseq, rows=rows_message(rows), keywords=keyword_messages(keywords)
+                modseq=modseq,
+                rows=rows_message(stored.rows),
+                keywords=keyword_messages(keywords),
+                modified=range_messages(stored.modified),
             )
 
-        return await self._once(owner, None, pb.StoreFlagsResponse, change)
+        operation = _operation(owner, request.operation_id, request)
+        return await self._once(owner, operation, pb.StoreFlagsResponse, change)
 
     async def copy(self, owner: Owner, request: pb.CopyMessagesRequest) -> pb.CopyMessagesResponse:
         """Raises MailboxNotFoundError."""

@@ -23,12 +23,13 @@ from mailstore.mailboxes import catalogue
 from mailstore.mailboxes.appending import Appending, append_message, check_digest, inline_octets
 from mailstore.mailboxes.catalogue import Owner
 from mailstore.mailboxes.facts import FactColumns, stored_facts
-from mailstore.mailboxes.flags import keywords_of, parse_keywords
+from mailstore.mailboxes.flags import MAX_MODSEQ, keywords_of, parse_keywords
 from mailstore.mailboxes.octets import RangeWanted, read_messages
 from mailstore.mailboxes.recent import claim_recent
 from mailstore.mailboxes.rows import Since, changes_since, pages
 from mailstore.mailboxes.searching import MAX_TERMS, search_text
 from mailstore.mailboxes.uid_ranges import parse_ranges, range_messages
+from mailstore.mailboxes.vanished import vanished_since
 from mailstore.scanning import MessageFacts, message_facts
 from postroom.mailstore.v1 import content_pb2, mailbox_pb2, mailbox_pb2_grpc
 from postroom_contracts.capability import CapabilityVerifier, Scope
@@ -144,7 +145,22 @@ class MailboxService(mailbox_pb2_grpc.MailboxServiceServicer):
             deleted=changes.deleted,
             more=changes.more,
             after_uid=changes.after_uid,
+            highest_modseq=changes.highest_modseq,
         )
+
+    async def GetVanished(
+        self, request: mailbox_pb2.GetVanishedRequest, context: _Context
+    ) -> mailbox_pb2.GetVanishedResponse:
+        """What was expunged since a MODSEQ."""
+        owner, mailbox_id = await self._owner(), parse_id(request.mailbox_id)
+        if request.since_modseq > MAX_MODSEQ:
+            raise InvalidRequestError("no such MODSEQ")
+        vanished = await vanished_since(
+            self._database, owner.account_id, mailbox_id, request.since_modseq, parse_ranges(request.uids)
+        )
+        if vanished is None:
+            return mailbox_pb2.GetVanishedResponse(unknown=True)
+        return mailbox_pb2.GetVanishedResponse(vanished=range_messages(vanished))
 
     async def GetModseqs(
         self, request: mailbox_pb2.GetModseqsRequest, context: _Context

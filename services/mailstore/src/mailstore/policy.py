@@ -25,6 +25,7 @@ POLICY: Final[Mapping[str, frozenset[str]]] = {
             "SetSubscription",
             "LoadMailbox",
             "GetChanges",
+            "GetVanished",
             "GetModseqs",
             "ClaimRecent",
             "FetchFacts",

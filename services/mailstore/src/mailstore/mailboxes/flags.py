@@ -14,6 +14,7 @@ from mailstore.placement import CHANGE_FLAGS, DELETED, SEEN
 from postroom_contracts.errors import InvalidRequestError, TooManyKeywordsError
 from postroom_storage.database import Connection
 
+MAX_MODSEQ: Final = 2**63 - 1
 MAX_KEYWORDS: Final = 63
 ALL_FLAGS: Final = 31
 MAX_KEYWORD: Final = 100
@@ -27,14 +28,16 @@ CASE $5::int WHEN 1 THEN $6::smallint WHEN 2 THEN m.flags | $6::smallint ELSE m.
 _NEW_KEYWORDS: Final = """
 CASE $5::int WHEN 1 THEN $7::bigint WHEN 2 THEN m.keywords | $7::bigint ELSE m.keywords & ~$7::bigint END
 """
+# Whoever asks on a condition is told which messages failed it; `passes` is true without one.
 _STORE: Final = f"""
-WITH target AS MATERIALIZED (
-    SELECT uid, old_flags, flags FROM (
-        SELECT m.uid, m.flags AS old_flags, m.keywords AS old_keywords, {_NEW_FLAGS} AS flags,
-               {_NEW_KEYWORDS} AS keywords
-        FROM {IN_RANGES}
-    ) AS found
-    WHERE old_flags <> flags OR old_keywords <> keywords
+WITH found AS MATERIALIZED (
+    SELECT m.uid, m.flags AS old_flags, m.keywords AS old_keywords, {_NEW_FLAGS} AS flags,
+           {_NEW_KEYWORDS} AS keywords,
+           $11::bigint IS NULL OR m.modseq <= $11 OR ($12 AND m.keywords & $7 = 0) AS passes
+    FROM {IN_RANGES}
+), target AS MATERIALIZED (
+    SELECT uid, old_flags, flags FROM found
+    WHERE passes AND (old_flags <> flags OR old_keywords <> keywords)
 ), stored AS (
     UPDATE mailstore.mailbox_message AS m SET flags = {_NEW_FLAGS}, keywords = {_NEW_KEYWORDS}, modseq = $8
     WHERE m.account_id = $1 AND m.mailbox_id = $2 AND m.uid = ANY (ARRAY(SELECT uid FROM target))
@@ -44,7 +47,8 @@ SELECT array_agg(uid ORDER BY uid) AS uids, array_agg(flags ORDER BY uid) AS fla
        array_agg(keywords ORDER BY uid) AS keywords, array_agg(size ORDER BY uid) AS sizes,
        array_agg(extract(epoch FROM internal_date)::bigint ORDER BY uid) AS internal_dates,
        (SELECT coalesce(sum((old_flags & $9) - (flags & $9)), 0)::bigint / $9 FROM target) AS unseen,
-       (SELECT coalesce(sum((flags & $10) - (old_flags & $10)), 0)::bigint / $10 FROM target) AS deleted
+       (SELECT coalesce(sum((flags & $10) - (old_flags & $10)), 0)::bigint / $10 FROM target) AS deleted,
+       (SELECT array_agg(uid ORDER BY uid) FROM found WHERE NOT passes) AS modified
 FROM stored
 """
 _COUNT: Final = """
@@ -62,11 +66,29 @@ class StoreMode(Enum):
 
 @dataclass(frozen=True, slots=True)
 class FlagChange:
-    """Flags as bits and keywords as names, to be stored in some way."""
+    """Flags as bits and keywords as names, to be stored in some way.
+
+    With `unchanged_since` only where nothing changed after that MODSEQ (RFC 7162 s3.1.3).
+    """
 
     mode: StoreMode
     flags: int
     keywords: Sequence[str]
+    unchanged_since: int | None = None
+
+    @property
+    def tests_for_keywords(self) -> bool:
+        """Whether messages without the keywords pass: 0 fails for what is there; system flags always are."""
+        only_keywords = bool(self.keywords) and not self.flags and self.mode is not StoreMode.REPLACE
+        return self.unchanged_since == 0 and only_keywords
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """The rows that are different now, and the UIDs that failed the condition."""
+
+    rows: RowColumns
+    modified: Ranges = ()
 
 
 async def keywords_of(connection: Connection, account_id: UUID) -> dict[str, int]:
@@ -113,8 +135,8 @@ async def store_flags(
     modseq: int,
     ranges: Ranges,
     change: FlagChange,
-) -> RowColumns:
-    """Change flags in a locked account; returns the rows that are different now.
+) -> Stored:
+    """Change flags in a locked account.
 
     Raises TooManyKeywordsError.
     """
@@ -131,12 +153,15 @@ async def store_flags(
         modseq,
         SEEN,
         DELETED,
+        change.unchanged_since,
+        change.tests_for_keywords,
     )
+    modified = [] if row is None else compress(row["modified"] or ())
     if row is None or row["uids"] is None:
-        return RowColumns()
+        return Stored(RowColumns(), modified)
     await connection.execute(_COUNT, mailbox_id, row["unseen"], row["deleted"], modseq)
     await write_change(connection, account_id, modseq, mailbox_id, CHANGE_FLAGS, compress(row["uids"]))
-    return RowColumns(
+    rows = RowColumns(
         uids=row["uids"],
         flags=row["flags"],
         keywords=row["keywords"],
@@ -144,3 +169,4 @@ async def store_flags(
         sizes=row["sizes"],
         internal_dates=row["internal_dates"],
     )
+    return Stored(rows, modified)

@@ -51,7 +51,8 @@ FROM ({_OF_RANGES}) AS found
 # One row at least, with the state; `uid_next` is NULL when there is no such mailbox. WITH TIES: what one
 # transaction did is never cut in two here.
 _JOURNAL: Final = """
-SELECT s.modseq AS account_modseq, s.change_floor, m.uid_next, m.uid_validity, c.modseq, c.uids
+SELECT s.modseq AS account_modseq, s.change_floor, m.uid_next, m.uid_validity, m.highest_modseq, c.modseq,
+       c.uids
 FROM mailstore.account_state AS s
 LEFT JOIN mailstore.mailbox AS m ON m.account_id = s.account_id AND m.id = $2 AND m.deleted_at IS NULL
 LEFT JOIN mailstore.change AS c
@@ -104,6 +105,8 @@ class Changes:
     more: bool = False
     after_uid: int = 0
     uid_validity: int = 0
+    highest_modseq: int = 0
+    """Of the mailbox's last change that is told by this page and those before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +115,8 @@ class _Page:
 
     modseq: int
     touched: Ranges
+    highest_modseq: int = 0
+    """The mailbox's last change that is told whole; 0 for none in this page."""
     more: bool = False
     after_uid: int = 0
 
@@ -163,27 +168,29 @@ async def changes_since(database: Database, account_id: UUID, mailbox_id: UUID, 
         more=page.more,
         after_uid=page.after_uid,
         uid_validity=validity,
+        # Some changes of the mailbox tell no UIDs, so that the row is above what the journal says.
+        highest_modseq=page.highest_modseq if page.more else journal[0]["highest_modseq"],
     )
 
 
 def _page(journal: Sequence[Record], since: Since, most: int, last_modseq: int) -> _Page:
     """The first changes of the journal that have so many messages at most."""
     told: list[tuple[int, int]] = []
-    room, complete = most, since.modseq
+    room, complete, highest = most, since.modseq, 0
     for modseq, group in groupby(journal, lambda row: row["modseq"]):
         ranges = _merged(each for row in group for each in from_multirange(row["uids"]))
         if complete == since.modseq and since.after_uid:
             ranges = _above(ranges, since.after_uid)
         if (count := _count(ranges)) > room:
             if told:
-                return _Page(complete, _merged(told), more=True)
+                return _Page(complete, _merged(told), highest, more=True)
             ranges = _first(ranges, room)
-            return _Page(complete, ranges, more=True, after_uid=ranges[-1][1])
+            return _Page(complete, ranges, highest, more=True, after_uid=ranges[-1][1])
         told += ranges
         room -= count
-        complete = modseq
+        complete = highest = modseq
     if len(journal) >= most:  # there may be more of it
-        return _Page(complete, _merged(told), more=True)
+        return _Page(complete, _merged(told), highest, more=True)
     return _Page(last_modseq, _merged(told))
 
 
