@@ -10,14 +10,14 @@ from typing import Final
 from mail_access.imap.context import Context, Done, Selected, chunks
 from mail_access.imap.flagging import store_in
 from mail_access.imap.refusals import EXPUNGED, CommandRefusedError
-from mail_access.imap.sections import Message, Needs, needs_of
+from mail_access.imap.sections import Message, Needs, needs_of, sets_seen
 from mail_access.imap.telling import Page, attribute
 from mail_access.mailbox_rows import SEEN, Row
 from mail_access.store import uid_ranges
 from postroom.mailstore.v1 import mailbox_pb2
 from postroom_wire.imap import fetch_response
 from postroom_wire.imap.commands import Fetch
-from postroom_wire.imap.fetch_items import FetchAttribute, FetchItem, FetchSection
+from postroom_wire.imap.fetch_items import FetchAttribute, FetchItem
 from postroom_wire.imap.sequence import NumberRanges
 
 _ROWS_AT_ONCE: Final = 2_000
@@ -29,9 +29,9 @@ async def fetch(context: Context, command: Fetch) -> Done:
     """FETCH and UID FETCH."""
     selected = context.require_selected()
     numbers = selected.view.select(command.messages, by_uid=command.uid)
-    sections = [item for item in command.items if isinstance(item, FetchSection)]
+    content = any(not isinstance(item, FetchAttribute) for item in command.items)
     needs = needs_of(command.items)
-    if sections or needs:
+    if content or needs:
         told = await _with_store(context, selected, numbers, command.items, needs)
     else:
         told = await _from_memory(context, selected, numbers, command.items)
@@ -55,9 +55,7 @@ async def _from_memory(
         else:
             for row in rows:
                 octets = (
-                    attribute(selected, row, item, None)
-                    for item in items
-                    if isinstance(item, FetchAttribute)
+                    attribute(selected, row, item, None) for item in items if isinstance(item, FetchAttribute)
                 )
                 context.output.write(fetch_response.fetch(row.sequence_number, octets))
         await context.output.flow()
@@ -68,7 +66,7 @@ async def _with_store(
     context: Context, selected: Selected, numbers: NumberRanges, items: Sequence[FetchItem], needs: Needs
 ) -> int:
     """The same where the store is asked."""
-    marks = any(isinstance(item, FetchSection) and not item.peek for item in items)
+    marks = any(map(sets_seen, items))
     told = 0
     for some in chunks(numbers, _MESSAGES_AT_ONCE):
         extra: frozenset[int] = frozenset()
@@ -110,6 +108,8 @@ async def _messages(
         envelope=needs.envelope,
         structure=needs.structure,
         header=needs.header,
+        object_ids=needs.object_ids,
+        preview=needs.preview,
     )
     async with aclosing(store.fetch_facts(login, request)) as pages:
         async for page in pages:

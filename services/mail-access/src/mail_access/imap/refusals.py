@@ -55,6 +55,7 @@ EXPUNGED: Final = _no(b"Some of the messages were expunged", codes.EXPUNGEISSUED
 UNAVAILABLE: Final = _no(b"Temporarily unavailable, try again", codes.UNAVAILABLE)
 MESSAGE_TOO_BIG: Final = _no(b"Message too big", codes.TOOBIG)
 NO_SUCH_USE: Final = _no(b"No mailbox can have this special use", codes.USEATTR)
+UNKNOWN_CTE: Final = _no(b"Transfer encoding unknown", codes.UNKNOWN_CTE)
 NOT_SUBSCRIBABLE: Final = _no(b"Too many subscriptions", codes.LIMIT)
 
 _TABLE: Final[Mapping[type[PostroomError], Refusal]] = {

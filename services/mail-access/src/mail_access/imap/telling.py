@@ -1,18 +1,26 @@
 """The responses of FETCH (RFC 3501 s7.4.2): attributes from facts at hand, octets as a stream."""
 
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
 from mail_access.content import Piece, ReadRange
 from mail_access.imap.context import Context, Selected
-from mail_access.imap.sections import Filtered, Known, Message, Source, Streamed
+from mail_access.imap.decoding import GoneError, decoded, measure, octets_of, whole
+from mail_access.imap.sections import Decoded, Filtered, Known, Message, Sized, Source, Streamed
 from mail_access.mailbox_rows import Row
 from postroom.mailstore.v1 import mailbox_pb2
 from postroom_wire.imap import fetch_response
-from postroom_wire.imap.fetch_items import FetchAttribute, FetchItem, FetchSection
+from postroom_wire.imap.fetch_items import (
+    FetchAttribute,
+    FetchBinary,
+    FetchBinarySize,
+    FetchItem,
+    FetchSection,
+)
 from postroom_wire.imap.section import cut, filter_header
+from postroom_wire.mime import decode_transfer
 
 _READS_AT_ONCE: Final = 500
 _NO_ENVELOPE: Final = b"(NIL NIL NIL NIL NIL NIL NIL NIL NIL NIL)"
@@ -35,19 +43,19 @@ class Page:
 
         The output is broken when a literal was announced and cannot be finished.
         """
-        sections = [item for item in self._items if isinstance(item, FetchSection)]
-        at_once = max(_READS_AT_ONCE // max(len(sections), 1), 1)
+        wanted = [item for item in self._items if not isinstance(item, FetchAttribute)]
+        at_once = max(_READS_AT_ONCE // max(len(wanted), 1), 1)
         told = 0
         for start in range(0, len(messages), at_once):
             ranges: list[ReadRange] = []
             planned: list[_Planned] = []
             for row, message in messages[start : start + at_once]:
                 sources: list[tuple[int, Source]] = []
-                for section in sections:
-                    source = message.source(section)
+                for item in wanted:
+                    source = message.source(item)
                     sources.append((len(ranges), source))
-                    if not isinstance(source, Known):
-                        ranges.append(source.range)
+                    if (of_page := _read_with_others(source)) is not None:
+                        ranges.append(of_page)
                 planned.append(_Planned(row, message, sources))
             reader, mailbox_id = self._context.resources.reader, self._selected.mailbox.id
             async with aclosing(reader.read(self._context.login, mailbox_id, ranges)) as pieces:
@@ -64,7 +72,7 @@ class Page:
             await self._tell_items(planned, pieces)
         except BaseException as error:
             output.broken = not output.rewind(start)
-            if isinstance(error, _GoneError) and not output.broken:
+            if isinstance(error, GoneError) and not output.broken:
                 return False
             raise
         output.write(fetch_response.END)
@@ -76,11 +84,12 @@ class Page:
         for at, item in enumerate(self._all_items(planned.row)):
             if at:
                 self._context.output.write(b" ")
-            if isinstance(item, FetchSection):
-                await self._tell_section(item, *next(waiting), pieces)
-            else:
-                octets = attribute(self._selected, planned.row, item, planned.message.facts)
-                self._context.output.write(octets)
+            match item:
+                case FetchAttribute():
+                    octets = attribute(self._selected, planned.row, item, planned.message.facts)
+                    self._context.output.write(octets)
+                case FetchSection() | FetchBinary() | FetchBinarySize():
+                    await self._tell_content(item.label, *next(waiting), pieces)
 
     def _all_items(self, row: Row) -> Iterator[FetchItem]:
         """What was asked for, and FLAGS where the fetch itself changed them (s6.4.5)."""
@@ -88,21 +97,70 @@ class Page:
         if row.uid in self._marked and not self._tells_flags:
             yield FetchAttribute.FLAGS
 
-    async def _tell_section(
-        self, item: FetchSection, number: int, source: Source, pieces: AsyncGenerator[Piece]
+    async def _tell_content(
+        self, label: bytes, number: int, source: Source, pieces: AsyncGenerator[Piece]
     ) -> None:
         output = self._context.output
         match source:
             case Known(octets):
-                output.write(fetch_response.section(item.label, octets))
-            case Filtered(wanted):
-                header = await _whole(number, wanted, pieces)
-                chosen = cut(filter_header(header, item.section), item.partial)
-                output.write(fetch_response.section(item.label, chosen))
+                output.write(fetch_response.section(label, octets))
+            case Filtered(wanted, section, partial):
+                header = await whole(number, wanted, pieces)
+                output.write(fetch_response.section(label, cut(filter_header(header, section), partial)))
             case Streamed(wanted):
-                output.write(fetch_response.section_start(item.label, wanted.length))
-                async for octets in _octets(number, wanted, pieces):
+                output.write(fetch_response.section_start(label, wanted.length))
+                async for octets in octets_of(number, wanted, pieces):
                     await output.stream(octets)
+            case Sized(size):
+                output.write(fetch_response.binary_size(label, size))
+            case Decoded(wanted, encoding) if source.gathered:
+                octets = decode_transfer(await whole(number, wanted, pieces), encoding)
+                if source.only_size:
+                    output.write(fetch_response.binary_size(label, len(octets)))
+                else:
+                    output.write(fetch_response.binary(label, cut(octets, source.partial)))
+            case Decoded():
+                await self._tell_large(label, source)
+
+    async def _tell_large(self, label: bytes, source: Decoded) -> None:
+        """The size comes before the octets, so they are read twice; never held."""
+        output = self._context.output
+        async with aclosing(self._decoded(source)) as octets:
+            measured = await measure(octets)
+        if source.only_size:
+            output.write(fetch_response.binary_size(label, measured.size))
+            return
+        output.write(fetch_response.binary_start(label, measured.size, has_nul=measured.has_nul))
+        left = measured.size
+        async with aclosing(self._decoded(source)) as octets:
+            async for each in octets:
+                left -= len(each)
+                if left < 0:
+                    raise GoneError
+                await output.stream(each)
+        if left:
+            raise GoneError
+
+    async def _decoded(self, source: Decoded) -> AsyncGenerator[bytes]:
+        reader, mailbox_id = self._context.resources.reader, self._selected.mailbox.id
+        async with (
+            aclosing(reader.read(self._context.login, mailbox_id, [source.range])) as pieces,
+            aclosing(octets_of(0, source.range, pieces)) as encoded,
+            aclosing(decoded(encoded, source.encoding, source.partial)) as octets,
+        ):
+            async for each in octets:
+                yield each
+
+
+def _read_with_others(source: Source) -> ReadRange | None:
+    """What of a page's one stream belongs to this source."""
+    match source:
+        case Streamed(wanted) | Filtered(wanted):
+            return wanted
+        case Decoded(wanted) if source.gathered:
+            return wanted
+        case _:
+            return None
 
 
 class _Planned(NamedTuple):
@@ -111,30 +169,6 @@ class _Planned(NamedTuple):
     row: Row
     message: Message
     sources: Sequence[tuple[int, Source]]
-
-
-class _GoneError(Exception):
-    """The message went while it was read."""
-
-
-async def _whole(number: int, wanted: ReadRange, pieces: AsyncGenerator[Piece]) -> bytes:
-    return b"".join([octets async for octets in _octets(number, wanted, pieces)])
-
-
-async def _octets(number: int, wanted: ReadRange, pieces: AsyncGenerator[Piece]) -> AsyncGenerator[bytes]:
-    """The octets of the range of this number, exactly as many as wanted. Raises `_GoneError`."""
-    got = 0
-    async for piece in pieces:
-        if piece.number < number:  # left over of a message that was gone
-            continue
-        got += len(piece.octets)
-        if got > wanted.length or (piece.last and got < wanted.length):
-            raise _GoneError
-        if piece.octets:
-            yield piece.octets
-        if piece.last:
-            return
-    raise _GoneError
 
 
 def attribute(selected: Selected, row: Row, item: FetchAttribute, facts: mailbox_pb2.Facts | None) -> bytes:
@@ -148,16 +182,31 @@ def attribute(selected: Selected, row: Row, item: FetchAttribute, facts: mailbox
             return fetch_response.rfc822_size(row.size)
         case FetchAttribute.INTERNALDATE:
             return fetch_response.internal_date(datetime.fromtimestamp(row.date, UTC))
-        case FetchAttribute.ENVELOPE:
-            return fetch_response.envelope(facts.envelope if facts and facts.envelope else _NO_ENVELOPE)
-        case FetchAttribute.BODY:
-            return fetch_response.body(facts.body if facts and facts.body else _plain(row))
-        case FetchAttribute.BODYSTRUCTURE:
-            return fetch_response.body_structure(
-                facts.body_structure if facts and facts.body_structure else _plain(row)
-            )
+        case (
+            FetchAttribute.ENVELOPE
+            | FetchAttribute.BODY
+            | FetchAttribute.BODYSTRUCTURE
+            | FetchAttribute.EMAILID
+            | FetchAttribute.THREADID
+            | FetchAttribute.SAVEDATE
+            | FetchAttribute.PREVIEW
+        ):
+            return _FROM_FACTS[item](facts or mailbox_pb2.Facts(), row)
 
 
 def _plain(row: Row) -> bytes:
     """The structure of a message whose own is not known: one body of plain octets."""
     return b'("TEXT" "PLAIN" NIL NIL NIL "8BIT" %d 0)' % row.size
+
+
+_FROM_FACTS: Final[Mapping[FetchAttribute, Callable[[mailbox_pb2.Facts, Row], bytes]]] = {
+    FetchAttribute.ENVELOPE: lambda facts, _: fetch_response.envelope(facts.envelope or _NO_ENVELOPE),
+    FetchAttribute.BODY: lambda facts, row: fetch_response.body(facts.body or _plain(row)),
+    FetchAttribute.BODYSTRUCTURE: lambda facts, row: fetch_response.body_structure(
+        facts.body_structure or _plain(row)
+    ),
+    FetchAttribute.EMAILID: lambda facts, _: fetch_response.email_id(facts.email_id.hex().encode("ascii")),
+    FetchAttribute.THREADID: lambda facts, _: fetch_response.thread_id(facts.thread_id.hex().encode("ascii")),
+    FetchAttribute.SAVEDATE: lambda facts, _: fetch_response.save_date(facts.saved_at.ToDatetime(tzinfo=UTC)),
+    FetchAttribute.PREVIEW: lambda facts, _: fetch_response.preview(facts.preview),
+}
