@@ -61,7 +61,7 @@ class RetentionServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RestoreMessages(self, request, context):
-        """Puts messages of one mailbox back, with the flags that they had but \Deleted; into INBOX when the mailbox is gone. They
+        """Puts messages of one mailbox back, with their flags but the deletion mark; into INBOX when the mailbox is gone. They
         get new UIDs. What cannot be restored any more is left out. NOT_FOUND for a mailbox that the account never had,
         RESOURCE_EXHAUSTED for more than 20,000 messages.
 

@@ -21,7 +21,7 @@ class RetentionServiceStub:
     ListExpunged: _aio.UnaryUnaryMultiCallable[_retention_pb2.ListExpungedRequest, _retention_pb2.ListExpungedResponse]
     """Expunged messages that can be restored, those of one mailbox with the highest UID first."""
     RestoreMessages: _aio.UnaryUnaryMultiCallable[_retention_pb2.RestoreMessagesRequest, _retention_pb2.RestoreMessagesResponse]
-    """Puts messages of one mailbox back, with the flags that they had but \\Deleted; into INBOX when the mailbox is gone. They
+    """Puts messages of one mailbox back, with their flags but the deletion mark; into INBOX when the mailbox is gone. They
     get new UIDs. What cannot be restored any more is left out. NOT_FOUND for a mailbox that the account never had,
     RESOURCE_EXHAUSTED for more than 20,000 messages.
 
@@ -47,7 +47,7 @@ class RetentionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _retention_pb2.RestoreMessagesRequest,
         context: _aio.ServicerContext[_retention_pb2.RestoreMessagesRequest, _abc.Awaitable[_retention_pb2.RestoreMessagesResponse]],
     ) -> _abc.Awaitable[_retention_pb2.RestoreMessagesResponse]:
-        """Puts messages of one mailbox back, with the flags that they had but \\Deleted; into INBOX when the mailbox is gone. They
+        """Puts messages of one mailbox back, with their flags but the deletion mark; into INBOX when the mailbox is gone. They
         get new UIDs. What cannot be restored any more is left out. NOT_FOUND for a mailbox that the account never had,
         RESOURCE_EXHAUSTED for more than 20,000 messages.
 
