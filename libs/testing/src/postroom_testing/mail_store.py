@@ -25,6 +25,7 @@ from postroom.mailstore.v1 import (
     mailbox_pb2,
     mailbox_pb2_grpc,
     queue_pb2_grpc,
+    retention_pb2_grpc,
 )
 from postroom_contracts.capability import Capability, CapabilityVerifier, PublicKey, Scope, SigningKey, sign
 from postroom_contracts.ids import DEFAULT_TENANT, AccountId, new_id
@@ -88,6 +89,7 @@ class MailStore:
         self.mailbox: mailbox_pb2_grpc.MailboxServiceStub
         self.queue: queue_pb2_grpc.QueueServiceStub
         self.administrator: queue_pb2_grpc.QueueServiceStub
+        self.retention: retention_pb2_grpc.RetentionServiceStub
         self.doctor: doctor_pb2_grpc.DoctorServiceStub
 
     def account(self, name: str = "ann", account_id: UUID | None = None) -> MailAccount:
@@ -263,6 +265,7 @@ async def running_mail_store(
         store.mailbox = mailbox_pb2_grpc.MailboxServiceStub(edge)
         store.queue = queue_pb2_grpc.QueueServiceStub(relay)
         store.administrator = queue_pb2_grpc.QueueServiceStub(edge)
+        store.retention = retention_pb2_grpc.RetentionServiceStub(edge)
         store.doctor = doctor_pb2_grpc.DoctorServiceStub(edge)
         committing = asyncio.ensure_future(parts.committer.run())
         try:
@@ -304,6 +307,9 @@ class _Parts:
             database, self.reader, verifier, hooks.ring, retrying, overrides.get("claim_limits")
         )
 
+        self.retention = _module("retention_service").RetentionService(
+            database, verifier, hooks.publish, overrides.get("retention_limits")
+        )
         self.doctor = _module("doctor_service").DoctorService(
             database,
             objects,
@@ -319,6 +325,7 @@ class _Parts:
         add_delivery(self.delivery, server)
         mailbox_pb2_grpc.add_MailboxServiceServicer_to_server(self.mailbox, server)
         queue_pb2_grpc.add_QueueServiceServicer_to_server(self.queue, server)
+        retention_pb2_grpc.add_RetentionServiceServicer_to_server(self.retention, server)
         doctor_pb2_grpc.add_DoctorServiceServicer_to_server(self.doctor, server)
 
 

@@ -57,6 +57,7 @@ class DoctorService(doctor_pb2_grpc.DoctorServiceServicer):
             "blobs": octets.blobs,
             "messages": mailboxes.messages,
             "rows": mailboxes.rows,
+            "expunged": mailboxes.expunged,
             "mailboxes": mailboxes.mailboxes,
             "accounts": mailboxes.accounts,
             "deliveries": queue.deliveries,

@@ -24,7 +24,7 @@ from mailstore.mailboxes.appending import Appending, append_message, check_diges
 from mailstore.mailboxes.catalogue import Owner
 from mailstore.mailboxes.facts import FactColumns, stored_facts
 from mailstore.mailboxes.flags import MAX_MODSEQ, keywords_of, parse_keywords
-from mailstore.mailboxes.octets import RangeWanted, read_messages
+from mailstore.mailboxes.octets import RangeWanted, ReadFrom, read_messages
 from mailstore.mailboxes.recent import claim_recent
 from mailstore.mailboxes.rows import Since, changes_since, pages
 from mailstore.mailboxes.searching import MAX_TERMS, search_text
@@ -198,6 +198,7 @@ class MailboxService(mailbox_pb2_grpc.MailboxServiceServicer):
             request.summary,
             request.object_ids,
             request.preview,
+            request.expunged,
         )
         ranges = parse_ranges(request.uids)
         async for page in stored_facts(self._database, owner.account_id, mailbox_id, ranges, columns):
@@ -213,7 +214,8 @@ class MailboxService(mailbox_pb2_grpc.MailboxServiceServicer):
         ):
             raise InvalidRequestError("too many reads, or a negative one")
         wanted = [RangeWanted(each.uid, each.offset, each.length) for each in request.reads]
-        async for chunk in read_messages(self._database, self._reader, owner.account_id, mailbox_id, wanted):
+        place = ReadFrom(owner.account_id, mailbox_id, request.expunged)
+        async for chunk in read_messages(self._database, self._reader, place, wanted):
             piece = content_pb2.ContentChunk(read=chunk.read, octets=chunk.octets, last=chunk.last)
             yield mailbox_pb2.ReadMessagesResponse(chunk=piece)
 

@@ -7,6 +7,7 @@ _DOCTOR: Final = "/postroom.doctor.v1.DoctorService/"
 _DELIVERY: Final = "/postroom.mailstore.v1.DeliveryService/"
 _MAILBOX: Final = "/postroom.mailstore.v1.MailboxService/"
 _QUEUE: Final = "/postroom.mailstore.v1.QueueService/"
+_RETENTION: Final = "/postroom.mailstore.v1.RetentionService/"
 
 _SENDERS: Final = frozenset({"smtp-inbound", "webmail-api"})
 _READERS: Final = frozenset({"mail-access", "webmail-api"})
@@ -47,5 +48,6 @@ POLICY: Final[Mapping[str, frozenset[str]]] = {
     },
     **{_QUEUE + name: _ADMINISTRATORS for name in ("ListQueue", "GetQueued", "RetryQueued", "CancelQueued")},
     _MAILBOX + "RenewUidValidity": _ADMINISTRATORS,
+    **{_RETENTION + name: _ADMINISTRATORS for name in ("ListExpunged", "RestoreMessages")},
     _DOCTOR + "Examine": _ADMINISTRATORS,
 }

@@ -17,6 +17,7 @@ from mailstore.intake.uploads import UploadLimits, Uploads
 from mailstore.lanes import LOCAL_BELLS, lane_of_bell
 from mailstore.local_delivery.worker import FilingLimits, LocalDeliveryWorker
 from mailstore.mailbox_service import MailboxService
+from mailstore.mailboxes.retention import RetentionLimits
 from mailstore.policy import POLICY
 from mailstore.queue.bounces import Bouncer
 from mailstore.queue.reports import Retrying
@@ -24,11 +25,12 @@ from mailstore.queue.schedule import RetrySchedule
 from mailstore.queue.sites import SITE_SCHEDULE
 from mailstore.queue.sweeping import SweepLimits
 from mailstore.queue_service import QueueService
+from mailstore.retention_service import RetentionService
 from mailstore.settings import Settings
 from mailstore.upkeep import Upkeep, UpkeepLimits
 from postroom.directory.v1 import directory_pb2, directory_pb2_grpc
 from postroom.doctor.v1 import doctor_pb2_grpc
-from postroom.mailstore.v1 import delivery_pb2_grpc, mailbox_pb2_grpc, queue_pb2_grpc
+from postroom.mailstore.v1 import delivery_pb2_grpc, mailbox_pb2_grpc, queue_pb2_grpc, retention_pb2_grpc
 from postroom_contracts.capability import CapabilityVerifier, PublicKey
 from postroom_contracts.errors import PostroomError
 from postroom_runtime import metrics
@@ -130,6 +132,9 @@ class _Parts:
         self._worker: LocalDeliveryWorker | None = None
         self._committer = Committer(database, self._segment, self._ring, limits)
         self._reader = BlobReader(database, objects)
+        self._retention = RetentionLimits(
+            settings.retention_seconds, min(settings.retention_seconds, RetentionLimits().moved_seconds)
+        )
 
     def services(self, lifecycle: Lifecycle) -> Callable[[grpc.aio.Server], None]:
         """Adds the services to a server."""
@@ -146,12 +151,14 @@ class _Parts:
         )
         retrying = Retrying(schedule, site_schedule)
         queue = QueueService(database, reader, verifier, self._bus.ring, retrying)
+        retention = RetentionService(database, verifier, self._bus.publish_changed, self._retention)
         doctor = DoctorService(database, self._objects, MIGRATIONS, verifier, lambda: self._bus.connected)
 
         def add(server: grpc.aio.Server) -> None:
             delivery_pb2_grpc.add_DeliveryServiceServicer_to_server(delivery, server)
             mailbox_pb2_grpc.add_MailboxServiceServicer_to_server(mailbox, server)
             queue_pb2_grpc.add_QueueServiceServicer_to_server(queue, server)
+            retention_pb2_grpc.add_RetentionServiceServicer_to_server(retention, server)
             doctor_pb2_grpc.add_DoctorServiceServicer_to_server(doctor, server)
 
         return add
@@ -170,7 +177,7 @@ class _Parts:
         bouncer = Bouncer(database, self._reader, self._segment, self._ring, hostname=settings.hostname)
         # An id is kept for longer than anybody may still ask with it: a day more than its mail may wait.
         sweep = SweepLimits(known_seconds=settings.queue_lifetime_seconds + 86_400.0)
-        upkeep = Upkeep(database, self._objects, UpkeepLimits(sweep=sweep))
+        upkeep = Upkeep(database, self._objects, UpkeepLimits(sweep=sweep, retention=self._retention))
         return [
             self._committer.run(),
             worker.run(),

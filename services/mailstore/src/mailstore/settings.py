@@ -40,6 +40,9 @@ class Settings(CoreSettings):
     lane_lease_seconds: float = Field(
         default=15.0, ge=0.5, description="Mail of a worker that died waits so long for the next one."
     )
+    retention_seconds: float = Field(
+        default=14 * 86_400.0, ge=3_600, description="Expunged messages can be restored for so long."
+    )
     require_durable_database: bool = Field(
         default=True, description="Refuse a Postgres that confirms what it may lose; off in tests only."
     )

@@ -1,8 +1,9 @@
 """Upkeep: small chores that one process at a time does, and the gauges of the queue.
 
-Purging the messages of deleted mailboxes in slices, sweeping uploads that were never used, claims that are
-long over and operations that nobody asks about any more, ending and forgetting what the queue is done with
-(`queue.sweeping`), and making the coming months' partitions of journal and history.
+Purging the messages of deleted mailboxes in slices, forgetting what was expunged long ago, sweeping uploads
+that were never used, claims that are long over and operations that nobody asks about any more, ending and
+forgetting what the queue is done with (`queue.sweeping`), and making the coming months' partitions of journal
+and history.
 """
 
 import asyncio
@@ -17,6 +18,7 @@ from uuid import UUID
 from mailstore.accounts import lock_accounts
 from mailstore.blobs.reader import message_key
 from mailstore.mailboxes.moving import MailboxPlace, Removal, remove_messages
+from mailstore.mailboxes.retention import RetentionLimits, forget_expunged
 from mailstore.queue.sweeping import (
     SweepLimits,
     expire_deliveries,
@@ -83,6 +85,7 @@ class UpkeepLimits:
     forget_operations: int = 5_000
     months_ahead: int = 2
     sweep: SweepLimits = field(default_factory=SweepLimits)
+    retention: RetentionLimits = field(default_factory=RetentionLimits)
 
 
 class Upkeep:
@@ -137,6 +140,7 @@ class Upkeep:
             self._sweep_claims,
             self._sweep_operations,
             self._sweep_queue,
+            self._forget_expunged,
         )
         for chore in chores:
             try:
@@ -146,6 +150,9 @@ class Upkeep:
 
     async def _expire_deliveries(self) -> None:
         await expire_deliveries(self._database, self._limits.sweep)
+
+    async def _forget_expunged(self) -> None:
+        await forget_expunged(self._database, self._limits.retention)
 
     async def _sweep_queue(self) -> None:
         limits = self._limits.sweep

@@ -35,7 +35,7 @@ _ROWS: Final = """
 SELECT r.account_id, r.mailbox_id, r.uid,
        NOT EXISTS (SELECT FROM mailstore.message AS m WHERE m.id = r.message_id) AS lost,
        NOT EXISTS (SELECT FROM mailstore.mailbox AS b WHERE b.id = r.mailbox_id) AS astray
-FROM (SELECT account_id, mailbox_id, uid, message_id FROM mailstore.mailbox_message
+FROM (SELECT account_id, mailbox_id, uid, message_id FROM mailstore.{table}
       WHERE (account_id, mailbox_id, uid) > ($1, $2, $3)
       ORDER BY account_id, mailbox_id, uid LIMIT $4) AS r
 ORDER BY r.account_id, r.mailbox_id, r.uid
@@ -105,7 +105,15 @@ class MailboxesExamination:
 
     async def rows(self, at: str) -> Step:
         """Whether what lies in mailboxes are messages, and in mailboxes."""
-        rows = await self._fetch(_ROWS, *_row_of_position(at), self._limits.rows)
+        return await self._look_at_rows("mailbox_message", "mailbox rows", at)
+
+    async def expunged(self, at: str) -> Step:
+        """Whether what was expunged and can be restored has its message."""
+        return await self._look_at_rows("expunged", "expunged rows", at)
+
+    async def _look_at_rows(self, table: str, what: str, at: str) -> Step:
+        statement = _ROWS.format(table=table)
+        rows = await self._fetch(statement, *_row_of_position(at), self._limits.rows)
         if not rows:
             return Step()
         findings = [
@@ -117,9 +125,7 @@ class MailboxesExamination:
             if row["lost"] or row["astray"]
         ]
         last = rows[-1]
-        return Step(
-            f"{last['account_id']} {last['mailbox_id']} {last['uid']}", findings, {"mailbox rows": len(rows)}
-        )
+        return Step(f"{last['account_id']} {last['mailbox_id']} {last['uid']}", findings, {what: len(rows)})
 
     async def mailboxes(self, at: str) -> Step:
         """Whether the counters of mailboxes equal what is in them."""

@@ -12,7 +12,7 @@ from postroom_storage.database import Database
 _PAGE_ROWS: Final = 200
 _PAGE_OCTETS: Final = 1024 * 1024
 # The page ends early when its large columns have so many octets together.
-_PAGE: Final = """
+_TEMPLATE: Final = """
 SELECT * FROM (
     SELECT page.*,
            sum(length(envelope) + length(body) + length(body_structure) + length(parts) + length(header)
@@ -33,8 +33,7 @@ SELECT * FROM (
                CASE WHEN $9 THEN m.summary ELSE '' END AS summary,
                CASE WHEN $13 THEN m.summary ELSE '' END AS preview_of
         FROM unnest($3::bigint[], $4::bigint[]) AS r(first, last) CROSS JOIN LATERAL (
-            SELECT * FROM mailstore.mailbox_message
-            WHERE account_id = $1 AND mailbox_id = $2 AND uid BETWEEN greatest(r.first, $5 + 1) AND r.last
+            {rows}
             ORDER BY uid LIMIT $10
         ) AS mm
         JOIN mailstore.message AS m ON m.id = mm.message_id
@@ -43,11 +42,22 @@ SELECT * FROM (
 ) AS bounded
 WHERE number = 1 OR running <= $11 ORDER BY uid
 """
+_OF_TABLE: Final = """
+SELECT uid, message_id, flags, keywords, size, internal_date, saved_at, prefix FROM mailstore.{table}
+WHERE account_id = $1 AND mailbox_id = $2 AND uid BETWEEN greatest(r.first, $5 + 1) AND r.last
+"""
+_PRESENT: Final = _OF_TABLE.format(table="mailbox_message")
+_GONE: Final = _OF_TABLE.format(table="expunged")
+_PAGE: Final = _TEMPLATE.format(rows=_PRESENT)
+# In one snapshot, so that a message that goes meanwhile is found once.
+_PAGE_WITH_EXPUNGED: Final = _TEMPLATE.format(
+    rows=f"({_PRESENT} ORDER BY uid LIMIT $10) UNION ALL ({_GONE} ORDER BY uid LIMIT $10)"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class FactColumns:
-    """Which of the large columns are asked for."""
+    """Which of the large columns are asked for, and of what."""
 
     envelope: bool = False
     structure: bool = False
@@ -55,6 +65,8 @@ class FactColumns:
     summary: bool = False
     object_ids: bool = False
     preview: bool = False
+    expunged: bool = False
+    """Also rows of messages that are gone and still kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +103,7 @@ async def stored_facts(
     while left := [(first, last) for first, last in ranges if last > after]:
         async with database.connection() as connection:
             rows = await connection.fetch(
-                _PAGE,
+                _PAGE_WITH_EXPUNGED if columns.expunged else _PAGE,
                 account_id,
                 mailbox_id,
                 *bounds(left),

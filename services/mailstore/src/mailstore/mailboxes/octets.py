@@ -11,11 +11,14 @@ from asyncpg import Record
 from mailstore.blobs.reader import BlobReader
 from postroom_storage.database import Database
 
-_FIND: Final = """
+_FIND_IN: Final = """
 SELECT mm.uid, mm.prefix, mm.size, m.blob_id
-FROM mailstore.mailbox_message AS mm JOIN mailstore.message AS m ON m.id = mm.message_id
+FROM mailstore.{table} AS mm JOIN mailstore.message AS m ON m.id = mm.message_id
 WHERE mm.account_id = $1 AND mm.mailbox_id = $2 AND mm.uid = ANY($3::bigint[])
 """
+_FIND: Final = _FIND_IN.format(table="mailbox_message")
+# In one snapshot, so that a message that goes meanwhile is found once.
+_FIND_EXPUNGED_TOO: Final = f"{_FIND} UNION ALL {_FIND_IN.format(table='expunged')}"
 
 _SMALL: Final = 256 * 1024
 _BATCH_OCTETS: Final = 1024 * 1024
@@ -40,15 +43,25 @@ class Chunk:
     last: bool
 
 
+@dataclass(frozen=True, slots=True)
+class ReadFrom:
+    """A mailbox to read in, `expunged`: also messages that are gone from it and still kept."""
+
+    account_id: UUID
+    mailbox_id: UUID
+    expunged: bool = False
+
+
 async def read_messages(
-    database: Database, reader: BlobReader, account_id: UUID, mailbox_id: UUID, wanted: Sequence[RangeWanted]
+    database: Database, reader: BlobReader, place: ReadFrom, wanted: Sequence[RangeWanted]
 ) -> AsyncGenerator[Chunk]:
     """The ranges one after another. A message that is gone has one last chunk without octets.
 
     Raises UnavailableError, MessageNotFoundError when octets went while they were read.
     """
+    statement, uids = _FIND_EXPUNGED_TOO if place.expunged else _FIND, [each.uid for each in wanted]
     async with database.connection() as connection:
-        rows = await connection.fetch(_FIND, account_id, mailbox_id, [each.uid for each in wanted])
+        rows = await connection.fetch(statement, place.account_id, place.mailbox_id, uids)
     found: dict[int, Record] = {row["uid"]: row for row in rows}
     for numbers in _batches(wanted, found):
         blob_ids = {found[wanted[number].uid]["blob_id"] for number in numbers if wanted[number].uid in found}

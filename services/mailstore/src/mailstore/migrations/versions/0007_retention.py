@@ -27,7 +27,8 @@ _STATEMENTS = (
         PRIMARY KEY (account_id, mailbox_id, uid)
     )""",
     "CREATE INDEX expunged_by_message ON mailstore.expunged (message_id)",
-    "CREATE INDEX expunged_by_time ON mailstore.expunged (expunged_at)",
+    "CREATE INDEX expunged_by_time ON mailstore.expunged (expunged_at) WHERE kind <> 2",
+    "CREATE INDEX expunged_moved_by_time ON mailstore.expunged (expunged_at) WHERE kind = 2",
     # NULL: the janitor has not looked yet. Else nothing has referred to the blob since then.
     "ALTER TABLE mailstore.blob_candidate ADD COLUMN quarantined_at timestamptz",
     """
