@@ -18,6 +18,7 @@ from postroom_contracts.capability import (
     Kind,
     Limits,
     PublicKey,
+    Quota,
     Scope,
     SigningKey,
     sign,
@@ -71,6 +72,20 @@ class FakeClock:
 
 def _verifier(directory: FakeDirectory, clock: FakeClock, limits: Limits | None = None) -> CapabilityVerifier:
     return CapabilityVerifier(directory, clock=clock, limits=limits)
+
+
+async def test_a_capability_says_how_much_mail_may_be_kept() -> None:
+    verifier = _verifier(FakeDirectory(KEY), FakeClock())
+    limited = replace(CAPABILITY, quota=Quota(1_000, 0))
+    assert (await verifier.verify(sign(limited, KEY, NOW))).quota == Quota(1_000, 0)
+
+
+@pytest.mark.parametrize("limit", [-1, "many", 1.5])
+async def test_a_limit_that_is_none_is_no_capability_of_ours(limit: object) -> None:
+    claims = jwt.decode(sign(CAPABILITY, KEY, NOW), options={"verify_signature": False})
+    token = jwt.encode({**claims, "qoc": limit}, KEY.key, algorithm="EdDSA", headers={"kid": KEY.key_id})
+    with pytest.raises(InvalidCredentialsError):
+        await _verifier(FakeDirectory(KEY), FakeClock()).verify(token)
 
 
 async def test_a_signed_capability_says_what_was_signed() -> None:

@@ -40,6 +40,7 @@ ADMIN_CALLS: dict[str, Any] = {
     "ListAccounts": pb.ListAccountsRequest(),
     "SetPassword": pb.SetPasswordRequest(address="ann@example.com", password=PASSWORD),
     "DeleteAccount": pb.DeleteAccountRequest(address="ann@example.com"),
+    "SetQuota": pb.SetQuotaRequest(address="ann@example.com"),
     "CreateAlias": pb.CreateAliasRequest(address="new@example.com", targets=["ann@example.com"]),
     "ListAliases": pb.ListAliasesRequest(),
     "DeleteAlias": pb.DeleteAliasRequest(address="alias@example.com"),
@@ -232,6 +233,7 @@ def test_every_method_has_its_callers_and_every_admin_call_is_tested() -> None:
         "GetCapabilityKeys",
         "ResolveRecipients",
         "StreamResolveRecipients",
+        "SetOwnQuota",
     }
     assert {method.name for method in service.methods} == {*ADMIN_CALLS, *others}
     assert not any("smtp-outbound" in POLICY[f"/{service.full_name}/{name}"] for name in ADMIN_CALLS)

@@ -21,6 +21,7 @@ CHANGES: dict[str, Any] = {
     "CreateAccount": pb.CreateAccountRequest(address="new@example.com", password=PASSWORD),
     "SetPassword": pb.SetPasswordRequest(address="ann@example.com", password=ANOTHER),
     "DeleteAccount": pb.DeleteAccountRequest(address="gone@example.com"),
+    "SetQuota": pb.SetQuotaRequest(address="ann@example.com", quota=pb.Quota(octets=1_000)),
     "CreateAlias": pb.CreateAliasRequest(address="new-alias@example.com", targets=["ann@example.com"]),
     "DeleteAlias": pb.DeleteAliasRequest(address="alias@example.com"),
 }
@@ -69,7 +70,7 @@ def test_every_change_is_tested() -> None:
     assert {method.name for method in methods if "operation_id" in method.input_type.fields_by_name} == {
         *CHANGES
     }
-    reading = ("List", "Get", "Resolve", "StreamResolve", "Authenticate", "Renew")
+    reading = ("SetOwnQuota", "List", "Get", "Resolve", "StreamResolve", "Authenticate", "Renew")
     assert {method.name for method in methods if not method.name.startswith(reading)} == {*CHANGES}
 
 

@@ -29,6 +29,7 @@ REQUESTS: dict[str, Message] = {
     "ListAccounts": pb.ListAccountsRequest(),
     "SetPassword": pb.SetPasswordRequest(address="ann@example.com", password=PASSWORD),
     "DeleteAccount": pb.DeleteAccountRequest(address="ann@example.com"),
+    "SetQuota": pb.SetQuotaRequest(address="ann@example.com"),
     "CreateAlias": pb.CreateAliasRequest(address="new@example.com", targets=["ann@example.com"]),
     "ListAliases": pb.ListAliasesRequest(),
     "DeleteAlias": pb.DeleteAliasRequest(address="alias@example.com"),

@@ -67,6 +67,14 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class Quota:
+    """How much mail an account may keep; None: no limit of this kind."""
+
+    octets: int | None = None
+    messages: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Capability:
     """What a token says: this account may do this until then."""
 
@@ -77,6 +85,7 @@ class Capability:
     expires_at: datetime
     kind: Kind = Kind.CAPABILITY
     credential_version: int = 0
+    quota: Quota = Quota()
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +116,8 @@ def sign(capability: Capability, key: SigningKey, issued_at: datetime) -> str:
         "cv": capability.credential_version,
         "iat": int(issued_at.timestamp()),
         "exp": int(capability.expires_at.timestamp()),
+        "qoc": capability.quota.octets,
+        "qme": capability.quota.messages,
     }
     return jwt.encode(claims, key.key, algorithm=_ALGORITHM, headers={"kid": key.key_id})
 
@@ -236,6 +247,16 @@ def decode(token: str, key: Ed25519PublicKey) -> Capability:
             expires_at=datetime.fromtimestamp(claims["exp"], UTC),
             kind=Kind(claims["knd"]),
             credential_version=int(claims["cv"]),
+            quota=Quota(_limit(claims.get("qoc")), _limit(claims.get("qme"))),
         )
     except (jwt.PyJWTError, KeyError, ValueError, TypeError):
         raise InvalidCredentialsError("not a token of ours") from None
+
+
+def _limit(claim: object) -> int | None:
+    """A limit, which a token of an older directory does not have. Raises `ValueError`."""
+    if claim is None:
+        return None
+    if not isinstance(claim, int) or claim < 0:
+        raise ValueError("not a limit")
+    return claim

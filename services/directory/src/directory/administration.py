@@ -20,6 +20,7 @@ from directory.addresses import Address, clean, parse_address, parse_domain
 from directory.limits import Limits
 from directory.passwords import Passwords
 from directory.schema import ACCOUNT, ADDRESS, ALIAS, ALIAS_TARGET, CREDENTIAL, DOMAIN, TENANT
+from postroom_contracts.capability import Quota
 from postroom_contracts.errors import (
     AccountExistsError,
     AccountNotFoundError,
@@ -88,6 +89,7 @@ class NewAccount:
     address: Address
     display_name: str
     hash: str
+    quota: Quota = Quota()
 
 
 class Administration:
@@ -150,6 +152,8 @@ class Administration:
             "tenant_id": tenant_id,
             "address": str(wanted.address),
             "display_name": wanted.display_name,
+            "quota_octets": wanted.quota.octets,
+            "quota_messages": wanted.quota.messages,
         }
         made = await fetch_one(connection, insert(ACCOUNT).values(row).returning(ACCOUNT))
         await _take_address(connection, wanted.address, domain, {"account_id": account_id})
@@ -284,6 +288,11 @@ async def _take_address(
         return
     alias = await fetch_one(connection, _select_owner(ADDRESS.c.alias_id, address))
     raise AccountExistsError if alias is None else AliasExistsError
+
+
+def select_account_id(address: Address) -> "Select[Any]":
+    """The id of the account that has an address."""
+    return _select_owner(ADDRESS.c.account_id, address)
 
 
 def _select_owner(owner: Any, address: Address) -> "Select[Any]":

@@ -16,7 +16,7 @@ from directory.attempts import Attempt, LoginFailures
 from directory.keys import KeyRing
 from directory.limits import Limits
 from directory.passwords import Passwords, VerifiedPasswords
-from postroom_contracts.capability import Capability, CapabilityVerifier, Kind, Scope, sign
+from postroom_contracts.capability import Capability, CapabilityVerifier, Kind, Quota, Scope, sign
 from postroom_contracts.errors import (
     CapabilityExpiredError,
     InvalidAddressError,
@@ -185,6 +185,7 @@ class Authenticator:
             expires_at=expires_at,
             kind=kind,
             credential_version=version,
+            quota=Quota() if account is None else account.effective_quota(self._limits.quota),
         )
         return Token(sign(capability, await self._keys.signing_key(), now), expires_at)
 

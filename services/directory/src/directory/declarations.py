@@ -4,7 +4,15 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Self, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, SecretStr, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
 
 from directory.addresses import parse_address, parse_domain
 from postroom_contracts.errors import InvalidAddressError, InvalidRequestError
@@ -40,11 +48,19 @@ class _Document(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class DeclaredQuota(_Document):
+    """How much mail an account may keep; the default of the house where nothing is said."""
+
+    octets: int | None = Field(default=None, ge=0)
+    messages: int | None = Field(default=None, ge=0)
+
+
 class DeclaredAccount(_Document):
     """Somebody with a mailbox; the password is the one that the account begins with."""
 
     address: MailAddress
     name: str | None = None
+    quota: DeclaredQuota | None = None
     password: SecretStr | None = None
     password_file: Path | None = None
     """Its first line is the password."""

@@ -10,7 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from directory.declarations import Declared, DeclaredAccount, DeclaredAlias, key_of, read_declared
+from directory.declarations import (
+    Declared,
+    DeclaredAccount,
+    DeclaredAlias,
+    DeclaredQuota,
+    key_of,
+    read_declared,
+)
 from directory.settings import SetupSettings
 from postroom.directory.v1 import directory_pb2 as pb
 from postroom.directory.v1.directory_pb2_grpc import DirectoryServiceStub
@@ -150,6 +157,7 @@ class Declaring:
             address=wanted.address,
             password=password,
             display_name=wanted.name or "",
+            quota=None if wanted.quota is None else _quota(wanted.quota),
             operation_id=new_id().bytes,
         )
         await self._administrator.ask(self._stub.CreateAccount, request)
@@ -181,6 +189,8 @@ class Declaring:
                     self._drifts(f"account {account.address} is not declared")
                 elif found.name is not None and found.name != account.display_name:
                     self._drifts(f"account {account.address} has another name")
+                elif found.quota is not None and _quota(found.quota) != account.quota:
+                    self._drifts(f"account {account.address} has another quota")
         self._miss(f"account {each.address}" for each in wanted.values())
 
     async def _compare_aliases(self) -> None:
@@ -201,6 +211,10 @@ class Declaring:
 
     def _drifts(self, line: str) -> None:
         self._outcome.drift.append(line)
+
+
+def _quota(wanted: DeclaredQuota) -> pb.Quota:
+    return pb.Quota(octets=wanted.octets, messages=wanted.messages)
 
 
 async def declare(settings: SetupSettings) -> None:

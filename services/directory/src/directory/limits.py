@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from postroom_contracts.capability import Quota
 from postroom_runtime.networks import Networks
 
 
@@ -47,5 +48,7 @@ class Limits:
 
     capability_seconds: float = 600.0
     session_seconds: float = 43_200.0
+    quota: Quota = Quota()
+    """Of accounts that have none of their own."""
     keys_seconds: float = 30.0
     """Signing keys are read again after so long."""

@@ -22,6 +22,7 @@ from directory.service import DirectoryService, Publisher
 from directory.settings import Settings
 from postroom.directory.v1.directory_pb2_grpc import add_DirectoryServiceServicer_to_server
 from postroom.doctor.v1.doctor_pb2_grpc import add_DoctorServiceServicer_to_server
+from postroom_contracts.capability import Quota
 from postroom_contracts.errors import InvalidAddressError, InvalidRequestError, UnavailableError
 from postroom_runtime.bus import Bus
 from postroom_runtime.durability import tell_protection
@@ -101,7 +102,10 @@ def build(
     closing: asyncio.Event,
 ) -> DirectoryService:
     """The service over its parts; `stack` ends those that need it. Raises `ConfigurationError`."""
-    limits = Limits(untrusted=Networks(settings.untrusted_addresses))
+    limits = Limits(
+        untrusted=Networks(settings.untrusted_addresses),
+        quota=Quota(settings.quota_octets, settings.quota_messages),
+    )
     passwords = Passwords(limits)
     stack.callback(passwords.close)
     keys = KeyRing(database, limits)

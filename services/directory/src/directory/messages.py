@@ -10,6 +10,8 @@ from directory.addresses import Address
 from directory.administration import Alias, Domain
 from directory.resolving import Outcome, Resolution
 from postroom.directory.v1 import directory_pb2 as pb
+from postroom_contracts.capability import Quota
+from postroom_contracts.errors import InvalidRequestError
 
 _OUTCOMES: Final = {
     Outcome.LOCAL: pb.Resolution.OUTCOME_LOCAL,
@@ -25,20 +27,36 @@ def timestamp(instant: datetime) -> Timestamp:
     return found
 
 
-def account_message(account: Account) -> pb.Account:
-    """An account."""
+def account_message(account: Account, default: Quota) -> pb.Account:
+    """An account; `default` is the quota of those that have none."""
     return pb.Account(
         id=account.id.bytes,
         tenant_id=account.tenant_id.bytes,
         address=account.address,
         display_name=account.display_name,
         created_at=timestamp(account.created_at),
+        quota=quota_message(account.quota),
+        effective_quota=quota_message(account.effective_quota(default)),
     )
 
 
-def maybe_account_message(account: Account | None) -> pb.Account | None:
+def quota_message(quota: Quota) -> pb.Quota:
+    """A quota."""
+    return pb.Quota(octets=quota.octets, messages=quota.messages)
+
+
+def quota_of(message: pb.Quota) -> Quota:
+    """The quota in a request. Raises `InvalidRequestError`."""
+    octets = message.octets if message.HasField("octets") else None
+    messages = message.messages if message.HasField("messages") else None
+    if min(octets or 0, messages or 0) < 0:
+        raise InvalidRequestError("a negative quota")
+    return Quota(octets, messages)
+
+
+def maybe_account_message(account: Account | None, default: Quota) -> pb.Account | None:
     """An account, if there is one."""
-    return None if account is None else account_message(account)
+    return None if account is None else account_message(account, default)
 
 
 def domain_message(domain: Domain) -> pb.Domain:

@@ -27,6 +27,8 @@ _METHODS: Final = {
     "ListAccounts": _ADMIN | _SETUP,
     "SetPassword": _ADMIN,
     "DeleteAccount": _ADMIN,
+    "SetQuota": _ADMIN,
+    "SetOwnQuota": frozenset({"mail-access", "webmail-api"}),
     "CreateAlias": _ADMIN | _SETUP,
     "ListAliases": _ADMIN | _SETUP,
     "DeleteAlias": _ADMIN,

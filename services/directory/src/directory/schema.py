@@ -52,6 +52,10 @@ ACCOUNT = Table(
     Column("address", Text, nullable=False),
     Column("display_name", Text, nullable=False, server_default=""),
     _created_at(),
+    Column("quota_octets", BigInteger, CheckConstraint("quota_octets >= 0")),
+    Column("quota_messages", BigInteger, CheckConstraint("quota_messages >= 0")),
+    Column("own_quota_octets", BigInteger, CheckConstraint("own_quota_octets >= 0")),
+    Column("own_quota_messages", BigInteger, CheckConstraint("own_quota_messages >= 0")),
 )
 
 ALIAS = Table(

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any, Final, Protocol, TypeAlias, TypeVar
 from uuid import UUID
 
@@ -18,8 +19,10 @@ from directory.messages import (
     alias_message,
     domain_message,
     maybe_account_message,
+    quota_of,
     timestamp,
 )
+from directory.quotas import set_own_quota, set_quota
 from directory.recipients import Recipients
 from postroom.directory.v1 import directory_pb2 as pb
 from postroom.directory.v1.directory_pb2_grpc import DirectoryServiceServicer
@@ -42,6 +45,7 @@ _Change: TypeAlias = (
     | pb.DeleteAccountRequest
     | pb.CreateAliasRequest
     | pb.DeleteAliasRequest
+    | pb.SetQuotaRequest
 )
 
 _SCOPES: Final = {
@@ -55,6 +59,7 @@ _SCOPES: Final = {
 _LOGINS: Final = metrics.counter(
     "directory_logins_total", "Logins by what they were for and how they ended.", ["scope", "outcome"]
 )
+_OWNING: Final = frozenset({Scope.IMAP, Scope.API})
 _PUBLISH_SECONDS: Final = 0.5
 
 
@@ -108,7 +113,7 @@ class DirectoryService(DirectoryServiceServicer):
         finally:
             _LOGINS.labels(scope, outcome).inc()
         answer = pb.AuthenticateResponse(
-            account=maybe_account_message(login.account),
+            account=maybe_account_message(login.account, self._limits.quota),
             capability=login.capability.text,
             capability_expires_at=timestamp(login.capability.expires_at),
         )
@@ -137,7 +142,7 @@ class DirectoryService(DirectoryServiceServicer):
         return pb.RenewCapabilityResponse(
             capability=login.capability.text,
             capability_expires_at=timestamp(login.capability.expires_at),
-            account=maybe_account_message(login.account),
+            account=maybe_account_message(login.account, self._limits.quota),
         )
 
     async def GetCapabilityKeys(
@@ -219,10 +224,11 @@ class DirectoryService(DirectoryServiceServicer):
             wanted = await self._administration.new_account(
                 request.address, request.password, request.display_name
             )
+            wanted = replace(wanted, quota=quota_of(request.quota))
 
             async def create(connection: Connection) -> pb.CreateAccountResponse:
                 account = await self._administration.create_account(connection, wanted)
-                return pb.CreateAccountResponse(account=account_message(account))
+                return pb.CreateAccountResponse(account=account_message(account, self._limits.quota))
 
             masked = await self._masked(request)
             return await self._once(admin, masked, pb.CreateAccountResponse, create)
@@ -231,7 +237,7 @@ class DirectoryService(DirectoryServiceServicer):
         """The account with this address; aliases are not looked at."""
         async with self._as_admin():
             account = await self._administration.get_account(request.address)
-        return pb.GetAccountResponse(account=account_message(account))
+        return pb.GetAccountResponse(account=account_message(account, self._limits.quota))
 
     async def ListAccounts(
         self, request: pb.ListAccountsRequest, context: _Context
@@ -241,7 +247,7 @@ class DirectoryService(DirectoryServiceServicer):
             page = self._page(request.cursor, request.limit)
             found = await self._administration.list_accounts(page)
         return pb.ListAccountsResponse(
-            accounts=[account_message(account) for account in found],
+            accounts=[account_message(account, self._limits.quota) for account in found],
             next_cursor=_next_cursor(page, [account.id for account in found]),
         )
 
@@ -268,6 +274,29 @@ class DirectoryService(DirectoryServiceServicer):
 
         async with self._as_admin(changes="account") as admin:
             return await self._once(admin, request, pb.DeleteAccountResponse, delete)
+
+    async def SetQuota(self, request: pb.SetQuotaRequest, context: _Context) -> pb.SetQuotaResponse:
+        """How much mail an account may keep."""
+        quota = quota_of(request.quota)
+
+        async def change(connection: Connection) -> pb.SetQuotaResponse:
+            account = await set_quota(connection, request.address, quota)
+            return pb.SetQuotaResponse(account=account_message(account, self._limits.quota))
+
+        async with self._as_admin(changes="account") as admin:
+            return await self._once(admin, request, pb.SetQuotaResponse, change)
+
+    async def SetOwnQuota(self, request: pb.SetOwnQuotaRequest, context: _Context) -> pb.SetOwnQuotaResponse:
+        """The same by the account itself."""
+        quota = quota_of(request.quota)
+
+        async def change(connection: Connection) -> pb.SetOwnQuotaResponse:
+            account = await set_own_quota(connection, owner.account_id, quota)
+            return pb.SetOwnQuotaResponse(account=account_message(account, self._limits.quota))
+
+        async with self._in_time():
+            owner = await self._authenticator.verifier.verify(capability_token(), scopes=_OWNING)
+            return await self._administration.once(None, pb.SetOwnQuotaResponse, change)
 
     async def CreateAlias(self, request: pb.CreateAliasRequest, context: _Context) -> pb.CreateAliasResponse:
         """Makes an address stand for others."""

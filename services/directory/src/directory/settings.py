@@ -26,6 +26,12 @@ class Settings(CoreSettings):
     postmaster: str | None = Field(
         default=None, description="Address for postmaster@ of domains that have no such address (RFC 5321)."
     )
+    quota_octets: int | None = Field(
+        default=None, ge=0, description="Of mail that an account may keep unless it is told otherwise."
+    )
+    quota_messages: int | None = Field(
+        default=None, ge=0, description="How many messages an account may keep unless it is told otherwise."
+    )
     database_connections: int = Field(default=8, ge=1, le=100)
     require_durable_database: bool = Field(
         default=True, description="Refuse a Postgres that confirms what it may lose; off in tests only."

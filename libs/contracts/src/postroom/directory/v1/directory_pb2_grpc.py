@@ -120,6 +120,11 @@ class DirectoryServiceStub:
                 request_serializer=postroom_dot_directory_dot_v1_dot_directory__pb2.SetQuotaRequest.SerializeToString,
                 response_deserializer=postroom_dot_directory_dot_v1_dot_directory__pb2.SetQuotaResponse.FromString,
                 _registered_method=True)
+        self.SetOwnQuota = channel.unary_unary(
+                '/postroom.directory.v1.DirectoryService/SetOwnQuota',
+                request_serializer=postroom_dot_directory_dot_v1_dot_directory__pb2.SetOwnQuotaRequest.SerializeToString,
+                response_deserializer=postroom_dot_directory_dot_v1_dot_directory__pb2.SetOwnQuotaResponse.FromString,
+                _registered_method=True)
         self.CreateAlias = channel.unary_unary(
                 '/postroom.directory.v1.DirectoryService/CreateAlias',
                 request_serializer=postroom_dot_directory_dot_v1_dot_directory__pb2.CreateAliasRequest.SerializeToString,
@@ -245,8 +250,15 @@ class DirectoryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SetQuota(self, request, context):
-        """How much mail an account may keep. With a user's capability (SCOPE_IMAP or SCOPE_API) instead of an administrator's it
-        is what the user wants, which never allows more than the administrator does. It bites when a capability is renewed.
+        """How much mail an account may keep. It bites when a capability is renewed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetOwnQuota(self, request, context):
+        """The same by the account itself, with a capability of SCOPE_IMAP or SCOPE_API: never more than the administrator allows.
+        Harmless to ask again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -352,6 +364,11 @@ def add_DirectoryServiceServicer_to_server(servicer, server):
                     servicer.SetQuota,
                     request_deserializer=postroom_dot_directory_dot_v1_dot_directory__pb2.SetQuotaRequest.FromString,
                     response_serializer=postroom_dot_directory_dot_v1_dot_directory__pb2.SetQuotaResponse.SerializeToString,
+            ),
+            'SetOwnQuota': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetOwnQuota,
+                    request_deserializer=postroom_dot_directory_dot_v1_dot_directory__pb2.SetOwnQuotaRequest.FromString,
+                    response_serializer=postroom_dot_directory_dot_v1_dot_directory__pb2.SetOwnQuotaResponse.SerializeToString,
             ),
             'CreateAlias': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateAlias,
@@ -807,6 +824,33 @@ class DirectoryService:
             '/postroom.directory.v1.DirectoryService/SetQuota',
             postroom_dot_directory_dot_v1_dot_directory__pb2.SetQuotaRequest.SerializeToString,
             postroom_dot_directory_dot_v1_dot_directory__pb2.SetQuotaResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetOwnQuota(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/postroom.directory.v1.DirectoryService/SetOwnQuota',
+            postroom_dot_directory_dot_v1_dot_directory__pb2.SetOwnQuotaRequest.SerializeToString,
+            postroom_dot_directory_dot_v1_dot_directory__pb2.SetOwnQuotaResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -47,8 +47,10 @@ class DirectoryServiceStub:
     SetPassword: _aio.UnaryUnaryMultiCallable[_directory_pb2.SetPasswordRequest, _directory_pb2.SetPasswordResponse]
     DeleteAccount: _aio.UnaryUnaryMultiCallable[_directory_pb2.DeleteAccountRequest, _directory_pb2.DeleteAccountResponse]
     SetQuota: _aio.UnaryUnaryMultiCallable[_directory_pb2.SetQuotaRequest, _directory_pb2.SetQuotaResponse]
-    """How much mail an account may keep. With a user's capability (SCOPE_IMAP or SCOPE_API) instead of an administrator's it
-    is what the user wants, which never allows more than the administrator does. It bites when a capability is renewed.
+    """How much mail an account may keep. It bites when a capability is renewed."""
+    SetOwnQuota: _aio.UnaryUnaryMultiCallable[_directory_pb2.SetOwnQuotaRequest, _directory_pb2.SetOwnQuotaResponse]
+    """The same by the account itself, with a capability of SCOPE_IMAP or SCOPE_API: never more than the administrator allows.
+    Harmless to ask again.
     """
     CreateAlias: _aio.UnaryUnaryMultiCallable[_directory_pb2.CreateAliasRequest, _directory_pb2.CreateAliasResponse]
     ListAliases: _aio.UnaryUnaryMultiCallable[_directory_pb2.ListAliasesRequest, _directory_pb2.ListAliasesResponse]
@@ -183,8 +185,16 @@ class DirectoryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _directory_pb2.SetQuotaRequest,
         context: _aio.ServicerContext[_directory_pb2.SetQuotaRequest, _abc.Awaitable[_directory_pb2.SetQuotaResponse]],
     ) -> _abc.Awaitable[_directory_pb2.SetQuotaResponse]:
-        """How much mail an account may keep. With a user's capability (SCOPE_IMAP or SCOPE_API) instead of an administrator's it
-        is what the user wants, which never allows more than the administrator does. It bites when a capability is renewed.
+        """How much mail an account may keep. It bites when a capability is renewed."""
+
+    @_abc_1.abstractmethod
+    def SetOwnQuota(
+        self,
+        request: _directory_pb2.SetOwnQuotaRequest,
+        context: _aio.ServicerContext[_directory_pb2.SetOwnQuotaRequest, _abc.Awaitable[_directory_pb2.SetOwnQuotaResponse]],
+    ) -> _abc.Awaitable[_directory_pb2.SetOwnQuotaResponse]:
+        """The same by the account itself, with a capability of SCOPE_IMAP or SCOPE_API: never more than the administrator allows.
+        Harmless to ask again.
         """
 
     @_abc_1.abstractmethod
