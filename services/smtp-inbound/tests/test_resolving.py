@@ -19,6 +19,7 @@ from postroom.directory.v1.directory_pb2_grpc import (
     DirectoryServiceStub,
     add_DirectoryServiceServicer_to_server,
 )
+from postroom.directory.v1.login_pb2_grpc import LoginServiceStub
 from postroom_contracts.errors import UnavailableError
 from postroom_runtime.grpc_client import channel
 from postroom_runtime.grpc_server import requests_until, serve_grpc
@@ -119,7 +120,7 @@ async def folder() -> AsyncGenerator[Path]:
 @asynccontextmanager
 async def resolving(*addresses: str) -> AsyncGenerator[RecipientResolver]:
     async with channel(",".join(addresses), "smtp-inbound") as way:
-        resolver = RecipientResolver(Directory(DirectoryServiceStub(way)).open_stream)
+        resolver = RecipientResolver(Directory(DirectoryServiceStub(way), LoginServiceStub(way)).open_stream)
         running = asyncio.ensure_future(resolver.run())
         yield resolver
         running.cancel()

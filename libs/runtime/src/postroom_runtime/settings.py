@@ -5,7 +5,7 @@ Names are `POSTROOM_<SERVICE>_<FIELD>`; what several services share has one name
 """
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar, cast, get_args
@@ -33,6 +33,7 @@ from postroom_runtime.networks import Networks
 from postroom_runtime.nodes import own_gateways
 from postroom_runtime.proxy import ProxySettings
 from postroom_runtime.tls import GrpcTls, TlsFiles
+from postroom_wire.sasl import Mechanism
 
 # The shared names: declare the field with one of these and it is required.
 NatsUrl = Annotated[str, Field(validation_alias="POSTROOM_NATS_URL", min_length=1)]
@@ -223,6 +224,29 @@ class ListeningSettings(ServiceSettings):
             prefix = self.model_config.get("env_prefix", "")
             raise ValueError(f"a PROXY port needs {prefix}TRUSTED_PROXIES")
         return self
+
+
+class LoginSettings(ListeningSettings):
+    """What a service has besides to which mail clients log in."""
+
+    sasl_mechanisms: Annotated[tuple[Mechanism, ...], NoDecode, BeforeValidator(_split)] = Field(
+        default=(Mechanism.PLAIN, Mechanism.LOGIN),
+        min_length=1,
+        validation_alias="POSTROOM_SASL_MECHANISMS",
+        description="In the order of the offer. SCRAM-SHA-256 is for houses whose accounts have opted in: "
+        "clients prefer it, and do not all try another; EXTERNAL needs POSTROOM_CLIENT_CA_FILE.",
+    )
+    client_ca_file: Path | None = Field(
+        default=None,
+        validation_alias="POSTROOM_CLIENT_CA_FILE",
+        description="Clients are asked for certificates of these authorities.",
+    )
+
+    @property
+    def client_tls_files(self) -> TlsFiles | None:
+        """`tls_files` for listeners where clients log in."""
+        files = self.tls_files
+        return None if files is None else replace(files, client_ca_file=self.client_ca_file)
 
 
 class CoreSettings(ServiceSettings):

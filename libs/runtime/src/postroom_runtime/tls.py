@@ -1,11 +1,13 @@
 """TLS contexts: Mozilla's intermediate profile (1.2 and 1.3), certificates that are renewed while we run."""
 
+import re
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 from typing import Final
 
+from postroom_runtime.end_point import end_point_of
 from postroom_runtime.errors import ConfigurationError
 from postroom_runtime.logs import log
 
@@ -19,12 +21,22 @@ _CIPHERS: Final = (
 )
 
 
+_CERTIFICATE: Final = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
+
+
 @dataclass(frozen=True, slots=True)
 class TlsFiles:
-    """A certificate chain and its key, in PEM."""
+    """A certificate chain and its key, in PEM; `client_ca_file`: who signs certificates of clients."""
 
     cert_file: Path
     key_file: Path
+    client_ca_file: Path | None = None
+
+    @property
+    def all(self) -> tuple[Path, ...]:
+        """The files."""
+        files = (self.cert_file, self.key_file)
+        return files if self.client_ca_file is None else (*files, self.client_ca_file)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +48,19 @@ class GrpcTls:
     ca_file: Path
 
 
-def server_context(cert_file: Path, key_file: Path) -> ssl.SSLContext:
-    """For public listeners; raises `ConfigurationError` when a file is absent or the two do not match."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+class ServerContext(ssl.SSLContext):
+    """A context that knows what its certificate binds a login to; None where that has no binding."""
+
+    end_point: bytes | None = None
+
+
+def server_context(cert_file: Path, key_file: Path, client_ca_file: Path | None = None) -> ServerContext:
+    """For public listeners; raises `ConfigurationError` when a file is absent or the two do not match.
+
+    Clients are asked for a certificate only where there is an authority: then they may have none, and a wrong
+    one ends the handshake.
+    """
+    context = ServerContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers(_CIPHERS)
     # Renegotiation costs us more than the peer; compression leaks (CRIME).
@@ -51,7 +73,29 @@ def server_context(cert_file: Path, key_file: Path) -> ssl.SSLContext:
         ) from None
     except OSError as error:
         raise ConfigurationError(f"{cert_file}, {key_file}: {error.strerror}") from None
+    context.end_point = _end_point(cert_file)
+    if client_ca_file is not None:
+        _ask_for_certificates(context, client_ca_file)
     return context
+
+
+def _end_point(cert_file: Path) -> bytes | None:
+    """Of the first certificate of the file, which is ours."""
+    try:
+        found = _CERTIFICATE.search(cert_file.read_text("ascii", "replace"))
+        return None if found is None else end_point_of(ssl.PEM_cert_to_DER_cert(found[0]))
+    except (OSError, ValueError):
+        return None
+
+
+def _ask_for_certificates(context: ssl.SSLContext, client_ca_file: Path) -> None:
+    try:
+        context.load_verify_locations(client_ca_file)
+    except ssl.SSLError:
+        raise ConfigurationError(f"{client_ca_file}: no certificate") from None
+    except OSError as error:
+        raise ConfigurationError(f"{client_ca_file}: {error.strerror}") from None
+    context.verify_mode = ssl.CERT_OPTIONAL
 
 
 def opportunistic_client_context() -> ssl.SSLContext:
@@ -75,8 +119,8 @@ class CertificateReloader:
 
     def __init__(self, files: TlsFiles) -> None:
         self._files = files
-        self._watch = _Watch((files.cert_file, files.key_file))
-        self._context = server_context(files.cert_file, files.key_file)
+        self._watch = _Watch(files.all)
+        self._context = self._make()
 
     @property
     def context(self) -> ssl.SSLContext:
@@ -96,8 +140,11 @@ class CertificateReloader:
         """
         if not self._watch.has_changed():
             return False
-        self._context = server_context(self._files.cert_file, self._files.key_file)
+        self._context = self._make()
         return True
+
+    def _make(self) -> ServerContext:
+        return server_context(self._files.cert_file, self._files.key_file, self._files.client_ca_file)
 
 
 @dataclass(frozen=True, slots=True)

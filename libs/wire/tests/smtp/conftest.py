@@ -115,8 +115,8 @@ def _answer(session: ServerSession, event: ServerEvent) -> None:
             several = session.state.name == "CONTENT" and session.with_protocol.startswith("LMTP")
             count = len(session.envelope.recipients) if several else 1
             session.reply(*([Reply(250, "2.0.0", "Queued")] * count))
-        case Authenticate(_, credentials):
-            right = credentials.password == "secret"
+        case Authenticate(_, attempt):
+            right = isinstance(attempt, Credentials) and attempt.password == "secret"
             session.reply(standard_replies.AUTH_OK if right else standard_replies.AUTH_FAILED)
         case StartTls():
             session.reply(standard_replies.READY_TO_START_TLS)

@@ -5,7 +5,9 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 from functools import partial
 
-from postroom.directory.v1 import directory_pb2_grpc
+import grpc
+
+from postroom.directory.v1 import directory_pb2_grpc, login_pb2_grpc
 from postroom.mailstore.v1 import delivery_pb2_grpc
 from postroom_runtime.budget import ByteBudget
 from postroom_runtime.grpc_client import channel
@@ -14,7 +16,6 @@ from postroom_runtime.tcp import Connection, Listener, ListenerSettings, serve_t
 from postroom_runtime.tls import CertificateReloader
 from postroom_runtime.transfer import Transfers
 from postroom_wire.smtp import Limits, ServerConfig
-from postroom_wire.smtp.sasl import Mechanism
 from smtp_inbound.handover import Handover
 from smtp_inbound.recipients import RecipientResolver
 from smtp_inbound.replies import FAILED, TOO_MANY
@@ -23,13 +24,12 @@ from smtp_inbound.settings import Settings
 from smtp_inbound.store import Directory, Mailstore
 
 _NAME = "smtp-inbound"
-_MECHANISMS = (Mechanism.PLAIN, Mechanism.LOGIN)
 
 
 async def check(settings: Settings) -> None:
     """Ask the directory whether it answers."""
-    async with channel(settings.directory_address, _NAME, settings.grpc_tls, server="directory") as directory:
-        await Directory(directory_pb2_grpc.DirectoryServiceStub(directory)).check()
+    async with channel(settings.directory_address, _NAME, settings.grpc_tls, server="directory") as way:
+        await _directory(way).check()
 
 
 async def serve(settings: Settings, lifecycle: Lifecycle) -> None:
@@ -58,7 +58,7 @@ async def _open_house(settings: Settings, lifecycle: Lifecycle, stack: AsyncExit
         channel(settings.mailstore_address, _NAME, settings.grpc_tls, server="mailstore")
     )
     transfers = await stack.enter_async_context(Transfers(ByteBudget(settings.upload_budget_octets)))
-    directory = Directory(directory_pb2_grpc.DirectoryServiceStub(directory_channel))
+    directory = _directory(directory_channel)
     mailstore = Mailstore(delivery_pb2_grpc.DeliveryServiceStub(mailstore_channel), transfers)
     return House(
         hostname=settings.hostname,
@@ -69,7 +69,12 @@ async def _open_house(settings: Settings, lifecycle: Lifecycle, stack: AsyncExit
         handover=Handover(mailstore.open_stream),
         lifecycle=lifecycle,
         tls=CertificateReloader(settings.tls_files) if settings.tls_files else None,
+        client_tls=CertificateReloader(settings.client_tls_files) if settings.client_tls_files else None,
     )
+
+
+def _directory(way: grpc.aio.Channel) -> Directory:
+    return Directory(directory_pb2_grpc.DirectoryServiceStub(way), login_pb2_grpc.LoginServiceStub(way))
 
 
 async def _listen(settings: Settings, house: House, stack: AsyncExitStack) -> list[Listener]:
@@ -79,7 +84,7 @@ async def _listen(settings: Settings, house: House, stack: AsyncExitStack) -> li
     submission = ServerConfig(
         settings.hostname,
         starttls=house.tls is not None,
-        mechanisms=_MECHANISMS,
+        mechanisms=settings.sasl_mechanisms,
         auth_required=True,
         limits=limits,
     )
@@ -106,7 +111,7 @@ async def _listen(settings: Settings, house: House, stack: AsyncExitStack) -> li
                 ),
                 partial(_handle, config, house, name),
                 lifecycle=house.lifecycle,
-                tls=house.tls,
+                tls=house.client_tls if config.mechanisms else house.tls,
                 refuse=TOO_MANY,
                 failed=FAILED,
             )

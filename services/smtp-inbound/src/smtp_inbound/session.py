@@ -12,12 +12,14 @@ from postroom_contracts.errors import PostroomError, UnavailableError
 from postroom_runtime import metrics
 from postroom_runtime.lifecycle import Lifecycle
 from postroom_runtime.logs import bound_contextvars, log
+from postroom_runtime.sasl import Client, channel_of, client_certificate
 from postroom_runtime.spans import begin_span, ended, span
 from postroom_runtime.steps import reached
 from postroom_runtime.tcp import Connection, DrainingError, PeerGoneError, PeerTimeoutError
 from postroom_runtime.tls import CertificateReloader
 from postroom_runtime.traces import bind_trace
 from postroom_runtime.transfer import Stored
+from postroom_wire.sasl import Attempt, ScramOpening
 from postroom_wire.smtp import (
     Answered,
     Authenticate,
@@ -67,7 +69,10 @@ _commands: Final = cache(_COMMANDS.labels)
 
 @dataclass(frozen=True, slots=True)
 class House:
-    """What all sessions share; `tls` is None when there is no certificate."""
+    """What all sessions share; `tls` is None when there is no certificate.
+
+    `client_tls` is for those who log in: other relays' certificates are nobody's login.
+    """
 
     hostname: str
     idle_seconds: float
@@ -77,6 +82,7 @@ class House:
     handover: Handover
     lifecycle: Lifecycle
     tls: CertificateReloader | None
+    client_tls: CertificateReloader | None
 
 
 class Session:
@@ -84,10 +90,14 @@ class Session:
 
     def __init__(self, connection: Connection, config: ServerConfig, house: House, *, listener: str) -> None:
         self._connection, self._house, self._listener = connection, house, listener
+        self._tls = house.client_tls if config.mechanisms else house.tls
         self._engine = ServerSession(
-            config, tls_active=connection.tls, plaintext_auth=connection.peer.is_loopback
+            config,
+            tls_active=connection.tls,
+            plaintext_auth=connection.peer.is_loopback,
+            channel=channel_of(connection),
         )
-        self._login: Login | None = None
+        self._proven: Login | None = None
         self._transaction: Transaction | None = None
         self._hops = 0
 
@@ -138,10 +148,13 @@ class Session:
                 _commands(command, reply.code).inc()
             case NeedData() | Close():
                 pass
-            case Mail() | Rcpt() | Data() | ContentEnd() | Authenticate():
+            case Authenticate(_, attempt):
+                with span("SMTP AUTH", "server"):
+                    await self._authenticate(attempt)
+            case Mail() | Rcpt() | Data() | ContentEnd():
                 self._engine.reply(await self._reply_to(event))
 
-    async def _reply_to(self, event: Mail | Rcpt | Data | ContentEnd | Authenticate) -> Reply:
+    async def _reply_to(self, event: Mail | Rcpt | Data | ContentEnd) -> Reply:
         match event:
             case Mail():
                 return await self._begin(event)
@@ -152,12 +165,6 @@ class Session:
                 return replies.START_MAIL_INPUT
             case ContentEnd():
                 return await self._accept()
-            case Authenticate(_, credentials):
-                name = credentials.authentication_id
-                if credentials.authorization_id not in ("", name):
-                    return replies.AUTH_FAILED  # nobody may act as another
-                with span("SMTP AUTH", "server"):
-                    return await self._log_in(name, credentials.password)
 
     async def _begin(self, mail: Mail) -> Reply:
         await self._end_transaction()
@@ -263,28 +270,44 @@ class Session:
 
     async def _item(self, transaction: Transaction) -> delivery_pb2.AcceptItem:
         """The whole message, its octets put where they belong."""
-        if self._login is not None:
-            self._login = await self._house.directory.fresh(self._login)
-            transaction.capability = self._login.capability
+        if (login := self._login) is not None:
+            self._proven = await self._house.directory.fresh(login)
+            transaction.capability = self._proven.capability
         return transaction.item(await transaction.finish())
 
-    async def _log_in(self, name: str, password: str) -> Reply:
+    async def _authenticate(self, attempt: Attempt) -> None:
+        connection, directory = self._connection, self._house.directory
+        client = Client(
+            directory_pb2.SCOPE_SUBMISSION, connection.peer.client, client_certificate(connection)
+        )
         try:
-            self._login = await self._house.directory.log_in(name, password, self._connection.peer.client)
+            if isinstance(attempt, ScramOpening):
+                self._engine.challenge(await directory.begin_scram(attempt, client))
+                return
+            self._proven, last_word = await directory.log_in(attempt, client)
         except PostroomError as error:
             log.info("login_refused", error=error.name)
-            return login_reply(error)
-        log.info("login", account_id=str(self._login.account_id))
-        return replies.AUTH_OK
+            self._engine.reply(login_reply(error))
+            return
+        log.info("login", account_id=str(self._proven.account_id))
+        if last_word:
+            self._engine.challenge(last_word)
+        else:
+            self._engine.reply(replies.AUTH_OK)
+
+    @property
+    def _login(self) -> Login | None:
+        """Who the client is. The engine has the last word: SCRAM's client has to take ours first."""
+        return self._proven if self._engine.authenticated else None
 
     async def _start_tls(self) -> None:
-        if self._house.tls is None:
+        if self._tls is None:
             self._engine.reply(replies.TLS_NOT_AVAILABLE)
             return
         self._engine.reply(replies.READY_TO_START_TLS)
-        await self._connection.start_tls(self._house.tls.context, reply=self._engine.data_to_send())
-        self._login = None  # RFC 3207 s4.2: whatever was learned in the clear is forgotten
-        self._engine.tls_started()
+        await self._connection.start_tls(self._tls.context, reply=self._engine.data_to_send())
+        self._proven = None  # RFC 3207 s4.2: whatever was learned in the clear is forgotten
+        self._engine.tls_started(channel_of(self._connection))
 
     async def _end_transaction(self) -> None:
         transaction, self._transaction = self._transaction, None

@@ -8,6 +8,7 @@ from pydantic_settings import SettingsConfigDict
 from postroom_runtime.settings import (
     DirectoryAddress,
     ListeningSettings,
+    LoginSettings,
     MailstoreAddress,
     NetworkList,
     Port,
@@ -15,7 +16,7 @@ from postroom_runtime.settings import (
 )
 
 
-class Settings(ListeningSettings):
+class Settings(LoginSettings):
     """Environment `POSTROOM_SMTP_INBOUND_<FIELD>`; sizes in octets."""
 
     model_config = SettingsConfigDict(env_prefix="POSTROOM_SMTP_INBOUND_")

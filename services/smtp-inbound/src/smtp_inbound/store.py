@@ -8,16 +8,19 @@ from uuid import UUID
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from postroom.directory.v1 import directory_pb2, directory_pb2_grpc
+from postroom.directory.v1 import directory_pb2, directory_pb2_grpc, login_pb2_grpc
 from postroom.mailstore.v1 import delivery_pb2, delivery_pb2_grpc
 from postroom_contracts.errors import MethodMissingError, PostroomError, UnavailableError
 from postroom_runtime.logs import log
+from postroom_runtime.sasl import Client, DirectoryLogins
 from postroom_runtime.transfer import Stored, Transfers
+from postroom_wire.sasl import Attempt, ScramOpening
 from smtp_inbound.recipients import Answers, Questions
 
 _PRESIGNED_AT_ONCE: Final = 8
 _ABORT_SECONDS: Final = 1.0
 _RESOLVE_SECONDS: Final = 2.0
+_LOGIN_SECONDS: Final = 4.0
 _FRESH_SECONDS: Final = 60.0
 """A capability that lasts less long is renewed before it is used."""
 
@@ -37,8 +40,11 @@ class Login:
 class Directory:
     """Logins and addresses."""
 
-    def __init__(self, stub: directory_pb2_grpc.DirectoryServiceStub) -> None:
+    def __init__(
+        self, stub: directory_pb2_grpc.DirectoryServiceStub, logins: login_pb2_grpc.LoginServiceStub
+    ) -> None:
         self._stub = stub
+        self._logins = DirectoryLogins(stub, logins, _LOGIN_SECONDS)
         self._older = False
         """Whether the replica that was asked last knows no streams yet: the next may not either."""
 
@@ -75,17 +81,18 @@ class Directory:
                 for each, resolution in zip(batch, resolutions, strict=True)
             ]
 
-    async def log_in(self, address: str, password: str, peer_address: str) -> Login:
-        """Check a password. Raises InvalidCredentialsError, TooManyAttemptsError, UnavailableError."""
-        answer = await self._stub.Authenticate(
-            directory_pb2.AuthenticateRequest(
-                address=address,
-                password=password,
-                scope=directory_pb2.SCOPE_SUBMISSION,
-                peer_address=peer_address,
-            )
-        )
-        return _login(answer.account, answer.capability, answer.capability_expires_at)
+    async def begin_scram(self, opening: ScramOpening, client: Client) -> bytes:
+        """Our first message. Raises as `log_in`."""
+        return await self._logins.begin(opening, client)
+
+    async def log_in(self, attempt: Attempt, client: Client) -> tuple[Login, bytes]:
+        """Check what a client says; with the last word that it is to hear.
+
+        Raises InvalidCredentialsError, TooManyAttemptsError, UnavailableError.
+        """
+        proven = await self._logins.prove(attempt, client)
+        login = proven.login
+        return _login(login.account, login.capability, login.capability_expires_at), proven.last_word
 
     async def fresh(self, login: Login) -> Login:
         """The same login with a capability that lasts a while. Raises when account or password changed."""

@@ -29,8 +29,8 @@ the message is large; stop reading the socket while an event is being answered):
             case ContentEnd():
                 queue_id = await keep(session.envelope, content)  # durable first
                 session.reply(Reply(250, "2.0.0", f"Queued as {queue_id}"))
-            case Authenticate(_, credentials):
-                session.reply(AUTH_OK if await check(credentials) else AUTH_FAILED)
+            case Authenticate(_, attempt):
+                session.reply(AUTH_OK if await check(attempt) else AUTH_FAILED)
             case StartTls():
                 session.reply(READY_TO_START_TLS)
                 write(session.data_to_send())
@@ -57,6 +57,7 @@ what is due. After a `RemoteProtocolError`, a time-out or a lost connection ever
 `results` does not tell.
 """
 
+from postroom_wire.sasl import Credentials, Mechanism
 from postroom_wire.smtp import standard_replies
 from postroom_wire.smtp.addresses import (
     AddressError,
@@ -97,7 +98,6 @@ from postroom_wire.smtp.events import (
 )
 from postroom_wire.smtp.limits import ClientLimits, ClientTimeouts, Limits
 from postroom_wire.smtp.replies import Reply
-from postroom_wire.smtp.sasl import Credentials, Mechanism
 from postroom_wire.smtp.server import ServerSession
 from postroom_wire.smtp.server_state import ServerConfig, State
 from postroom_wire.smtp.trace import (

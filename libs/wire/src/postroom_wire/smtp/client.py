@@ -7,6 +7,7 @@ needed and which message comes next is policy. Commands are pipelined where the 
 from collections import deque
 from typing import Final
 
+from postroom_wire.sasl import Credentials
 from postroom_wire.smtp import standard_replies
 from postroom_wire.smtp.capabilities import Capabilities
 from postroom_wire.smtp.client_state import CALLS, Call, ClientConfig, ClientState
@@ -29,7 +30,7 @@ from postroom_wire.smtp.events import (
 )
 from postroom_wire.smtp.replies import Reply
 from postroom_wire.smtp.reply_reader import ReplyReader
-from postroom_wire.smtp.sasl import Credentials, encoded, plain_response
+from postroom_wire.smtp.sasl import encoded, plain_response
 from postroom_wire.smtp.transaction import Step, Transaction
 
 _NEED_DATA: Final = NeedData()

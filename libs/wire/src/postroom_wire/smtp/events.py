@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TypeAlias
 
+from postroom_wire.sasl import Attempt, Mechanism
 from postroom_wire.smtp.addresses import ForwardPath
 from postroom_wire.smtp.capabilities import Capabilities
 from postroom_wire.smtp.commands import Data, Mail, Rcpt, StartTls
 from postroom_wire.smtp.replies import Reply
-from postroom_wire.smtp.sasl import Credentials, Mechanism
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,10 +18,13 @@ class NeedData:
 
 @dataclass(frozen=True, slots=True)
 class Authenticate:
-    """Check the credentials, then answer 235, 535 or 454. They are never to be logged."""
+    """Check what the client says, then answer 235, 535 or 454. It is never to be logged.
+
+    A `ScramOpening` and a `ScramProof` that is right are answered by `challenge`.
+    """
 
     mechanism: Mechanism
-    credentials: Credentials
+    attempt: Attempt
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,65 +1,115 @@
-"""The SASL mechanisms PLAIN (RFC 4616) and LOGIN, both sides, in the BASE64 dress of RFC 4954 s4."""
+"""SASL in the BASE64 dress of RFC 4954 s4, both sides."""
 
 import base64
 import binascii
-from dataclasses import dataclass, field
-from enum import Enum
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import TypeAlias
 
+from postroom_wire.sasl import (
+    Attempt,
+    Challenge,
+    Channel,
+    Credentials,
+    Mechanism,
+    SaslError,
+    SaslServer,
+    ScramOpening,
+    Step,
+    Verdict,
+)
 from postroom_wire.smtp import standard_replies
-from postroom_wire.smtp.errors import CommandError
+from postroom_wire.smtp.errors import CommandError, LocalProtocolError
+from postroom_wire.smtp.lines import BareLineFeedError, LineBuffer, LineTooLongError
 from postroom_wire.smtp.replies import Reply
 
 
-class Mechanism(Enum):
-    """The mechanisms that we speak; both need TLS around them, or a loopback peer."""
-
-    PLAIN = "PLAIN"
-    LOGIN = "LOGIN"
-
-
 @dataclass(frozen=True, slots=True)
-class Credentials:
-    """What a client proves itself with. `authorization_id` is empty unless it wants to act as another."""
+class Concluded:
+    """The exchange is over, and this is what is said."""
 
-    authorization_id: str
-    authentication_id: str
-    password: str = field(repr=False)
-
-
-USERNAME_CHALLENGE = Reply(334, None, base64.b64encode(b"Username:").decode())
-PASSWORD_CHALLENGE = Reply(334, None, base64.b64encode(b"Password:").decode())
-EMPTY_CHALLENGE = Reply(334, None, "")
+    reply: Reply
+    accepted: bool = False
 
 
-class SaslServer:
-    """One exchange: responses in, the next challenge or the credentials out."""
+AuthStep: TypeAlias = Reply | Attempt | Concluded
 
-    def __init__(self, mechanism: Mechanism) -> None:
+
+class Exchange:
+    """One AUTH command: lines in, replies and attempts out."""
+
+    def __init__(self, mechanism: Mechanism, offered: Collection[Mechanism], channel: Channel) -> None:
         self.mechanism = mechanism
-        self._username: str | None = None
+        self._sasl = SaslServer(mechanism, offered, channel)
+        self._refusal = standard_replies.AUTH_FAILED
 
-    def begin(self, initial_response: bytes | None) -> Reply | Credentials:
-        """The first step, with the initial response of the AUTH command if there was one."""
+    def begin(self, initial_response: bytes | None) -> AuthStep:
+        """The first step, with the initial response of the AUTH command if there was one.
+
+        Raises `CommandError` for one that cannot be: then the exchange has not begun.
+        """
         if initial_response is None:
-            return EMPTY_CHALLENGE if self.mechanism is Mechanism.PLAIN else USERNAME_CHALLENGE
-        # "=" stands for an empty response, RFC 4954 s4
-        return self.respond(b"" if initial_response == b"=" else initial_response)
+            return self._step(self._sasl.begin(None))
+        # "=" stands for an empty response, s4
+        return self._respond(b"" if initial_response == b"=" else initial_response)
 
-    def respond(self, line: bytes) -> Reply | Credentials:
-        """The step that answers a line. Raises `CommandError` with the reply that ends the exchange."""
+    def next_step(self, buffer: LineBuffer) -> AuthStep | None:
+        """The step that answers the next line, None until there is one."""
+        try:
+            line = buffer.next_line()
+            return None if line is None else self._respond(line)
+        except LineTooLongError:
+            return Concluded(standard_replies.AUTH_LINE_TOO_LONG)
+        except BareLineFeedError:
+            return Concluded(standard_replies.AUTH_MALFORMED)
+        except CommandError as error:
+            return Concluded(error.reply)
+
+    def challenge(self, attempt: Attempt, octets: bytes) -> Reply:
+        """Our first or our last message of SCRAM."""
+        if isinstance(attempt, ScramOpening):
+            return _challenge(self._sasl.challenge(octets))
+        match self._sasl.accept(octets):
+            case Challenge() as last_word:
+                return _challenge(last_word)
+            case Verdict():
+                raise LocalProtocolError("an empty message")
+
+    def conclude(self, reply: Reply) -> Reply | None:
+        """The verdict on an attempt: what has to be said before it, if anything."""
+        if reply.positive:
+            self._sasl.accept()
+            return None
+        if not reply.permanent:
+            return None
+        match self._sasl.refuse():
+            case Challenge() as reason:
+                self._refusal = reply
+                return _challenge(reason)
+            case Verdict():
+                return None
+
+    def _respond(self, line: bytes) -> AuthStep:
         if line == b"*":
             raise CommandError(standard_replies.AUTH_CANCELLED)
-        text = _decoded(line)
-        if self.mechanism is Mechanism.PLAIN:
-            return _plain(text)
-        if self._username is None:
-            if not text or "\0" in text:
-                raise _malformed()
-            self._username = text
-            return PASSWORD_CHALLENGE
-        if not text or "\0" in text:
-            raise _malformed()
-        return Credentials("", self._username, text)
+        try:
+            return self._step(self._sasl.respond(base64.b64decode(line, validate=True)))
+        except binascii.Error:
+            raise CommandError(standard_replies.AUTH_MALFORMED) from None
+        except SaslError as error:
+            reply = standard_replies.AUTH_MALFORMED if error.malformed else standard_replies.AUTH_FAILED
+            raise CommandError(reply) from None
+
+    def _step(self, step: Step) -> AuthStep:
+        match step:
+            case Challenge():
+                return _challenge(step)
+            case Verdict.ACCEPTED:
+                return Concluded(standard_replies.AUTH_OK, accepted=True)
+            case Verdict.REFUSED:
+                return Concluded(self._refusal)
+            case attempt:
+                return attempt
 
 
 def plain_response(credentials: Credentials) -> str:
@@ -73,20 +123,5 @@ def encoded(text: str) -> str:
     return base64.b64encode(text.encode()).decode()
 
 
-def _plain(message: str) -> Credentials:
-    """message = [authzid] UTF8NUL authcid UTF8NUL passwd, RFC 4616 s2."""
-    parts = message.split("\0")
-    if len(parts) != 3 or not parts[1] or not parts[2]:
-        raise _malformed()
-    return Credentials(*parts)
-
-
-def _decoded(line: bytes) -> str:
-    try:
-        return base64.b64decode(line, validate=True).decode()
-    except (binascii.Error, UnicodeDecodeError) as error:
-        raise _malformed() from error
-
-
-def _malformed() -> CommandError:
-    return CommandError(standard_replies.AUTH_MALFORMED)
+def _challenge(challenge: Challenge) -> Reply:
+    return Reply(334, None, base64.b64encode(challenge.octets).decode())

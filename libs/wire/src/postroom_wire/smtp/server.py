@@ -7,6 +7,7 @@ write (RFC 2920 s3.2).
 
 from typing import Final
 
+from postroom_wire.sasl import UNBOUND, Channel, Mechanism, find, offer
 from postroom_wire.smtp import standard_replies
 from postroom_wire.smtp.addresses import ForwardPath
 from postroom_wire.smtp.commands import (
@@ -41,7 +42,7 @@ from postroom_wire.smtp.events import (
 )
 from postroom_wire.smtp.lines import BareLineFeedError, LineBuffer, LineTooLongError
 from postroom_wire.smtp.replies import Reply
-from postroom_wire.smtp.sasl import Credentials, Mechanism, SaslServer
+from postroom_wire.smtp.sasl import AuthStep, Concluded, Exchange
 from postroom_wire.smtp.server_state import (
     ACCEPTANCE,
     LEFT_BY_ANY_ANSWER,
@@ -50,6 +51,7 @@ from postroom_wire.smtp.server_state import (
     ServerConfig,
     State,
 )
+from postroom_wire.smtp.trace import protocol_word
 
 _NEED_DATA: Final = NeedData()
 
@@ -59,13 +61,19 @@ class ServerSession:
 
     `receive_data` what came, take `next_event` until it is `NeedData` or `Close`, `reply` to the events that
     wait for it, and write `data_to_send` once. Raises nothing but `LocalProtocolError`, which is a bug of the
-    shell. `plaintext_auth` allows AUTH without TLS, for a loopback peer only.
+    shell. `plaintext_auth` allows AUTH without TLS, for a loopback peer only. `channel` is what TLS gives.
     """
 
     def __init__(
-        self, config: ServerConfig, *, tls_active: bool = False, plaintext_auth: bool = False
+        self,
+        config: ServerConfig,
+        *,
+        tls_active: bool = False,
+        plaintext_auth: bool = False,
+        channel: Channel = UNBOUND,
     ) -> None:
         self._config = config
+        self._channel = channel
         self._limits = config.limits
         self._plaintext_auth = plaintext_auth
         self._buffer = LineBuffer(config.limits.auth_line, config.limits.buffer)
@@ -75,7 +83,7 @@ class ServerSession:
         self._mail: Mail | None = None
         self._recipients: list[ForwardPath] = []
         self._content = ContentPhase(config.limits)
-        self._sasl = SaslServer(Mechanism.PLAIN)
+        self._exchange: Exchange | None = None
         self._esmtp = False
         self._errors = 0
         self._commands = 0
@@ -119,6 +127,9 @@ class ServerSession:
         """
         event = self._answerable(replies)
         self._pending = None
+        if isinstance(event, Authenticate) and (reason := self._exchanging().conclude(replies[0])):
+            self._say(reason)
+            return
         accepted, goodbye = False, None
         for reply in replies:
             self._out.append(reply.octets)
@@ -135,17 +146,24 @@ class ServerSession:
         if goodbye is not None:
             self._close(goodbye)
 
+    def challenge(self, octets: bytes) -> None:
+        """Answer a message of SCRAM with ours. After our last one the client has the word, then is let in."""
+        if not isinstance(event := self._pending, Authenticate):
+            raise LocalProtocolError("no event waits for a challenge")
+        self._pending = None
+        self._say(self._exchanging().challenge(event.attempt, octets))
+
     def data_to_send(self) -> bytes:
         """All that is to be written now, in one write; empty when there is nothing."""
         octets = b"".join(self._out)
         self._out.clear()
         return octets
 
-    def tls_started(self) -> None:
+    def tls_started(self, channel: Channel = UNBOUND) -> None:
         """The handshake is done: nothing that was said in plain text counts (RFC 3207 s4.2)."""
         if self.state is not State.TLS:
             raise LocalProtocolError("nobody asked for TLS")
-        self.state = State.CONNECTED
+        self.state, self._channel = State.CONNECTED, channel
         self.tls_active = True
 
     def close(self, reply: Reply) -> None:
@@ -168,12 +186,13 @@ class ServerSession:
     @property
     def with_protocol(self) -> str:
         """The word for the `with` clause of `Received:` (RFC 3848, RFC 6531 s4.3)."""
-        if not self._esmtp:
-            return "SMTP"
-        suffix = ("S" if self.tls_active else "") + ("A" if self.authenticated else "")
-        if self._mail is not None and self._mail.smtputf8:
-            return ("UTF8LMTP" if self._config.lmtp else "UTF8SMTP") + suffix
-        return ("LMTP" if self._config.lmtp else "ESMTP") + suffix
+        return protocol_word(
+            esmtp=self._esmtp,
+            lmtp=self._config.lmtp,
+            tls=self.tls_active,
+            authenticated=self.authenticated,
+            smtputf8=self._mail is not None and self._mail.smtputf8,
+        )
 
     @property
     def idle(self) -> bool:
@@ -195,7 +214,7 @@ class ServerSession:
         if self._commands > self._limits.commands:
             return self._answer(verb, standard_replies.TOO_MANY_COMMANDS)
         try:
-            self._check_line(verb, len(line) + 2)
+            self._config.check_line(verb, len(line) + 2)
             return self._begin(verb, parse_command(verb, argument))
         except CommandError as error:
             return self._answer(verb, error.reply)
@@ -204,15 +223,6 @@ class ServerSession:
         if self._buffer.discarded > self._limits.discarded_line:
             return self._answer("UNKNOWN", standard_replies.TOO_MANY_ERRORS)
         return _NEED_DATA
-
-    def _check_line(self, verb: str, size: int) -> None:
-        if size > self._limits.command_line:
-            longer = {"AUTH": self._limits.auth_line, "MAIL": self._limits.mail_line}
-            if size > longer.get(verb, 0):
-                raise CommandError(standard_replies.LINE_TOO_LONG)
-        # RFC 2033 s4.1: LMTP has no EHLO and HELO, SMTP no LHLO
-        if verb in (("EHLO", "HELO") if self._config.lmtp else ("LHLO",)):
-            raise CommandError(standard_replies.UNKNOWN_COMMAND)
 
     def _begin(self, verb: str, command: Command) -> ServerEvent:
         """Answer the command, or hand it to the shell. Raises `CommandError` when it is refused."""
@@ -230,7 +240,7 @@ class ServerSession:
             case Data():
                 return self._await(command)
             case StartTls():
-                self._check_starttls()
+                self._config.check_starttls(tls_active=self.tls_active)
                 return self._await(StartTls(data_ahead=len(self._buffer) > 0))
             case Auth():
                 return self._begin_auth(command)
@@ -246,8 +256,7 @@ class ServerSession:
                 self._esmtp = isinstance(command, Ehlo)
                 if not self._esmtp:
                     return self._config.helo_reply()
-                starttls = self._config.starttls and not self.tls_active
-                return self._config.ehlo_reply(starttls=starttls, auth=self._auth_offered)
+                return self._config.ehlo_reply(tls_active=self.tls_active, mechanisms=self._offered)
             case Rset():
                 self._reset()
                 return standard_replies.OK
@@ -261,12 +270,13 @@ class ServerSession:
                 return standard_replies.CLOSING
 
     @property
-    def _auth_offered(self) -> bool:
-        return bool(self._config.mechanisms) and (self.tls_active or self._plaintext_auth)
+    def _offered(self) -> tuple[Mechanism, ...]:
+        private = self.tls_active or self._plaintext_auth
+        return offer(self._config.mechanisms, self._channel) if private else ()
 
     def _check_mail(self, command: Mail) -> None:
         if self._config.auth_required and not self.authenticated:
-            can_auth = self._auth_offered or not self._config.starttls
+            can_auth = bool(self._offered) or not self._config.starttls
             raise CommandError(standard_replies.AUTH_REQUIRED if can_auth else standard_replies.TLS_REQUIRED)
         if command.size is not None and command.size > self._limits.message:
             raise CommandError(standard_replies.MESSAGE_TOO_BIG)
@@ -277,48 +287,39 @@ class ServerSession:
         if not command.forward_path.ascii and (self._mail is None or not self._mail.smtputf8):
             raise CommandError(standard_replies.SMTPUTF8_REQUIRED)
 
-    def _check_starttls(self) -> None:
-        if self.tls_active:
-            raise CommandError(standard_replies.TLS_ACTIVE)
-        if not self._config.starttls:
-            raise CommandError(standard_replies.NOT_IMPLEMENTED)
-
     def _begin_auth(self, command: Auth) -> ServerEvent:
         if not self._config.mechanisms:
             raise CommandError(standard_replies.NOT_IMPLEMENTED)
-        if not self._auth_offered:
+        if not (offered := self._offered):
             raise CommandError(standard_replies.AUTH_NEEDS_TLS)
         if self.authenticated:
             raise CommandError(standard_replies.AUTH_DONE)
-        for mechanism in self._config.mechanisms:
-            if mechanism.value == command.mechanism:
-                self._sasl = SaslServer(mechanism)
-                step = self._sasl.begin(command.initial_response)
-                self.state = State.AUTH
-                return self._auth_step(step)
-        raise CommandError(standard_replies.AUTH_UNKNOWN)
+        if (mechanism := find(command.mechanism, offered)) is None:
+            raise CommandError(standard_replies.AUTH_UNKNOWN)
+        self._exchange = Exchange(mechanism, offered, self._channel)
+        step = self._exchange.begin(command.initial_response)
+        self.state = State.AUTH
+        return self._auth_step(step)
 
     def _next_auth(self) -> ServerEvent:
-        try:
-            line = self._buffer.next_line()
-            if line is None:
-                return self._need_line()
-            return self._auth_step(self._sasl.respond(line))
-        except LineTooLongError:
-            reply = standard_replies.AUTH_LINE_TOO_LONG
-        except BareLineFeedError:
-            reply = standard_replies.AUTH_MALFORMED
-        except CommandError as error:
-            reply = error.reply
-        self.state = TRANSITIONS[self.state, Authenticate]
-        return self._answer("AUTH", reply)
+        if (step := self._exchanging().next_step(self._buffer)) is None:
+            return self._need_line()
+        return self._auth_step(step)
 
-    def _auth_step(self, step: Reply | Credentials) -> ServerEvent:
+    def _auth_step(self, step: AuthStep) -> ServerEvent:
         match step:
             case Reply():
                 return self._answer("AUTH", step)
-            case Credentials():
-                return self._await(Authenticate(self._sasl.mechanism, step))
+            case Concluded(reply, accepted):
+                self.state, self.authenticated = TRANSITIONS[self.state, Authenticate], accepted
+                return self._answer("AUTH", reply)
+            case attempt:
+                return self._await(Authenticate(self._exchanging().mechanism, attempt))
+
+    def _exchanging(self) -> Exchange:
+        if self._exchange is None:
+            raise LocalProtocolError("there is no exchange")
+        return self._exchange
 
     def _next_content(self) -> ServerEvent:
         match step := self._content.next_step(self._buffer):

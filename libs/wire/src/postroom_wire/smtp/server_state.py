@@ -1,9 +1,12 @@
 """The order of commands that an SMTP server keeps, as one table (RFC 5321 s4.1.4)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Final, TypeAlias
 
+from postroom_wire.sasl import Mechanism
+from postroom_wire.smtp import standard_replies
 from postroom_wire.smtp.addresses import check_domain
 from postroom_wire.smtp.commands import (
     Auth,
@@ -20,10 +23,10 @@ from postroom_wire.smtp.commands import (
     StartTls,
     Vrfy,
 )
+from postroom_wire.smtp.errors import CommandError
 from postroom_wire.smtp.events import Authenticate, ContentEnd
 from postroom_wire.smtp.limits import Limits
 from postroom_wire.smtp.replies import Reply
-from postroom_wire.smtp.sasl import Mechanism
 from postroom_wire.smtp.trace import address_literal
 
 
@@ -97,7 +100,7 @@ class ServerConfig:
     starttls: bool = False
     """Offered while TLS is not active."""
     mechanisms: tuple[Mechanism, ...] = ()
-    """Offered while TLS is active, or where the session says that plain text is safe."""
+    """Offered while TLS is active, or where the session says that plain text is safe; those that fit it."""
     auth_required: bool = False
     """Submission: no MAIL before AUTH (RFC 6409 s4.3)."""
     limits: Limits = field(default_factory=Limits)
@@ -107,6 +110,23 @@ class ServerConfig:
     def __post_init__(self) -> None:
         check_domain(self.hostname)
 
+    def check_line(self, verb: str, size: int) -> None:
+        """Whether this verb is known here, and its line no longer than it may be. Raises `CommandError`."""
+        if size > self.limits.command_line:
+            longer = {"AUTH": self.limits.auth_line, "MAIL": self.limits.mail_line}
+            if size > longer.get(verb, 0):
+                raise CommandError(standard_replies.LINE_TOO_LONG)
+        # RFC 2033 s4.1: LMTP has no EHLO and HELO, SMTP no LHLO
+        if verb in (("EHLO", "HELO") if self.lmtp else ("LHLO",)):
+            raise CommandError(standard_replies.UNKNOWN_COMMAND)
+
+    def check_starttls(self, *, tls_active: bool) -> None:
+        """Whether TLS may begin. Raises `CommandError`."""
+        if tls_active:
+            raise CommandError(standard_replies.TLS_ACTIVE)
+        if not self.starttls:
+            raise CommandError(standard_replies.NOT_IMPLEMENTED)
+
     def greeting(self) -> Reply:
         """The first words of a connection, RFC 5321 s4.2."""
         return Reply(220, None, f"{self.hostname} {'LMTP' if self.lmtp else 'ESMTP'}")
@@ -115,7 +135,7 @@ class ServerConfig:
         """The reply to HELO."""
         return Reply(250, None, self.hostname)
 
-    def ehlo_reply(self, *, starttls: bool, auth: bool) -> Reply:
+    def ehlo_reply(self, *, tls_active: bool, mechanisms: Sequence[Mechanism]) -> Reply:
         """The reply to EHLO or LHLO with all that is offered at this moment."""
         seen = f" sees {address_literal(self.peer_address)}" if self.peer_address else ""
         lines = [
@@ -125,8 +145,8 @@ class ServerConfig:
             "8BITMIME",
             "SMTPUTF8",
         ]
-        if starttls:
+        if self.starttls and not tls_active:
             lines.append("STARTTLS")
-        if auth:
-            lines.append(" ".join(("AUTH", *(mechanism.value for mechanism in self.mechanisms))))
+        if mechanisms:
+            lines.append(" ".join(("AUTH", *(mechanism.value for mechanism in mechanisms))))
         return Reply(250, None, "\n".join((*lines, "ENHANCEDSTATUSCODES")))

@@ -59,6 +59,14 @@ def received_line(trace: Trace) -> bytes:
     return f"{line};\r\n\t{format_date_time(trace.when)}\r\n".encode()
 
 
+def protocol_word(*, esmtp: bool, lmtp: bool, tls: bool, authenticated: bool, smtputf8: bool) -> str:
+    """The word for the `with` clause of `Received:` (RFC 3848, RFC 6531 s4.3)."""
+    if not esmtp:
+        return "SMTP"
+    word = ("UTF8" if smtputf8 else "" if lmtp else "E") + ("LMTP" if lmtp else "SMTP")
+    return word + ("S" if tls else "") + ("A" if authenticated else "")
+
+
 def return_path_line(reverse_path: ReversePath) -> bytes:
     """The `Return-Path:` line with its CRLF, of final delivery only."""
     return f"Return-Path: {format_path(reverse_path)}\r\n".encode()
