@@ -103,8 +103,8 @@ def test_only_octets_with_nul_make_a_literal8() -> None:
 
 
 def test_ids_dates_and_previews_are_written() -> None:
-    assert fetch_response.email_id(b"0a") == b"EMAILID (M0a)"
-    assert fetch_response.thread_id(b"0a") == b"THREADID (T0a)"
+    assert fetch_response.email_id(b"M0a") == b"EMAILID (M0a)"
+    assert fetch_response.thread_id(b"T0a") == b"THREADID (T0a)"
     saved = datetime(2026, 11, 3, 4, 5, 6, tzinfo=UTC)
     assert fetch_response.save_date(saved) == b'SAVEDATE " 3-Nov-2026 04:05:06 +0000"'
     assert fetch_response.save_date(None) == b"SAVEDATE NIL"

@@ -53,13 +53,15 @@ def test_expunges_are_not_told_while_sequence_numbers_are_in_use(text: bytes, al
 
 def test_capabilities_fit_the_connection() -> None:
     for offers_tls, takes_passwords in product((True, False), repeat=2):
-        names = capabilities(State.NOT_AUTHENTICATED, offers_tls=offers_tls, takes_passwords=takes_passwords)
+        names = capabilities(
+            State.NOT_AUTHENTICATED, offers_tls=offers_tls, takes_passwords=takes_passwords, append_limit=7
+        )
         assert (b"STARTTLS" in names) is offers_tls
         assert (b"AUTH=PLAIN" in names) is takes_passwords
         assert (b"LOGINDISABLED" in names) is not takes_passwords
         assert {b"IMAP4rev1", b"SASL-IR", b"LITERAL-"} <= set(names)
         assert b"LITERAL+" not in names
-    after = capabilities(State.AUTHENTICATED, offers_tls=False, takes_passwords=True)
+    after = capabilities(State.AUTHENTICATED, offers_tls=False, takes_passwords=True, append_limit=7)
     assert {b"IMAP4rev1", b"LITERAL+", b"IDLE", b"UIDPLUS", b"MOVE", b"SPECIAL-USE", b"CHILDREN"} <= set(
         after
     )

@@ -24,13 +24,19 @@ _AFTER_LOGIN: Final = (
     b"LIST-EXTENDED",
     b"LIST-STATUS",
     b"STATUS=SIZE",
+    b"PREVIEW",
 )
 
 
-def capabilities(state: State, *, offers_tls: bool, takes_passwords: bool) -> tuple[bytes, ...]:
-    """The list for CAPABILITY. `offers_tls`: STARTTLS would work now; `takes_passwords`: LOGIN would."""
+def capabilities(
+    state: State, *, offers_tls: bool, takes_passwords: bool, append_limit: int
+) -> tuple[bytes, ...]:
+    """The list for CAPABILITY. `offers_tls`: STARTTLS would work now; `takes_passwords`: LOGIN would.
+
+    `append_limit` is in octets, of one message.
+    """
     if state is not State.NOT_AUTHENTICATED:
-        return _AFTER_LOGIN
+        return (*_AFTER_LOGIN, b"APPENDLIMIT=%d" % append_limit)  # RFC 7889 s2
     tls = (b"STARTTLS",) if offers_tls else ()
     login = (b"AUTH=PLAIN",) if takes_passwords else (b"LOGINDISABLED",)
     return (*_BEFORE_LOGIN, *tls, *login)

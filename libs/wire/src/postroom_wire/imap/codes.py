@@ -50,6 +50,11 @@ def permanent_flags(names: Iterable[Flag]) -> bytes:
     return b"PERMANENTFLAGS " + encode_flags(names)
 
 
+def mailbox_id(object_id: bytes) -> bytes:
+    """MAILBOXID, with CREATE, SELECT and EXAMINE (RFC 8474 s4.1, s4.2)."""
+    return b"MAILBOXID (" + object_id + b")"
+
+
 def append_uid(uid_validity_value: int, uid: int) -> bytes:
     """APPENDUID (RFC 4315 s3)."""
     return b"APPENDUID %d %d" % (uid_validity_value, uid)

@@ -133,6 +133,10 @@ class StatusItem(Enum):
     UNSEEN = b"UNSEEN"
     DELETED = b"DELETED"
     SIZE = b"SIZE"
+    MAILBOXID = b"MAILBOXID"
+    """RFC 8474 s4.3."""
+    APPENDLIMIT = b"APPENDLIMIT"
+    """RFC 7889 s3.1."""
 
 
 class ListSelection(Enum):

@@ -104,12 +104,12 @@ def binary_size(label: bytes, size: int) -> bytes:
 
 def email_id(object_id: bytes) -> bytes:
     """EMAILID (RFC 8474 s5.3)."""
-    return b"EMAILID (M" + object_id + b")"
+    return b"EMAILID (" + object_id + b")"
 
 
 def thread_id(object_id: bytes) -> bytes:
-    """THREADID; its letter keeps it apart from every EMAILID (RFC 8474 s5.2)."""
-    return b"THREADID (T" + object_id + b")"
+    """THREADID (RFC 8474 s5.3)."""
+    return b"THREADID (" + object_id + b")"
 
 
 def save_date(instant: datetime | None) -> bytes:

@@ -115,9 +115,12 @@ def hierarchy_delimiter(command: bytes = b"LIST") -> bytes:
     return b"* " + command + b" " + _mailbox_list((NO_SELECT,), b'""')
 
 
-def status(name: MailboxName, values: Mapping[StatusItem, int]) -> bytes:
-    """The STATUS response (s7.2.4)."""
-    items = b" ".join(b"%b %d" % (item.value, value) for item, value in values.items())
+def status(name: MailboxName, values: Mapping[StatusItem, int | bytes]) -> bytes:
+    """The STATUS response (s7.2.4); a value that is no number is an object id (RFC 8474 s4.3)."""
+    items = b" ".join(
+        b"%b (%b)" % (item.value, value) if isinstance(value, bytes) else b"%b %d" % (item.value, value)
+        for item, value in values.items()
+    )
     return b"* STATUS " + encode_mailbox(name) + b" (" + items + b")\r\n"
 
 

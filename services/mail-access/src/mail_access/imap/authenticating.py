@@ -62,7 +62,12 @@ async def start_tls(context: Context) -> None:
 def capability_list(context: Context) -> tuple[bytes, ...]:
     """What CAPABILITY says now."""
     state = State.AUTHENTICATED if context.logged_in else State.NOT_AUTHENTICATED
-    return capabilities(state, offers_tls=context.offers_tls, takes_passwords=context.takes_passwords)
+    return capabilities(
+        state,
+        offers_tls=context.offers_tls,
+        takes_passwords=context.takes_passwords,
+        append_limit=context.resources.settings.append_octets,
+    )
 
 
 async def _log_in(context: Context, user: bytes, password: bytes) -> Done:

@@ -11,6 +11,7 @@ from postroom_wire.imap import responses
 from postroom_wire.imap.commands import List, ListReturn, ListSelection, Lsub, Status, StatusItem
 from postroom_wire.imap.flags import Flag
 from postroom_wire.imap.mailbox_name import ListPattern, MailboxName, MailboxNameError
+from postroom_wire.imap.object_id import mailbox_object_id
 
 SPECIAL_USES: Final[Mapping[mailbox_pb2.SpecialUse.ValueType, Flag]] = {
     mailbox_pb2.SPECIAL_USE_SENT: responses.USE_SENT,
@@ -64,7 +65,9 @@ def _tell(context: Context, command: List, each: _Listed) -> None:
         extended.append(responses.child_info(criteria))
     context.output.write(responses.mailbox_list(_attributes(each, command.returns), each.name, extended))
     if each.chosen and each.mailbox is not None and command.status:
-        context.output.write(responses.status(each.name, _status_values(each.mailbox, command.status)))
+        context.output.write(
+            responses.status(each.name, _status_values(context, each.mailbox, command.status))
+        )
 
 
 async def lsub(context: Context, command: Lsub) -> Done:
@@ -89,7 +92,7 @@ async def lsub(context: Context, command: Lsub) -> Done:
 async def status(context: Context, command: Status) -> Done:
     """STATUS, from the store's counters."""
     mailbox, _ = await context.find(command.mailbox)
-    context.output.write(responses.status(command.mailbox, _status_values(mailbox, command.items)))
+    context.output.write(responses.status(command.mailbox, _status_values(context, mailbox, command.items)))
     return Done(b"STATUS completed")
 
 
@@ -99,8 +102,10 @@ def namespace(context: Context) -> Done:
     return Done(b"NAMESPACE completed")
 
 
-def _status_values(mailbox: mailbox_pb2.Mailbox, items: Iterable[StatusItem]) -> dict[StatusItem, int]:
-    known = {
+def _status_values(
+    context: Context, mailbox: mailbox_pb2.Mailbox, items: Iterable[StatusItem]
+) -> dict[StatusItem, int | bytes]:
+    known: dict[StatusItem, int | bytes] = {
         StatusItem.MESSAGES: mailbox.messages,
         StatusItem.RECENT: min(mailbox.recent, mailbox.messages),
         StatusItem.UIDNEXT: mailbox.uid_next,
@@ -108,6 +113,8 @@ def _status_values(mailbox: mailbox_pb2.Mailbox, items: Iterable[StatusItem]) ->
         StatusItem.UNSEEN: mailbox.unseen,
         StatusItem.DELETED: mailbox.deleted,
         StatusItem.SIZE: mailbox.size,
+        StatusItem.MAILBOXID: mailbox_object_id(mailbox.id, mailbox.uid_validity),
+        StatusItem.APPENDLIMIT: context.resources.settings.append_octets,
     }
     return {item: known[item] for item in items}
 

@@ -7,17 +7,18 @@ from mail_access.imap.context import Context, Done, id_of
 from mail_access.imap.listing import SPECIAL_USES
 from mail_access.imap.refusals import NO_SUCH_USE, CommandRefusedError
 from postroom.mailstore.v1 import mailbox_pb2
+from postroom_wire.imap import codes
 from postroom_wire.imap.flags import Flag, fold
 from postroom_wire.imap.mailbox_name import MailboxName
-
+from postroom_wire.imap.object_id import mailbox_object_id
 
 _USES: Final = {fold(flag): use for use, flag in SPECIAL_USES.items()}
 
 
 async def create(context: Context, name: MailboxName, uses: Sequence[Flag] = ()) -> Done:
     """CREATE: what is missing above is made too. The mailbox that had the special use before loses it."""
-    await context.resources.store.create_mailbox(context.login, name.value, special_use(uses))
-    return Done(b"CREATE completed")
+    made = await context.resources.store.create_mailbox(context.login, name.value, special_use(uses))
+    return Done(b"CREATE completed", codes.mailbox_id(mailbox_object_id(made.id, made.uid_validity)))
 
 
 def special_use(uses: Sequence[Flag]) -> mailbox_pb2.SpecialUse.ValueType:

@@ -8,6 +8,7 @@ from postroom.mailstore.v1 import mailbox_pb2
 from postroom_wire.imap import codes, responses
 from postroom_wire.imap.errors import Condition
 from postroom_wire.imap.mailbox_name import MailboxName
+from postroom_wire.imap.object_id import mailbox_object_id
 
 
 async def select(context: Context, name: MailboxName, *, read_only: bool) -> Done:
@@ -84,3 +85,5 @@ def _describe(context: Context, selected: Selected) -> None:
         output.write(responses.untagged(Condition.OK, b"First unseen", codes.unseen(unseen)))
     output.write(responses.untagged(Condition.OK, b"UIDs valid", codes.uid_validity(mailbox.uid_validity)))
     output.write(responses.untagged(Condition.OK, b"Next UID", codes.uid_next(mailbox.uid_next)))
+    object_id = mailbox_object_id(mailbox.id.bytes, mailbox.uid_validity)
+    output.write(responses.untagged(Condition.OK, b"Object id", codes.mailbox_id(object_id)))

@@ -19,6 +19,7 @@ from postroom_wire.imap.fetch_items import (
     FetchItem,
     FetchSection,
 )
+from postroom_wire.imap.object_id import email_object_id, thread_object_id
 from postroom_wire.imap.section import cut, filter_header
 from postroom_wire.mime import decode_transfer
 
@@ -205,8 +206,8 @@ _FROM_FACTS: Final[Mapping[FetchAttribute, Callable[[mailbox_pb2.Facts, Row], by
     FetchAttribute.BODYSTRUCTURE: lambda facts, row: fetch_response.body_structure(
         facts.body_structure or _plain(row)
     ),
-    FetchAttribute.EMAILID: lambda facts, _: fetch_response.email_id(facts.email_id.hex().encode("ascii")),
-    FetchAttribute.THREADID: lambda facts, _: fetch_response.thread_id(facts.thread_id.hex().encode("ascii")),
+    FetchAttribute.EMAILID: lambda facts, _: fetch_response.email_id(email_object_id(facts.email_id)),
+    FetchAttribute.THREADID: lambda facts, _: fetch_response.thread_id(thread_object_id(facts.thread_id)),
     FetchAttribute.SAVEDATE: lambda facts, _: fetch_response.save_date(facts.saved_at.ToDatetime(tzinfo=UTC)),
     FetchAttribute.PREVIEW: lambda facts, _: fetch_response.preview(facts.preview),
 }
