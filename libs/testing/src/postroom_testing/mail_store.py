@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from postroom.doctor.v1 import doctor_pb2_grpc
 from postroom.mailstore.v1 import (
+    account_pb2_grpc,
     content_pb2,
     delivery_pb2,
     delivery_pb2_grpc,
@@ -27,7 +28,15 @@ from postroom.mailstore.v1 import (
     queue_pb2_grpc,
     retention_pb2_grpc,
 )
-from postroom_contracts.capability import Capability, CapabilityVerifier, PublicKey, Scope, SigningKey, sign
+from postroom_contracts.capability import (
+    Capability,
+    CapabilityVerifier,
+    PublicKey,
+    Quota,
+    Scope,
+    SigningKey,
+    sign,
+)
 from postroom_contracts.ids import DEFAULT_TENANT, AccountId, new_id
 from postroom_runtime.grpc_client import Metadata, channel, on_behalf_of
 from postroom_runtime.grpc_server import serve_grpc
@@ -36,6 +45,8 @@ from postroom_storage.database import Database
 from postroom_storage.objects import ObjectStore
 
 _KEY = SigningKey("tests", Ed25519PrivateKey.generate())
+
+NO_QUOTA = Quota()
 
 _COUNTED = """
 SELECT b.id, b.messages = count(m.uid) AND b.size = coalesce(sum(m.size), 0)
@@ -89,14 +100,17 @@ class MailStore:
         self.mailbox: mailbox_pb2_grpc.MailboxServiceStub
         self.queue: queue_pb2_grpc.QueueServiceStub
         self.administrator: queue_pb2_grpc.QueueServiceStub
+        self.accounts: account_pb2_grpc.AccountServiceStub
         self.retention: retention_pb2_grpc.RetentionServiceStub
         self.doctor: doctor_pb2_grpc.DoctorServiceStub
 
-    def account(self, name: str = "ann", account_id: UUID | None = None) -> MailAccount:
+    def account(
+        self, name: str = "ann", account_id: UUID | None = None, quota: Quota = NO_QUOTA
+    ) -> MailAccount:
         """An account; the store hears of it at its first mail or call."""
         found = account_id or new_id()
         address = f"{name}@postroom.test"
-        token = capability(found, address, Scope.API)
+        token = capability(found, address, Scope.API, quota)
         return MailAccount(found, address, on_behalf_of(token), token)
 
     def item(
@@ -234,10 +248,11 @@ def inline(octets: bytes) -> content_pb2.Content:
     )
 
 
-def capability(account_id: UUID, address: str, scope: Scope) -> str:
+def capability(account_id: UUID, address: str, scope: Scope, quota: Quota = NO_QUOTA) -> str:
     """A token that the tests' mail store believes."""
     now = dt.datetime.now(dt.UTC)
-    held = Capability(AccountId(account_id), DEFAULT_TENANT, address, scope, now + dt.timedelta(hours=1))
+    expires_at = now + dt.timedelta(hours=1)
+    held = Capability(AccountId(account_id), DEFAULT_TENANT, address, scope, expires_at, quota=quota)
     return sign(held, _KEY, now)
 
 
@@ -265,6 +280,7 @@ async def running_mail_store(
         store.mailbox = mailbox_pb2_grpc.MailboxServiceStub(edge)
         store.queue = queue_pb2_grpc.QueueServiceStub(relay)
         store.administrator = queue_pb2_grpc.QueueServiceStub(edge)
+        store.accounts = account_pb2_grpc.AccountServiceStub(edge)
         store.retention = retention_pb2_grpc.RetentionServiceStub(edge)
         store.doctor = doctor_pb2_grpc.DoctorServiceStub(edge)
         committing = asyncio.ensure_future(parts.committer.run())
@@ -307,6 +323,7 @@ class _Parts:
             database, self.reader, verifier, hooks.ring, retrying, overrides.get("claim_limits")
         )
 
+        self.account = _module("account_service").AccountService(database, verifier, hooks.publish)
         self.retention = _module("retention_service").RetentionService(
             database, verifier, hooks.publish, overrides.get("retention_limits")
         )
@@ -325,6 +342,7 @@ class _Parts:
         add_delivery(self.delivery, server)
         mailbox_pb2_grpc.add_MailboxServiceServicer_to_server(self.mailbox, server)
         queue_pb2_grpc.add_QueueServiceServicer_to_server(self.queue, server)
+        account_pb2_grpc.add_AccountServiceServicer_to_server(self.account, server)
         retention_pb2_grpc.add_RetentionServiceServicer_to_server(self.retention, server)
         doctor_pb2_grpc.add_DoctorServiceServicer_to_server(self.doctor, server)
 

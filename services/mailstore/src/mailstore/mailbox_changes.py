@@ -32,6 +32,7 @@ from mailstore.mailboxes.moving import (
     remove_messages,
 )
 from mailstore.mailboxes.names import parse_name
+from mailstore.mailboxes.quota import check_quota
 from mailstore.mailboxes.renewing import renew_uid_validity
 from mailstore.mailboxes.uid_ranges import Ranges, parse_ranges, range_messages
 from postroom.mailstore.v1 import mailbox_pb2 as pb
@@ -126,8 +127,15 @@ class MailboxChanges:
         return await self._once(owner, operation, pb.StoreFlagsResponse, change)
 
     async def copy(self, owner: Owner, request: pb.CopyMessagesRequest) -> pb.CopyMessagesResponse:
-        """Raises MailboxNotFoundError."""
-        change = partial(_transfer, copy_messages, owner, _Wanted.of(request), pb.CopyMessagesResponse)
+        """Raises MailboxNotFoundError, OverQuotaError."""
+        copy = partial(_transfer, copy_messages, owner, _Wanted.of(request), pb.CopyMessagesResponse)
+
+        async def change(connection: Connection, modseq: int) -> pb.CopyMessagesResponse:
+            copied = await copy(connection, modseq)
+            if copied.source:
+                await check_quota(connection, owner)
+            return copied
+
         operation = _operation(owner, request.operation_id, request)
         return await self._once(owner, operation, pb.CopyMessagesResponse, change)
 

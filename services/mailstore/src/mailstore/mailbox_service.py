@@ -329,7 +329,7 @@ class MailboxService(mailbox_pb2_grpc.MailboxServiceServicer):
 
     async def _owner(self) -> Owner:
         capability = await self._verifier.verify(capability_token(), scopes=_READING)
-        return Owner(capability.account_id, capability.tenant_id)
+        return Owner(capability.account_id, capability.tenant_id, capability.quota)
 
     async def _account_of(self, token: str) -> UUID | None:
         try:

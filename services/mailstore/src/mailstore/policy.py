@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Final
 
 _DOCTOR: Final = "/postroom.doctor.v1.DoctorService/"
+_ACCOUNT: Final = "/postroom.mailstore.v1.AccountService/"
 _DELIVERY: Final = "/postroom.mailstore.v1.DeliveryService/"
 _MAILBOX: Final = "/postroom.mailstore.v1.MailboxService/"
 _QUEUE: Final = "/postroom.mailstore.v1.QueueService/"
@@ -15,6 +16,10 @@ _RELAYS: Final = frozenset({"smtp-outbound"})
 _ADMINISTRATORS: Final = frozenset({"webmail-api"})
 
 POLICY: Final[Mapping[str, frozenset[str]]] = {
+    **{
+        _ACCOUNT + name: _READERS
+        for name in ("GetUsage", "GetDeletedSizes", "GetAnnotations", "SetAnnotations")
+    },
     **{_DELIVERY + name: _SENDERS for name in ("Accept", "Abort", "BeginUpload", "PresignUploadParts")},
     **{
         _MAILBOX + name: _READERS

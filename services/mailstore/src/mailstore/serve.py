@@ -7,6 +7,7 @@ from pathlib import Path
 
 import grpc
 
+from mailstore.account_service import AccountService
 from mailstore.blobs.packer import Packer
 from mailstore.blobs.reader import BlobReader
 from mailstore.blobs.segments import OpenSegment, SegmentLimits
@@ -30,7 +31,13 @@ from mailstore.settings import Settings
 from mailstore.upkeep import Upkeep, UpkeepLimits
 from postroom.directory.v1 import directory_pb2, directory_pb2_grpc
 from postroom.doctor.v1 import doctor_pb2_grpc
-from postroom.mailstore.v1 import delivery_pb2_grpc, mailbox_pb2_grpc, queue_pb2_grpc, retention_pb2_grpc
+from postroom.mailstore.v1 import (
+    account_pb2_grpc,
+    delivery_pb2_grpc,
+    mailbox_pb2_grpc,
+    queue_pb2_grpc,
+    retention_pb2_grpc,
+)
 from postroom_contracts.capability import CapabilityVerifier, PublicKey
 from postroom_contracts.errors import PostroomError
 from postroom_runtime import metrics
@@ -150,11 +157,13 @@ class _Parts:
             most_seconds=min(settings.retry_max_seconds, SITE_SCHEDULE.most_seconds),
         )
         retrying = Retrying(schedule, site_schedule)
+        account = AccountService(database, verifier, self._bus.publish_changed)
         queue = QueueService(database, reader, verifier, self._bus.ring, retrying)
         retention = RetentionService(database, verifier, self._bus.publish_changed, self._retention)
         doctor = DoctorService(database, self._objects, MIGRATIONS, verifier, lambda: self._bus.connected)
 
         def add(server: grpc.aio.Server) -> None:
+            account_pb2_grpc.add_AccountServiceServicer_to_server(account, server)
             delivery_pb2_grpc.add_DeliveryServiceServicer_to_server(delivery, server)
             mailbox_pb2_grpc.add_MailboxServiceServicer_to_server(mailbox, server)
             queue_pb2_grpc.add_QueueServiceServicer_to_server(queue, server)

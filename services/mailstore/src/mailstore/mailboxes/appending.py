@@ -16,6 +16,7 @@ from mailstore.intake.item import Inline, MessageContent
 from mailstore.intake.statements import CODEC_PLAIN, CODEC_ZSTD
 from mailstore.mailboxes.catalogue import Owner, find_mailbox
 from mailstore.mailboxes.flags import ALL_FLAGS, keyword_bits
+from mailstore.mailboxes.quota import check_quota
 from mailstore.messages import NewMessage, insert_messages
 from mailstore.placement import Placed, Placement, place
 from mailstore.scanning import MessageFacts
@@ -90,7 +91,8 @@ async def append_message(
 ) -> Appended:
     """Append once, however often it is asked.
 
-    Raises MailboxNotFoundError, StagingFullError, InvalidRequestError (the id is another message's).
+    Raises MailboxNotFoundError, StagingFullError, OverQuotaError, InvalidRequestError (the id is another
+    message's).
     """
     if segment.full and appending.object_id is None:
         raise StagingFullError("too much is staged")
@@ -119,6 +121,7 @@ async def append_message(
             size=facts.size,
         )
         (placed,) = await place(connection, [placement], modseqs)
+        await check_quota(connection, owner)
         reached("append.before_commit")
         return Appended(placed, modseqs[owner.account_id])
 

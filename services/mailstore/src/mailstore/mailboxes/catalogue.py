@@ -17,6 +17,7 @@ from mailstore.placement import (
     CHANGE_SPECIAL_USE,
     CHANGE_SUBSCRIPTIONS,
 )
+from postroom_contracts.capability import Quota
 from postroom_contracts.errors import (
     InvalidNameError,
     LimitError,
@@ -85,6 +86,13 @@ _SUBSCRIBE: Final = (
     "INSERT INTO mailstore.subscription (account_id, name) VALUES ($1, $2) ON CONFLICT DO NOTHING"
 )
 _UNSUBSCRIBE: Final = "DELETE FROM mailstore.subscription WHERE account_id = $1 AND name = $2"
+_FORGET_ANNOTATIONS: Final = "DELETE FROM mailstore.annotation WHERE account_id = $1 AND mailbox_id = $2"
+_COPY_ANNOTATIONS: Final = """
+INSERT INTO mailstore.annotation (account_id, mailbox_id, reader_id, entry, value)
+SELECT account_id, $3, reader_id, entry, value FROM mailstore.annotation
+WHERE account_id = $1 AND mailbox_id = $2
+"""
+_USE: Final = "UPDATE mailstore.mailbox SET special_use = $2 WHERE id = $1 AND special_use <> $2 RETURNING id"
 _ALL: Final = ((1, 2**32 - 1),)
 
 
@@ -112,6 +120,7 @@ class Owner:
 
     account_id: UUID
     tenant_id: UUID
+    quota: Quota = Quota()
 
 
 async def list_mailboxes(connection: Connection, account_id: UUID) -> list[MailboxRow]:
@@ -163,6 +172,8 @@ async def delete_mailbox(connection: Connection, owner: Owner, modseq: int, mail
     if mailbox.name == INBOX:
         raise MailboxProtectedError("INBOX cannot be deleted")
     await connection.execute(_DELETE, mailbox_id)
+    # RFC 5464 s4.1: a mailbox that comes to have the name does not inherit them.
+    await connection.execute(_FORGET_ANNOTATIONS, owner.account_id, mailbox_id)
     await write_change(connection, owner.account_id, modseq, mailbox_id, CHANGE_MAILBOX_DELETED)
 
 
@@ -190,6 +201,15 @@ async def rename_mailbox(
     for row in await connection.fetch(_RENAME, owner.account_id, mailbox.name, new_name):
         await write_change(connection, owner.account_id, modseq, row["id"], CHANGE_MAILBOX_RENAMED)
     return await find_mailbox(connection, owner.account_id, mailbox_id)
+
+
+async def set_special_use(
+    connection: Connection, owner: Owner, modseq: int, mailbox_id: UUID, special_use: int
+) -> None:
+    """Give a mailbox of the locked account another use, or none with 0; see `_take_use`."""
+    if await connection.fetchval(_USE, mailbox_id, special_use) is not None:
+        await write_change(connection, owner.account_id, modseq, mailbox_id, CHANGE_SPECIAL_USE)
+        await _take_use(connection, owner, modseq, mailbox_id, special_use)
 
 
 async def set_subscription(
@@ -225,6 +245,7 @@ async def _rename_inbox(
     connection: Connection, owner: Owner, modseq: int, mailbox_id: UUID, new_name: str
 ) -> MailboxRow:
     created = await create_mailbox(connection, owner, modseq, new_name, 0)
+    await connection.execute(_COPY_ANNOTATIONS, owner.account_id, mailbox_id, created.id)  # RFC 5464 s4.1
     inbox = MailboxPlace(owner.account_id, mailbox_id, modseq)
     await move_messages(connection, inbox, _ALL, MailboxPlace(owner.account_id, created.id, modseq))
     return await find_mailbox(connection, owner.account_id, created.id)
