@@ -8,6 +8,7 @@ from postroom_cli.administration import account, alias, domain
 from postroom_cli.doctor import doctor
 from postroom_cli.errors import CommandError
 from postroom_cli.mailbox import mailbox
+from postroom_cli.message import message
 from postroom_cli.queue import queue
 from postroom_cli.status import status
 from postroom_cli.up import up
@@ -25,6 +26,7 @@ app.add_typer(domain, name="domain")
 app.add_typer(account, name="account")
 app.add_typer(alias, name="alias")
 app.add_typer(mailbox, name="mailbox")
+app.add_typer(message, name="message")
 app.add_typer(queue, name="queue")
 
 

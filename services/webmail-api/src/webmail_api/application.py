@@ -21,6 +21,7 @@ from webmail_api import (
     file_routes,
     mailbox_routes,
     message_routes,
+    retention_routes,
     session_routes,
     upkeep_routes,
 )
@@ -63,7 +64,16 @@ def application(house: House, lifecycle: Lifecycle) -> FastAPI:
     )
     app.state.house = house
     routes = APIRouter(prefix=BASE)
-    for module in (session_routes, mailbox_routes, message_routes, file_routes, admin_routes, upkeep_routes):
+    # Those of retention before those of accounts, whose addresses are paths.
+    for module in (
+        session_routes,
+        mailbox_routes,
+        message_routes,
+        file_routes,
+        retention_routes,
+        admin_routes,
+        upkeep_routes,
+    ):
         routes.include_router(module.router)
     app.include_router(routes)
 

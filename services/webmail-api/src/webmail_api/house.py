@@ -7,6 +7,7 @@ from postroom.directory.v1.directory_pb2_grpc import DirectoryServiceStub
 from postroom.doctor.v1.doctor_pb2_grpc import DoctorServiceStub
 from postroom.mailstore.v1.mailbox_pb2_grpc import MailboxServiceStub
 from postroom.mailstore.v1.queue_pb2_grpc import QueueServiceStub
+from postroom.mailstore.v1.retention_pb2_grpc import RetentionServiceStub
 from postroom_runtime.budget import ByteBudget
 from webmail_api.content import ContentReader
 from webmail_api.files import Files
@@ -31,6 +32,7 @@ class House:
     directory: DirectoryServiceStub
     queue: QueueServiceStub
     mailboxes: MailboxServiceStub
+    retention: RetentionServiceStub
     doctors: Mapping[str, DoctorServiceStub]
     store: MailStore
     reader: ContentReader

@@ -11,6 +11,7 @@ from postroom.filestore.v1.file_pb2_grpc import FileServiceStub
 from postroom.mailstore.v1.delivery_pb2_grpc import DeliveryServiceStub
 from postroom.mailstore.v1.mailbox_pb2_grpc import MailboxServiceStub
 from postroom.mailstore.v1.queue_pb2_grpc import QueueServiceStub
+from postroom.mailstore.v1.retention_pb2_grpc import RetentionServiceStub
 from postroom_runtime.budget import ByteBudget
 from postroom_runtime.grpc_client import channel
 from postroom_runtime.lifecycle import Lifecycle
@@ -90,6 +91,7 @@ async def open_house(settings: Settings, stack: AsyncExitStack) -> House:
         directory=directory,
         queue=QueueServiceStub(mailstore),
         mailboxes=mailboxes,
+        retention=RetentionServiceStub(mailstore),
         doctors={
             "directory": DoctorServiceStub(directory_channel),
             "mailstore": DoctorServiceStub(mailstore),
