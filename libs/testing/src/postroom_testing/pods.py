@@ -15,6 +15,7 @@ from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Final
 
@@ -129,6 +130,7 @@ class Pods:
     runtime: Runtime
     running: list[Pod] = field(default_factory=list[Pod])
     _publishing: threading.Lock = field(default_factory=threading.Lock)
+    _numbers: Iterator[int] = field(default_factory=lambda: count(1))
     _published: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
     _started: list[Pod] = field(default_factory=list[Pod])
 
@@ -152,8 +154,8 @@ class Pods:
         ]
 
     def start(self, name: str, template: Manifest, claimed: Mapping[str, Path] | None = None) -> Pod:
-        """Start one pod from its template; `claimed` are volumes that another one has left."""
-        number = len(self._started) + 1
+        """Start one pod from its template, from any thread; `claimed` are volumes that another has left."""
+        number = next(self._numbers)
         address = f"10.77.1.{number}"
         _add_network(name, number, address)
         place = self.folder / name

@@ -9,6 +9,7 @@ from postroom_testing.pods import Pod, Pods
 
 NOTICE_SECONDS: Final = 3.0
 """How long new connections still come to a pod that is told to end."""
+_ENDING_AT_ONCE: Final = 32
 
 
 @dataclass
@@ -17,19 +18,24 @@ class Rollout:
 
     pods: Pods
     revision: int
-    _ending: list[Future[int]] = field(default_factory=list[Future[int]])
-    _ended: list[Pod] = field(default_factory=list[Pod])
+    _ended: list[tuple[Pod, Future[int]]] = field(default_factory=list[tuple[Pod, Future[int]]])
 
     def run(self) -> None:
-        """One Deployment after the other. Raises when a pod did not end by itself, and with status 0."""
-        with ThreadPoolExecutor(8) as self._threads:
+        """All Deployments at the same time, each pod by pod, beside the Jobs.
+
+        Raises when a pod did not end by itself, and with status 0.
+        """
+        deployments = self.pods.rendering.of_kind("Deployment")
+        with (
+            ThreadPoolExecutor(_ENDING_AT_ONCE) as self._ends,
+            ThreadPoolExecutor(len(deployments)) as threads,
+        ):
             jobs = self.pods.start_jobs(self.revision)
-            for deployment in self.pods.rendering.of_kind("Deployment"):
-                self._replace(deployment)
+            list(threads.map(self._replace, deployments))
             self.pods.wait_jobs(jobs)
         told = (
             f"{pod.name} {status.result()}:\n{pod.last_lines()}"
-            for pod, status in zip(self._ended, self._ending, strict=True)
+            for pod, status in self._ended
             if status.result() != 0
         )
         if text := "\n".join(told):
@@ -40,9 +46,7 @@ class Rollout:
         component = spec["template"]["metadata"]["labels"]["app.kubernetes.io/component"]
         old = [pod for pod in self.pods.running if pod.component == component]
         if spec["strategy"]["type"] == "Recreate":
-            for pod in old:
-                self._end(pod)
-            for ending in self._ending:
+            for ending in [self._end(pod) for pod in old]:
                 ending.result()
             for number in range(len(old)):
                 self._begin(f"{name}-{number}", spec["template"])
@@ -59,6 +63,7 @@ class Rollout:
         self.pods.running.append(pod)
         self.pods.wait_ready(pod)
 
-    def _end(self, pod: Pod) -> None:
-        self._ended.append(pod)
-        self._ending.append(self._threads.submit(self.pods.end, pod, NOTICE_SECONDS))
+    def _end(self, pod: Pod) -> Future[int]:
+        ending = self._ends.submit(self.pods.end, pod, NOTICE_SECONDS)
+        self._ended.append((pod, ending))
+        return ending
