@@ -9,6 +9,7 @@ from postroom_wire.imap.capability import capabilities
 from postroom_wire.imap.commands import Authenticate, Command, Login
 from postroom_wire.imap.parser import parse_command
 from postroom_wire.imap.state import AFTER_NO, TRANSITIONS, State, may_tell_expunges
+from postroom_wire.sasl import Mechanism
 
 COMMAND_TYPES = get_args(Command)
 
@@ -54,10 +55,15 @@ def test_expunges_are_not_told_while_sequence_numbers_are_in_use(text: bytes, al
 def test_capabilities_fit_the_connection() -> None:
     for offers_tls, takes_passwords in product((True, False), repeat=2):
         names = capabilities(
-            State.NOT_AUTHENTICATED, offers_tls=offers_tls, takes_passwords=takes_passwords, append_limit=7
+            State.NOT_AUTHENTICATED,
+            offers_tls=offers_tls,
+            takes_passwords=takes_passwords,
+            append_limit=7,
+            mechanisms=(Mechanism.PLAIN, Mechanism.SCRAM_SHA_256) if takes_passwords else (),
         )
         assert (b"STARTTLS" in names) is offers_tls
         assert (b"AUTH=PLAIN" in names) is takes_passwords
+        assert (b"AUTH=SCRAM-SHA-256" in names) is takes_passwords
         assert (b"LOGINDISABLED" in names) is not takes_passwords
         assert {b"IMAP4rev1", b"SASL-IR", b"LITERAL-"} <= set(names)
         assert b"LITERAL+" not in names

@@ -16,7 +16,7 @@ from uuid import UUID
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from mail_access.limits import DEFAULT_LIMITS, Limits
-from postroom.directory.v1 import directory_pb2, directory_pb2_grpc
+from postroom.directory.v1 import directory_pb2, directory_pb2_grpc, login_pb2_grpc
 from postroom_contracts.errors import (
     AccountNotFoundError,
     CapabilityExpiredError,
@@ -29,6 +29,8 @@ from postroom_contracts.errors import (
 from postroom_contracts.ids import parse_id
 from postroom_runtime import metrics
 from postroom_runtime.logs import log
+from postroom_runtime.sasl import Client, DirectoryLogins
+from postroom_wire.sasl import Attempt, ScramOpening
 
 _LOGINS: Final = metrics.counter("logins_attempts_total", "Logins by outcome.", ["scope", "outcome"])
 _RENEWALS: Final = metrics.counter("logins_renewals_total", "Renewed capabilities by outcome.", ["outcome"])
@@ -132,32 +134,32 @@ class Logins:
     def __init__(
         self,
         directory: directory_pb2_grpc.DirectoryServiceStub,
+        logins: login_pb2_grpc.LoginServiceStub,
         *,
         max_sessions_per_account: int,
         limits: Limits = DEFAULT_LIMITS,
     ) -> None:
         self.limits = limits
         self._directory = directory
+        self._proving = DirectoryLogins(directory, logins, limits.call_seconds)
         self._most = max_sessions_per_account
         self._open: set[Login] = set()
         self._sessions: Counter[UUID] = Counter()
 
-    async def log_in(
-        self, address: str, password: str, scope: directory_pb2.Scope.ValueType, peer_address: str
-    ) -> Login:
-        """A new session's login.
+    async def begin_scram(self, opening: ScramOpening, client: Client) -> bytes:
+        """Our first message. Raises as `log_in`, but no `InvalidCredentialsError`."""
+        return await self._proving.begin(opening, client)
+
+    async def log_in(self, attempt: Attempt, client: Client) -> tuple[Login, bytes]:
+        """A new session's login, and the last word that the client is to hear.
 
         Raises `InvalidCredentialsError`, `TooManyAttemptsError`, `UnavailableError`, and `LimitError` when
         the account has as many sessions as it may.
         """
-        name = directory_pb2.Scope.Name(scope).removeprefix("SCOPE_").lower()
+        name = directory_pb2.Scope.Name(client.scope).removeprefix("SCOPE_").lower()
         try:
-            answer = await self._directory.Authenticate(
-                directory_pb2.AuthenticateRequest(
-                    address=address, password=password, scope=scope, peer_address=peer_address
-                ),
-                timeout=self.limits.call_seconds,
-            )
+            proven = await self._proving.prove(attempt, client)
+            answer = proven.login
             login = Login(self, parse_id(answer.account.id), answer.account.address)
             login.take(answer.capability, answer.capability_expires_at, self.limits)
             self._admit(login)
@@ -167,7 +169,7 @@ class Logins:
             raise
         _LOGINS.labels(name, "ok").inc()
         log.info("login", scope=name, account_id=str(login.account_id))
-        return login
+        return login, proven.last_word
 
     def log_out(self, login: Login) -> None:
         """The session is over; any number of times."""

@@ -12,7 +12,7 @@ from mail_access.resources import Resources
 from mail_access.settings import Settings
 from mail_access.store import MailStore
 from mail_access.views import OpenMailboxes
-from postroom.directory.v1 import directory_pb2_grpc
+from postroom.directory.v1 import directory_pb2_grpc, login_pb2_grpc
 from postroom.mailstore.v1 import mailbox_pb2_grpc
 from postroom_runtime.budget import ByteBudget
 from postroom_runtime.bus import Bus
@@ -70,6 +70,7 @@ async def open_resources(settings: Settings, stack: AsyncExitStack) -> Resources
         settings=settings,
         logins=Logins(
             directory_pb2_grpc.DirectoryServiceStub(directory),
+            login_pb2_grpc.LoginServiceStub(directory),
             max_sessions_per_account=settings.max_sessions_per_account,
         ),
         store=store,
@@ -77,7 +78,7 @@ async def open_resources(settings: Settings, stack: AsyncExitStack) -> Resources
         reader=ContentReader(store, transfers),
         budget=budget,
         transfers=transfers,
-        tls=CertificateReloader(settings.tls_files) if settings.tls_files is not None else None,
+        tls=CertificateReloader(files) if (files := settings.client_tls_files) is not None else None,
     )
 
 

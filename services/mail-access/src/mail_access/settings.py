@@ -5,7 +5,7 @@ from pydantic_settings import SettingsConfigDict
 
 from postroom_runtime.settings import (
     DirectoryAddress,
-    ListeningSettings,
+    LoginSettings,
     MailstoreAddress,
     NatsUrl,
     Port,
@@ -13,7 +13,7 @@ from postroom_runtime.settings import (
 )
 
 
-class Settings(ListeningSettings):
+class Settings(LoginSettings):
     """Environment `POSTROOM_MAIL_ACCESS_<FIELD>`; sizes in octets."""
 
     model_config = SettingsConfigDict(env_prefix="POSTROOM_MAIL_ACCESS_")

@@ -1,8 +1,10 @@
 """What we can do, said before and after login (RFC 3501 s6.1.1, s7.2.1)."""
 
+from collections.abc import Iterable
 from typing import Final
 
 from postroom_wire.imap.state import State
+from postroom_wire.sasl import Mechanism
 
 _BEFORE_LOGIN: Final = (b"IMAP4rev1", b"SASL-IR", b"LITERAL-", b"ID")
 _AFTER_LOGIN: Final = (
@@ -29,7 +31,12 @@ _AFTER_LOGIN: Final = (
 
 
 def capabilities(
-    state: State, *, offers_tls: bool, takes_passwords: bool, append_limit: int
+    state: State,
+    *,
+    offers_tls: bool,
+    takes_passwords: bool,
+    append_limit: int,
+    mechanisms: Iterable[Mechanism] = (),
 ) -> tuple[bytes, ...]:
     """The list for CAPABILITY. `offers_tls`: STARTTLS would work now; `takes_passwords`: LOGIN would.
 
@@ -38,5 +45,6 @@ def capabilities(
     if state is not State.NOT_AUTHENTICATED:
         return (*_AFTER_LOGIN, b"APPENDLIMIT=%d" % append_limit)  # RFC 7889 s2
     tls = (b"STARTTLS",) if offers_tls else ()
-    login = (b"AUTH=PLAIN",) if takes_passwords else (b"LOGINDISABLED",)
-    return (*_BEFORE_LOGIN, *tls, *login)
+    login = () if takes_passwords else (b"LOGINDISABLED",)
+    auth = (b"AUTH=" + mechanism.value.encode("ascii") for mechanism in mechanisms)
+    return (*_BEFORE_LOGIN, *tls, *login, *auth)

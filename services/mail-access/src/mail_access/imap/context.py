@@ -24,6 +24,7 @@ from postroom_wire.imap.mailbox_name import MailboxName
 from postroom_wire.imap.sequence import NumberRanges
 from postroom_wire.imap.session import ServerSession
 from postroom_wire.imap.view import SessionView
+from postroom_wire.sasl import Mechanism
 
 MAX_FAILED_LOGINS: Final = 3
 
@@ -127,9 +128,14 @@ class Context:
         return self._login is not None
 
     @property
-    def takes_passwords(self) -> bool:
-        """Whether a password may come over this connection: TLS, or the same machine."""
+    def is_private(self) -> bool:
+        """Whether somebody may log in over this connection: TLS, or the same machine."""
         return self.connection.tls or self.connection.peer.is_loopback
+
+    @property
+    def takes_passwords(self) -> bool:
+        """Whether LOGIN would work."""
+        return self.is_private and Mechanism.PLAIN in self.resources.settings.sasl_mechanisms
 
     @property
     def offers_tls(self) -> bool:

@@ -16,10 +16,12 @@ from postroom.directory.v1 import directory_pb2
 from postroom_contracts.errors import MessageNotFoundError, PostroomError, UnavailableError
 from postroom_runtime import metrics
 from postroom_runtime.logs import log
+from postroom_runtime.sasl import Client
 from postroom_runtime.spans import span
 from postroom_runtime.tcp import Connection, DrainingError, PeerGoneError, PeerTimeoutError
 from postroom_wire import pop3
 from postroom_wire.pop3 import LoginRefusal, Maildrop, ServerConfig, ServerSession
+from postroom_wire.sasl import Credentials
 
 _COMMANDS: Final = metrics.counter("pop3_commands_total", "Commands by outcome.", ["command", "outcome"])
 _SECONDS: Final = metrics.histogram(
@@ -184,7 +186,9 @@ class Session:
         resources, peer = self._resources, self._connection.peer.client
         try:
             async with asyncio.timeout(self._limits.answer_seconds) as patience:
-                login = await resources.logins.log_in(user, password, directory_pb2.SCOPE_POP3, peer)
+                login, _ = await resources.logins.log_in(
+                    Credentials("", user, password), Client(directory_pb2.SCOPE_POP3, peer)
+                )
                 self._login = login
                 login.wake = self._connection.wake
                 self._snapshot = await load_snapshot(
