@@ -24,6 +24,9 @@ SEEDS = [
     b"a SEARCH CHARSET UTF-8 OR (1:* UID 2) NOT HEADER x {1+}\r\ny SINCE 1-Feb-2000\r\n",
     b'a LIST (SUBSCRIBED RECURSIVEMATCH) "" (% *) RETURN (CHILDREN STATUS (SIZE DELETED))\r\n',
     b"a CREATE x (USE (\\Sent \\Drafts))\r\n",
+    b'a SETQUOTA "" (STORAGE 1 MESSAGE 2)\r\n',
+    b"a GETMETADATA (MAXSIZE 5 DEPTH 1) INBOX (/private /shared/comment)\r\n",
+    b"a SETMETADATA x (/private/comment ~{3+}\r\na\0b /shared/x NIL)\r\n",
     b"a STORE 4294967295 -FLAGS.SILENT (\\Seen $x)\r\n",
     b'a APPEND x (\\Seen) "17-Jul-1996 02:44:25 -0700" {3+}\r\nabc\r\n',
 ]

@@ -8,10 +8,11 @@ from typing import TypeAlias
 from postroom_wire.imap.errors import Refusal
 from postroom_wire.imap.esearch import ReturnOptions
 from postroom_wire.imap.fetch_items import FetchItem
+from postroom_wire.imap.metadata import GetMetadata, SetMetadata
 from postroom_wire.imap.flags import Flag
 from postroom_wire.imap.mailbox_name import MailboxName
 from postroom_wire.imap.qresync import FetchModifiers, SelectParameters
-from postroom_wire.imap.search_keys import SearchKey
+from postroom_wire.imap.quota import GetQuota, GetQuotaRoot, SetQuota
 from postroom_wire.imap.sequence import SequenceSet
 
 
@@ -132,6 +133,7 @@ class StatusItem(Enum):
     UIDVALIDITY = b"UIDVALIDITY"
     UNSEEN = b"UNSEEN"
     DELETED = b"DELETED"
+    DELETED_STORAGE = b"DELETED-STORAGE"
     SIZE = b"SIZE"
     MAILBOXID = b"MAILBOXID"
     """RFC 8474 s4.3."""
@@ -161,7 +163,8 @@ class List:
     """s6.3.8 and RFC 5258 s3; reference and patterns stay in modified UTF-7, see `ListPattern`.
 
     `returns` holds also what the selection implies; `status` is what STATUS is to tell of each mailbox
-    (RFC 5819 s2). An empty pattern asks for the delimiter, unless the command is `extended`.
+    (RFC 5819 s2), `metadata` the entries that METADATA is to tell (RFC 9590). An empty pattern asks for the
+    delimiter, unless the command is `extended`.
     """
 
     reference: bytes
@@ -171,6 +174,7 @@ class List:
     status: tuple[StatusItem, ...] = ()
     extended: bool = False
 
+    metadata: tuple[str, ...] = ()
 
 @dataclass(frozen=True, slots=True)
 class Lsub:
@@ -316,3 +320,8 @@ Command: TypeAlias = (
     | Move
     | Idle
 )
+    | GetQuota
+    | GetQuotaRoot
+    | SetQuota
+    | GetMetadata
+    | SetMetadata

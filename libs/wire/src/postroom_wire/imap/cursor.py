@@ -177,6 +177,16 @@ class Cursor:
         return None if self.nil() else self.string()
 
     def nil(self) -> bool:
+    def literal8(self) -> bytes:
+        """ "~" literal, of any octets (RFC 4466 s3)."""
+        self.expect(b"~")
+        size = int(self._take(_LITERAL, "literal8")[1])
+        value = self._data[self._at : self._at + size]
+        if len(value) != size:
+            raise self.wrong("literal8")
+        self._at += size
+        return value
+
         """Take NIL if it comes next."""
         found = _NIL.match(self._data, self._at)
         if found is None:

@@ -21,6 +21,11 @@ def encode_literal(octets: bytes) -> bytes:
     return b"{%d}\r\n%b" % (len(octets), octets)
 
 
+def encode_literal8(octets: bytes) -> bytes:
+    """literal8: any octets, NUL too (RFC 3516 s4.2)."""
+    return b"~" + encode_literal(octets)
+
+
 def encode_quoted(octets: bytes) -> bytes:
     """quoted: only for printable US-ASCII."""
     return b'"' + _SPECIALS.sub(rb"\\\g<0>", octets) + b'"'

@@ -34,3 +34,5 @@ class Limits:
 
 
 DEFAULT_LIMITS: Final = Limits()
+    max_entries: int = 256
+    """Annotations in one command (RFC 5464)."""

@@ -5,6 +5,7 @@ from typing import Final
 
 from postroom_wire.imap.commands import List, ListReturn, ListSelection, Lsub, Status, StatusItem
 from postroom_wire.imap.cursor import Cursor
+from postroom_wire.imap.metadata import entries
 
 _SELECTIONS: Final = {option.value: option for option in ListSelection}
 _RETURNS: Final = {option.value: option for option in ListReturn}
@@ -24,6 +25,7 @@ class ReturnOptions:
 
     plain: set[ListReturn] = field(default_factory=set[ListReturn])
     status: tuple[StatusItem, ...] = ()
+    metadata: tuple[str, ...] = ()
 
 
 def parse_list(cursor: Cursor) -> List:
@@ -44,7 +46,9 @@ def parse_list(cursor: Cursor) -> List:
         extended = True
         returns = list_return_opts(cursor)
     returns.plain |= {_IMPLIED[option] for option in selection if option in _IMPLIED}
-    return List(reference, patterns, selection, frozenset(returns.plain), returns.status, extended)
+    return List(
+        reference, patterns, selection, frozenset(returns.plain), returns.status, returns.metadata, extended
+    )
 
 
 def list_select_opts(cursor: Cursor) -> frozenset[ListSelection]:
@@ -82,6 +86,9 @@ def _return_option(cursor: Cursor, returns: ReturnOptions) -> None:
     if cursor.accept_word(b"STATUS"):  # RFC 5819 s4
         cursor.sp()
         returns.status = status_items(cursor)
+    elif cursor.accept_word(b"METADATA"):  # RFC 9590 s5
+        cursor.sp()
+        returns.metadata = entries(cursor)
     else:
         returns.plain.add(cursor.word_of(_RETURNS))
 

@@ -37,7 +37,9 @@ from postroom_wire.imap.errors import NO_TAG, UNKNOWN_COMMAND, RemoteProtocolErr
 from postroom_wire.imap.fetch_parser import parse_fetch, parse_store
 from postroom_wire.imap.flags import RECENT, Flag
 from postroom_wire.imap.limits import DEFAULT_LIMITS, Limits
+from postroom_wire.imap.metadata import parse_get_metadata, parse_set_metadata
 from postroom_wire.imap.list_parser import parse_list, parse_lsub, parse_status
+from postroom_wire.imap.quota import parse_get_quota, parse_get_quota_root, parse_set_quota
 from postroom_wire.imap.mailbox_name import DELIMITER
 from postroom_wire.imap.qresync import select_params
 from postroom_wire.imap.search_parser import parse_search, parse_uid_search
@@ -159,7 +161,7 @@ def parse_enable(cursor: Cursor) -> Enable:
 
 
 def parse_create(cursor: Cursor) -> Create:
-    """create = "CREATE" SP mailbox [create-params]; a trailing delimiter only declares (s6.3.3, RFC 4466 s2.2)."""
+    """create = "CREATE" SP mailbox [create-params]; a trailing delimiter is only a declaration (s6.3.3)."""
     cursor.sp()
     name = cursor.mailbox_name(cursor.astring().removesuffix(DELIMITER.encode("ascii")))
     return Create(name, create_params(cursor))
@@ -236,6 +238,11 @@ _COMMANDS: Final[dict[bytes, Parser]] = {
     b"AUTHENTICATE": parse_authenticate,
     b"LOGIN": parse_login,
     b"ENABLE": parse_enable,
+    b"GETQUOTA": parse_get_quota,
+    b"GETQUOTAROOT": parse_get_quota_root,
+    b"SETQUOTA": parse_set_quota,
+    b"GETMETADATA": parse_get_metadata,
+    b"SETMETADATA": parse_set_metadata,
     b"NAMESPACE": _bare(Namespace()),
     b"SELECT": _select(Select),
     b"EXAMINE": _select(Examine),

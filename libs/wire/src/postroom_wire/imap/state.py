@@ -42,6 +42,13 @@ from postroom_wire.imap.commands import (
     Unsubscribe,
 )
 
+from postroom_wire.imap.esearch import Search
+from postroom_wire.imap.fetch_items import FetchAttribute
+from postroom_wire.imap.metadata import GetMetadata, SetMetadata
+from postroom_wire.imap.quota import GetQuota, GetQuotaRoot, SetQuota
+from postroom_wire.imap.search_keys import ChangedSince, SequenceNumbers, leaves
+from postroom_wire.imap.sorting import Sort
+from postroom_wire.imap.threads import Thread
 
 class State(Enum):
     """s3.1 to s3.4."""
@@ -68,6 +75,23 @@ _AUTHENTICATED: Final[tuple[type[Command], ...]] = (
     Append,
     Idle,
 )
+    GetQuota,
+    GetQuotaRoot,
+    SetQuota,
+    GetMetadata,
+    SetMetadata,
+)
+_SELECTED: Final[tuple[type[Command], ...]] = (
+    Replace,
+    Check,
+    Expunge,
+    Search,
+    Sort,
+    Thread,
+    Fetch,
+    Store,
+    Copy,
+    Move,
 _SELECTED: Final[tuple[type[Command], ...]] = (Check, Expunge, Search, Fetch, Store, Copy, Move)
 
 TRANSITIONS: Final[dict[tuple[State, type[Command]], State]] = {
