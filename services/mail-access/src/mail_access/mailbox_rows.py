@@ -1,9 +1,9 @@
 """One mailbox's messages as packed arrays: 40 octets a message, shared by all sessions."""
 
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 from postroom.mailstore.v1 import mailbox_pb2
 from postroom_wire.imap.flags import KEYWORD_SHIFT
@@ -11,6 +11,8 @@ from postroom_wire.imap.sequence import NumberRanges
 from postroom_wire.imap.view import MailboxUids, SessionView, without
 
 SEEN: Final = 1
+WordChange: TypeAlias = Callable[[int], int]
+"""What a change makes of a flag word."""
 _UNSEEN: Final = bytes(0 if flags & SEEN else 1 for flags in range(256))
 
 
@@ -22,6 +24,7 @@ class Row(NamedTuple):
     word: int
     size: int
     date: int
+    modseq: int
 
 
 class MailboxRows:
@@ -34,21 +37,35 @@ class MailboxRows:
         self._modseqs = array("Q")
         self._sizes = array("Q")
         self._dates = array("q")
+        self.top_modseq = 0
+        """The highest MODSEQ that any message ever had here."""
 
     def __len__(self) -> int:
         return len(self.uids)
 
-    def apply(self, rows: mailbox_pb2.Rows, by: SessionView | None = None) -> None:
+    def apply(
+        self, rows: mailbox_pb2.Rows, by: SessionView | None = None, change: WordChange | None = None
+    ) -> None:
         """Take over rows by ascending UID, in any order of their MODSEQs: what is older than ours is ignored.
 
         A UID that is not here and not above all others was expunged meanwhile. Other views than `by` will
-        tell of changed flags.
+        tell of changed flags; that one too where flags became others than its own `change` makes them.
         """
         last = self.uids.last
         count = next((at for at, uid in enumerate(rows.uids) if uid > last), len(rows.uids))
-        changed = [uid for at, uid in enumerate(islice(rows.uids, count)) if self._update(rows, at, uid)]
+        changed: list[int] = []
+        surprising: list[int] = []
+        for at, uid in enumerate(islice(rows.uids, count)):
+            words = self._update(rows, at, uid)
+            if words is None:
+                continue
+            changed.append(uid)
+            if change is not None and change(words[0]) != words[1]:
+                surprising.append(uid)
         if changed:
             self.uids.flags_changed(changed, by)
+        if by is not None and surprising:
+            by.flags_changed(surprising)
         if count < len(rows.uids):
             self._append(rows, count)
 
@@ -75,13 +92,26 @@ class MailboxRows:
                 self._keywords[start:end],
                 self._sizes[start:end],
                 self._dates[start:end],
+                self._modseqs[start:end],
                 strict=True,
             )
             found.extend(
-                Row(number, uid, flags | keywords << KEYWORD_SHIFT, size, date)
-                for number, (uid, flags, keywords, size, date) in enumerate(columns, run.sequence_number)
+                Row(number, uid, flags | keywords << KEYWORD_SHIFT, size, date, modseq)
+                for number, (uid, flags, keywords, size, date, modseq) in enumerate(
+                    columns, run.sequence_number
+                )
             )
         return found
+
+    def changed_since(self, view: SessionView, numbers: NumberRanges, modseq: int) -> NumberRanges:
+        """Which of these messages have a higher MODSEQ (RFC 7162 s3.1.4.1); none that is gone."""
+        return NumberRanges.of(
+            number
+            for run in view.runs(numbers)
+            if (start := run.start) is not None
+            for number, own in enumerate(self._modseqs[start : start + len(run.uids)], run.sequence_number)
+            if own > modseq
+        )
 
     def word(self, uid: int) -> int | None:
         """The flag word of a message that is here."""
@@ -92,21 +122,24 @@ class MailboxRows:
         """The sequence number, in a view that knows all, of the first message without \\Seen."""
         return self._flags.tobytes().translate(_UNSEEN).find(1) + 1 or None
 
-    def _update(self, rows: mailbox_pb2.Rows, at: int, uid: int) -> bool:
-        """Whether the flags are others now."""
+    def _update(self, rows: mailbox_pb2.Rows, at: int, uid: int) -> tuple[int, int] | None:
+        """The flag words before and after, if the row is news."""
         here = self.uids.index(uid)
-        if here is None or rows.modseqs[at] <= self._modseqs[here]:
-            return False
-        before = self._flags[here], self._keywords[here]
-        after = self._flags[here], self._keywords[here] = rows.flags[at], rows.keywords[at]
-        self._modseqs[here] = rows.modseqs[at]
-        return before != after
+        modseq = rows.modseqs[at]
+        if here is None or modseq <= self._modseqs[here]:
+            return None
+        before = self._flags[here] | self._keywords[here] << KEYWORD_SHIFT
+        self._flags[here], self._keywords[here] = rows.flags[at], rows.keywords[at]
+        self._modseqs[here] = modseq
+        self.top_modseq = max(self.top_modseq, modseq)
+        return before, rows.flags[at] | rows.keywords[at] << KEYWORD_SHIFT
 
     def _append(self, rows: mailbox_pb2.Rows, start: int) -> None:
         # The arrays beside it first: whoever sees the UID finds the rest.
         self._flags.extend(_from(rows.flags, start))
         self._keywords.extend(_from(rows.keywords, start))
         self._modseqs.extend(_from(rows.modseqs, start))
+        self.top_modseq = max(self.top_modseq, *_from(rows.modseqs, start))
         self._sizes.extend(_from(rows.sizes, start))
         self._dates.extend(_from(rows.internal_dates, start))
         self.uids.append(_from(rows.uids, start))

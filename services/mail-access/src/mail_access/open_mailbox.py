@@ -12,7 +12,7 @@ from typing import Final
 from uuid import UUID
 
 from mail_access.login import Login, LoginEndedError
-from mail_access.mailbox_rows import MailboxRows
+from mail_access.mailbox_rows import MailboxRows, WordChange
 from mail_access.store import MailStore, ranges_of
 from postroom.mailstore.v1 import mailbox_pb2
 from postroom_contracts.errors import MailboxNotFoundError, UnavailableError
@@ -24,12 +24,16 @@ _REFRESHES: Final = metrics.counter("views_refreshes_total", "Refreshed mailboxe
 
 
 class Reader:
-    """One session at an open mailbox. `wake` is called when there may be something to tell."""
+    """One session at an open mailbox. `wake` is called when there may be something to tell.
 
-    __slots__ = ("login", "view", "wake")
+    `settled` is the mailbox's MODSEQ up to which the client knows all or was told all.
+    """
 
-    def __init__(self, login: Login, view: SessionView, wake: Callable[[], None]) -> None:
+    __slots__ = ("login", "settled", "view", "wake")
+
+    def __init__(self, login: Login, view: SessionView, wake: Callable[[], None], settled: int) -> None:
         self.login = login
+        self.settled = settled
         self.view = view
         self.wake = wake
 
@@ -44,6 +48,8 @@ class OpenMailbox:
         self.modseq = 0
         self.hinted = 0
         """The highest MODSEQ that anybody told us of."""
+        self.highest_modseq = 1
+        """Of the mailbox's last change up to `modseq` (RFC 7162 s3.1.2.1)."""
         self.uid_validity = 0
         self.uid_next = 1
         self.gone = False
@@ -72,7 +78,7 @@ class OpenMailbox:
 
     def attach(self, login: Login, wake: Callable[[], None]) -> Reader:
         """A session's place, which knows all messages of now."""
-        reader = Reader(login, self.rows.uids.attach(), wake)
+        reader = Reader(login, self.rows.uids.attach(), wake, self.highest_modseq)
         self._readers.add(reader)
         return reader
 
@@ -106,17 +112,20 @@ class OpenMailbox:
             except MailboxNotFoundError:
                 return
 
-    def stored(self, stored: mailbox_pb2.StoreFlagsResponse, by: SessionView) -> None:
-        """Take over what a session of ours changed; the others are told."""
+    def stored(
+        self, stored: mailbox_pb2.StoreFlagsResponse, by: SessionView, change: WordChange | None = None
+    ) -> None:
+        """Take over what a session of ours changed; the others are told, and it of more than its `change`."""
         self._take_keywords(stored.keywords)
-        self.rows.apply(stored.rows, by)
-        self._advance(stored.modseq)
+        self.rows.apply(stored.rows, by, change)
+        self._advance(stored.modseq, changed=bool(stored.rows.uids))
         self._wake()
 
     def expunged(self, ranges: Iterable[mailbox_pb2.UidRange], modseq: int) -> None:
         """Take over what a session of ours expunged."""
-        self.rows.remove(ranges_of(ranges))
-        self._advance(modseq)
+        gone = ranges_of(ranges)
+        self.rows.remove(gone)
+        self._advance(modseq, changed=bool(gone))
         self._wake()
 
     def deleted(self) -> None:
@@ -125,21 +134,23 @@ class OpenMailbox:
         for reader in self._readers:
             reader.wake()
 
-    def _advance(self, modseq: int) -> None:
+    def _advance(self, modseq: int, *, changed: bool) -> None:
         """Our own change is the next one: then there is nothing between that we do not know."""
         self.hint(modseq)
         if modseq == self.modseq + 1:
             self.modseq = modseq
+            if changed:
+                self.highest_modseq = modseq
 
     async def _load(self, login: Login) -> None:
         """Take over the whole mailbox, the first time or again."""
         _REFRESHES.labels("load").inc()
         before = set(self.rows.uids.array)
-        modseq = 0
+        modseq = highest = 0
         async for page in self._pages(login):
             if page.HasField("mailbox"):
                 self._check_validity(page.mailbox.uid_validity)
-                modseq = page.modseq
+                modseq, highest = page.modseq, page.mailbox.highest_modseq
                 self.uid_validity, self.uid_next = page.mailbox.uid_validity, page.mailbox.uid_next
                 self._take_keywords(page.keywords)
             self.rows.apply(page.rows)
@@ -147,7 +158,7 @@ class OpenMailbox:
         if not modseq:
             raise UnavailableError("the mailbox came without its MODSEQ")
         self.rows.remove((uid, uid) for uid in before)
-        self._complete(modseq)
+        self._complete(modseq, highest)
 
     async def _pages(self, login: Login) -> AsyncGenerator[mailbox_pb2.LoadMailboxResponse]:
         try:
@@ -188,10 +199,12 @@ class OpenMailbox:
         self.rows.remove(ranges_of(changes.vanished))
         self.rows.apply(changes.rows)
         self.uid_next = max(self.uid_next, changes.uid_next)
-        self._complete(changes.modseq)
+        # An older store does not tell the mailbox's own.
+        self._complete(changes.modseq, changes.highest_modseq or changes.modseq)
 
-    def _complete(self, modseq: int) -> None:
+    def _complete(self, modseq: int, highest: int) -> None:
         self.modseq = max(self.modseq, modseq)
+        self.highest_modseq = max(self.highest_modseq, highest)
         self.hint(modseq)
         self.uid_next = max(self.uid_next, self.rows.uids.last + 1)
         self._wake()

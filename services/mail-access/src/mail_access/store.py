@@ -96,6 +96,16 @@ class MailStore:
         )
         return await self._stub.GetChanges(request, **await self._call(login))
 
+    async def get_vanished(
+        self, login: Login, mailbox_id: UUID, since_modseq: int, uids: Iterable[tuple[int, int]]
+    ) -> list[tuple[int, int]] | None:
+        """What of these UIDs was expunged after a MODSEQ; None when the store does not know any more."""
+        request = mailbox_pb2.GetVanishedRequest(
+            mailbox_id=mailbox_id.bytes, since_modseq=since_modseq, uids=uid_ranges(uids)
+        )
+        answer = await self._stub.GetVanished(request, **await self._call(login))
+        return None if answer.unknown else ranges_of(answer.vanished)
+
     async def get_modseqs(self, capabilities: Sequence[str]) -> Sequence[int]:
         """The present MODSEQ of the account of each capability, 0 for one that is not valid any more."""
         request = mailbox_pb2.GetModseqsRequest(capabilities=capabilities)

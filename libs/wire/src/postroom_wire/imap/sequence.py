@@ -39,6 +39,11 @@ class NumberRanges:
         kept = tuple((first, min(last, maximum)) for first, last in self.ranges if first <= maximum)
         return NumberRanges(kept)
 
+    def above(self, minimum: int) -> "NumberRanges":
+        """What of it is greater than `minimum`."""
+        kept = tuple((max(first, minimum + 1), last) for first, last in self.ranges if last > minimum)
+        return NumberRanges(kept)
+
     def slices(self, ascending: Sequence[int]) -> Iterator[slice]:
         """The slices of an ascending array that these ranges cover; empty ones are left out."""
         at = 0

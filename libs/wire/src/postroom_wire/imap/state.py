@@ -36,19 +36,15 @@ from postroom_wire.imap.commands import (
     Select,
     StartTls,
     Status,
+    StatusItem,
     Store,
     Subscribe,
     Unselect,
     Unsubscribe,
 )
-
-from postroom_wire.imap.esearch import Search
 from postroom_wire.imap.fetch_items import FetchAttribute
-from postroom_wire.imap.metadata import GetMetadata, SetMetadata
-from postroom_wire.imap.quota import GetQuota, GetQuotaRoot, SetQuota
 from postroom_wire.imap.search_keys import ChangedSince, SequenceNumbers, leaves
-from postroom_wire.imap.sorting import Sort
-from postroom_wire.imap.threads import Thread
+
 
 class State(Enum):
     """s3.1 to s3.4."""
@@ -75,23 +71,6 @@ _AUTHENTICATED: Final[tuple[type[Command], ...]] = (
     Append,
     Idle,
 )
-    GetQuota,
-    GetQuotaRoot,
-    SetQuota,
-    GetMetadata,
-    SetMetadata,
-)
-_SELECTED: Final[tuple[type[Command], ...]] = (
-    Replace,
-    Check,
-    Expunge,
-    Search,
-    Sort,
-    Thread,
-    Fetch,
-    Store,
-    Copy,
-    Move,
 _SELECTED: Final[tuple[type[Command], ...]] = (Check, Expunge, Search, Fetch, Store, Copy, Move)
 
 TRANSITIONS: Final[dict[tuple[State, type[Command]], State]] = {
@@ -119,7 +98,27 @@ AFTER_NO: Final[dict[tuple[State, type[Command]], State]] = {
 def may_tell_expunges(command: Command) -> bool:
     """Whether EXPUNGE may be sent before this command's end (s7.4.1)."""
     match command:
-        case Fetch(uid=uid) | Store(uid=uid) | Search(uid=uid):
+        case Fetch(uid=uid) | Store(uid=uid):
             return uid
+        case Search(key=key, uid=uid):
+            # RFC 7162 s3.2.10.2: nor while UID SEARCH looks at message numbers
+            return uid and not any(isinstance(leaf, SequenceNumbers) for leaf in leaves(key))
         case _:
             return True
+
+
+def enables_condstore(command: Command) -> bool:
+    """Whether from this command on the client is told MODSEQs (RFC 7162 s3.1)."""
+    match command:
+        case Select(parameters=parameters) | Examine(parameters=parameters):
+            return parameters.condstore
+        case Fetch(items=items):
+            return FetchAttribute.MODSEQ in items
+        case Store(unchanged_since=unchanged_since):
+            return unchanged_since is not None
+        case Search(key=key):
+            return any(isinstance(leaf, ChangedSince) for leaf in leaves(key))
+        case Status(items=items) | List(status=items):
+            return StatusItem.HIGHESTMODSEQ in items
+        case _:
+            return False

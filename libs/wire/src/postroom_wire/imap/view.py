@@ -270,11 +270,6 @@ class SessionView:
     def _gone_among(self, first: int, last: int) -> list[int]:
         return self._gone[bisect_left(self._gone, first) : bisect_left(self._gone, last + 1)]
 
-    def _with_saved(self, numbers: NumberRanges) -> NumberRanges:
-        present = (uid for uid in self.saved if not self.is_gone(uid))
-        known = (number for uid in present if (number := self.sequence_number(uid)) is not None)
-        return numbers.union(NumberRanges.of(known))
-
     def _gone_number(self, at: int) -> int:
         """The sequence number of `_gone[at]`."""
         return bisect_left(self._mailbox.array, self._gone[at], 0, self._known) + at + 1

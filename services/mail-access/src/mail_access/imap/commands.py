@@ -43,6 +43,8 @@ from postroom_wire.imap.commands import (
     Unselect,
     Unsubscribe,
 )
+from postroom_wire.imap.enabling import Extension
+from postroom_wire.imap.state import enables_condstore
 
 _Plain = Capability | Noop | Check | Id | Enable | Login
 _Naming = Create | Delete | Rename | Subscribe | Unsubscribe
@@ -57,6 +59,8 @@ _SERVER: Final[dict[bytes, bytes | None]] = {b"name": b"Postroom"}
 
 async def perform(context: Context, command: OneAnswer) -> Done:
     """Do it. Raises `CommandRefusedError`, `RemoteProtocolError`, `PostroomError`, `LoginEndedError`."""
+    if enables_condstore(command):
+        context.enabled |= {Extension.CONDSTORE}
     match command:
         case Fetch() | Store() | Search() | Copy() | Move() | Expunge():
             return await _messages(context, command)
@@ -115,10 +119,8 @@ async def _listing(context: Context, command: _Listing) -> Done:
 
 async def _selecting(context: Context, command: _Selecting) -> Done:
     match command:
-        case Select(name):
-            return await selecting.select(context, name, read_only=False)
-        case Examine(name):
-            return await selecting.select(context, name, read_only=True)
+        case Select() | Examine():
+            return await selecting.select(context, command)
         case Close():
             return await selecting.close(context)
         case Unselect():

@@ -31,10 +31,14 @@ MAX_FAILED_LOGINS: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """A command ended with OK."""
+    """A command ended with OK.
+
+    `expunged`: messages went, so HIGHESTMODSEQ is due in the tagged OK (RFC 7162 s3.2.7).
+    """
 
     text: bytes
     code: bytes | None = None
+    expunged: bool = False
 
 
 class SessionEndError(Exception):
@@ -57,6 +61,10 @@ class Selected:
     names: FlagNames
     """The flags that the client was told of."""
     recent: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
+    client_modseq: int | None = None
+    """The client's HIGHESTMODSEQ as it reckons it (RFC 7162 s6); None before it has one."""
+    told_modseq: int = 0
+    """The highest MODSEQ that a FETCH response told since."""
     claims_recent: bool = False
     """New messages were told of whose \\Recent is still to be claimed."""
     deleted_here: bool = False

@@ -11,6 +11,7 @@ from mail_access.imap.context import Context, Done, Selected, chunks
 from mail_access.imap.flagging import store_in
 from mail_access.imap.refusals import EXPUNGED, CommandRefusedError
 from mail_access.imap.sections import Message, Needs, needs_of, sets_seen
+from mail_access.imap.synchronizing import tell_changes
 from mail_access.imap.telling import Page, attribute
 from mail_access.mailbox_rows import SEEN, Row
 from mail_access.store import uid_ranges
@@ -28,7 +29,7 @@ _UID_FLAGS: Final = frozenset({FetchAttribute.UID, FetchAttribute.FLAGS})
 async def fetch(context: Context, command: Fetch) -> Done:
     """FETCH and UID FETCH."""
     selected = context.require_selected()
-    numbers = selected.view.select(command.messages, by_uid=command.uid)
+    numbers = await tell_changes(context, selected, command)
     content = any(not isinstance(item, FetchAttribute) for item in command.items)
     needs = needs_of(command.items)
     if content or needs:
@@ -73,11 +74,15 @@ async def _with_store(
         if marks and not selected.read_only:
             extra = await _mark_seen(context, selected, some)
         rows = {row.uid: row for row in selected.mailbox.rows.read(selected.view, some)}
-        async with aclosing(_messages(context, selected, rows, needs)) as pages:
-            async for page in pages:
-                told += await Page(context, selected, items, extra).tell(
-                    [(rows[each.uid], each) for each in page]
-                )
+        try:
+            async with aclosing(_messages(context, selected, rows, needs)) as pages:
+                async for page in pages:
+                    told += await Page(context, selected, items, extra).tell(
+                        [(rows[each.uid], each) for each in page]
+                    )
+        except BaseException:
+            selected.view.flags_changed(extra)  # told with what others changed
+            raise
     return told
 
 
@@ -90,8 +95,12 @@ async def _mark_seen(context: Context, selected: Selected, numbers: NumberRanges
             mode=mailbox_pb2.StoreFlagsRequest.MODE_ADD,
             flags=SEEN,
         )
-        await store_in(context, selected, request)
+        await store_in(context, selected, request, _seen)
     return frozenset(unseen)
+
+
+def _seen(word: int) -> int:
+    return word | SEEN
 
 
 async def _messages(

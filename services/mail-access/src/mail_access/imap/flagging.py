@@ -1,15 +1,20 @@
-"""STORE (RFC 3501 s6.4.6)."""
+"""STORE (RFC 3501 s6.4.6), also on the condition that nothing has changed since (RFC 7162 s3.1.3)."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
 from mail_access.imap.context import Context, Done, Selected, chunks
-from mail_access.imap.refusals import EXPUNGED, READ_ONLY, CommandRefusedError
-from mail_access.store import uid_ranges
+from mail_access.imap.refusals import EXPUNGED, READ_ONLY, CommandRefusedError, some_expunged
+from mail_access.imap.updates import write_flags, write_modseqs
+from mail_access.mailbox_rows import WordChange
+from mail_access.store import ranges_of, uid_ranges
 from postroom.mailstore.v1 import mailbox_pb2
-from postroom_wire.imap import fetch_response
+from postroom_contracts.ids import new_id
 from postroom_wire.imap.commands import Store, StoreMode
+from postroom_wire.imap.enabling import Extension
 from postroom_wire.imap.flags import SYSTEM_FLAGS, Flag
+from postroom_wire.imap.qresync import modified
 from postroom_wire.imap.sequence import NumberRanges
 
 _ROWS_AT_ONCE: Final = 2_000
@@ -22,6 +27,14 @@ _MODES: Final[Mapping[StoreMode, mailbox_pb2.StoreFlagsRequest.Mode.ValueType]] 
 }
 
 
+@dataclass(slots=True)
+class _Outcome:
+    """The UIDs that are different now, and those that failed the condition."""
+
+    changed: list[int] = field(default_factory=list[int])
+    modified: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
+
+
 async def store(context: Context, command: Store) -> Done:
     """STORE and UID STORE."""
     selected = context.require_selected()
@@ -29,30 +42,27 @@ async def store(context: Context, command: Store) -> Done:
         raise CommandRefusedError(READ_ONLY)
     numbers = selected.view.select(command.messages, by_uid=command.uid)
     uids, gone = selected.uids(numbers)
-    flags, keywords = split_flags(command.flags)
-    for start in range(0, len(uids), _STORED_AT_ONCE):
-        some = NumberRanges.of(uids[start : start + _STORED_AT_ONCE])
-        request = mailbox_pb2.StoreFlagsRequest(
-            uids=uid_ranges(some.ranges),
-            mode=_MODES[command.mode],
-            flags=flags,
-            keywords=keywords,
-        )
-        await store_in(context, selected, request)
-    if not command.silent:
-        await _tell(context, selected, numbers, with_uid=command.uid)
-    if gone and not command.uid:
-        raise CommandRefusedError(EXPUNGED)  # RFC 2180 s4.2
-    return Done(b"STORE completed")
+    outcome = await _store_all(context, selected, command, uids)
+    await _tell(context, selected, command, numbers, outcome)
+    code = _modified_code(selected, command, outcome)
+    if gone and not command.uid:  # RFC 2180 s4.2
+        raise CommandRefusedError(EXPUNGED if code is None else some_expunged(code))
+    return Done(b"STORE completed", code)
 
 
-async def store_in(context: Context, selected: Selected, request: mailbox_pb2.StoreFlagsRequest) -> None:
-    """Store flags in the selected mailbox; this session and the others of the process see it at once."""
+async def store_in(
+    context: Context, selected: Selected, request: mailbox_pb2.StoreFlagsRequest, change: WordChange
+) -> mailbox_pb2.StoreFlagsResponse:
+    """Store flags in the selected mailbox; this session and the others of the process see it at once.
+
+    `change` is what the request makes of a message's flag word.
+    """
     request.mailbox_id = selected.mailbox.id.bytes
     stored = await context.resources.store.store_flags(context.login, request)
-    selected.mailbox.stored(stored, selected.view)
+    selected.mailbox.stored(stored, selected.view, change)
     # A call that was asked twice answers with what the second one changed, which may be nothing.
     await context.caught_up(selected.mailbox.id.bytes, stored.modseq)
+    return stored
 
 
 def split_flags(flags: tuple[Flag, ...]) -> tuple[int, list[str]]:
@@ -67,17 +77,73 @@ def split_flags(flags: tuple[Flag, ...]) -> tuple[int, list[str]]:
     return bits, keywords
 
 
-async def _tell(context: Context, selected: Selected, numbers: NumberRanges, *, with_uid: bool) -> None:
+async def _store_all(context: Context, selected: Selected, command: Store, uids: list[int]) -> _Outcome:
+    flags, keywords = split_flags(command.flags)
+    outcome = _Outcome()
+    try:
+        for start in range(0, len(uids), _STORED_AT_ONCE):
+            some = NumberRanges.of(uids[start : start + _STORED_AT_ONCE])
+            request = mailbox_pb2.StoreFlagsRequest(
+                uids=uid_ranges(some.ranges),
+                mode=_MODES[command.mode],
+                flags=flags,
+                keywords=keywords,
+                unchanged_since=command.unchanged_since,
+                operation_id=b"" if command.unchanged_since is None else new_id().bytes,
+            )
+            stored = await store_in(context, selected, request, _word_change(selected, command))
+            outcome.changed += stored.rows.uids
+            outcome.modified += ranges_of(stored.modified)
+    except BaseException:
+        # What was changed before it failed is told like the changes of others.
+        selected.view.flags_changed(outcome.changed)
+        raise
+    return outcome
+
+
+def _word_change(selected: Selected, command: Store) -> WordChange:
+    """What the command makes of a flag word; asked only once the bits of its keywords are known."""
+    known: list[int] = []
+
+    def change(word: int) -> int:
+        if not known:
+            known.append(selected.mailbox.names.word(command.flags))
+        match command.mode:
+            case StoreMode.REPLACE:
+                return known[0]
+            case StoreMode.ADD:
+                return word | known[0]
+            case StoreMode.REMOVE:
+                return word & ~known[0]
+
+    return change
+
+
+async def _tell(
+    context: Context, selected: Selected, command: Store, numbers: NumberRanges, outcome: _Outcome
+) -> None:
+    """The flags, or where they are not asked for the MODSEQs to those who follow these (RFC 7162 s3.1.3)."""
+    by_modseq = Extension.CONDSTORE in context.enabled
+    failed = NumberRanges(tuple(outcome.modified))
+    passed = None if command.unchanged_since is not None else NumberRanges.of(outcome.changed)
     for some in chunks(numbers, _ROWS_AT_ONCE):
         rows = selected.mailbox.rows.read(selected.view, some)
-        if with_uid:
-            pieces = fetch_response.uids_and_flags(
-                (row.sequence_number, row.uid, selected.flag_list(row.uid, row.word)) for row in rows
-            )
-        else:
-            pieces = fetch_response.only_flags(
-                (row.sequence_number, selected.flag_list(row.uid, row.word)) for row in rows
-            )
-        for piece in pieces:
-            context.output.write(piece)
+        if not command.silent:
+            write_flags(context, selected, rows, uid=command.uid)
+        elif by_modseq:
+            told = rows if passed is None else [row for row in rows if row.uid in passed]
+            write_modseqs(context, selected, [row for row in told if row.uid not in failed])
+            # Why they failed: the client needs not ask (RFC 7162 s3.1.3, example 10).
+            write_flags(context, selected, [row for row in rows if row.uid in failed], uid=True)
         await context.output.flow()
+
+
+def _modified_code(selected: Selected, command: Store, outcome: _Outcome) -> bytes | None:
+    """MODIFIED with UIDs for UID STORE, else with message numbers."""
+    if not outcome.modified:
+        return None
+    uids = NumberRanges(tuple(outcome.modified))
+    if command.uid:
+        return modified(uids)
+    numbers = (selected.view.sequence_number(uid) for uid in uids)
+    return modified(NumberRanges.of(number for number in numbers if number is not None))

@@ -113,6 +113,7 @@ def _status_values(
         StatusItem.UNSEEN: mailbox.unseen,
         StatusItem.DELETED: mailbox.deleted,
         StatusItem.SIZE: mailbox.size,
+        StatusItem.HIGHESTMODSEQ: mailbox.highest_modseq,
         StatusItem.MAILBOXID: mailbox_object_id(mailbox.id, mailbox.uid_validity),
         StatusItem.APPENDLIMIT: context.resources.settings.append_octets,
     }

@@ -50,7 +50,7 @@ async def move(context: Context, command: Move) -> Done:
     if id_of(wanted.target) != selected.mailbox.id:
         selected.mailbox.expunged(moved.source, moved.modseq)
     await context.caught_up(wanted.target, moved.modseq)
-    return Done(b"MOVE completed")
+    return Done(b"MOVE completed", expunged=bool(moved.source))
 
 
 async def expunge(context: Context, command: Expunge) -> Done:
@@ -66,8 +66,8 @@ async def expunge(context: Context, command: Expunge) -> Done:
         uids = NumberRanges.of(found).ranges
     expunged = await context.resources.store.expunge_messages(context.login, selected.mailbox.id, uids)
     selected.mailbox.expunged(expunged.expunged, expunged.modseq)
-    context.resources.mailboxes.hint(context.login.account_id, expunged.modseq)
-    return Done(b"EXPUNGE completed")
+    await context.caught_up(selected.mailbox.id.bytes, expunged.modseq)
+    return Done(b"EXPUNGE completed", expunged=bool(expunged.expunged))
 
 
 async def _wanted(context: Context, selected: Selected, command: Copy | Move) -> _Wanted:

@@ -52,6 +52,7 @@ NO_MAILBOX: Final = _no(b"No such mailbox", codes.NONEXISTENT)
 TRY_CREATE: Final = _no(b"No such mailbox", codes.TRYCREATE)
 READ_ONLY: Final = _no(b"The mailbox is selected read-only", codes.READ_ONLY)
 EXPUNGED: Final = _no(b"Some of the messages were expunged", codes.EXPUNGEISSUED)
+QRESYNC_DISABLED: Final = Refusal(Condition.BAD, b"Enable QRESYNC first")
 UNAVAILABLE: Final = _no(b"Temporarily unavailable, try again", codes.UNAVAILABLE)
 MESSAGE_TOO_BIG: Final = _no(b"Message too big", codes.TOOBIG)
 NO_SUCH_USE: Final = _no(b"No mailbox can have this special use", codes.USEATTR)
@@ -83,6 +84,11 @@ _TABLE: Final[Mapping[type[PostroomError], Refusal]] = {
 def refusal_of(error: PostroomError) -> Refusal | None:
     """What the client reads; None for an error that we did not expect."""
     return _TABLE.get(type(error))
+
+
+def some_expunged(code: bytes) -> Refusal:
+    """`EXPUNGED` where another code says more (RFC 7162 s3.1.3, example 11)."""
+    return _no(EXPUNGED.text, code)
 
 
 def server_bug(incident: str) -> Refusal:

@@ -3,27 +3,33 @@
 from contextlib import AsyncExitStack
 
 from mail_access.imap.context import Context, Done, Selected, id_of
-from mail_access.imap.updates import add_recent, count_recent, tell_flags
+from mail_access.imap.synchronizing import check_parameters, resynchronize
+from mail_access.imap.updates import add_recent, count_recent, take_highest_modseq, tell_flags
 from postroom.mailstore.v1 import mailbox_pb2
 from postroom_wire.imap import codes, responses
+from postroom_wire.imap.commands import Examine, Select
+from postroom_wire.imap.enabling import Extension
 from postroom_wire.imap.errors import Condition
-from postroom_wire.imap.mailbox_name import MailboxName
 from postroom_wire.imap.object_id import mailbox_object_id
 
 
-async def select(context: Context, name: MailboxName, *, read_only: bool) -> Done:
+async def select(context: Context, command: Select | Examine) -> Done:
     """SELECT or EXAMINE: what was selected before is left, whether or not this succeeds."""
+    check_parameters(context, command.parameters)
     # Left at the end, so that the account's subscription and a mailbox that is selected again stay.
     before, context.selected = context.selected, None
+    if before is not None:  # RFC 7162 s3.2.11
+        context.output.write(responses.untagged(Condition.OK, b"Left", codes.CLOSED))
     try:
-        return await _select(context, name, read_only=read_only)
+        return await _select(context, command)
     finally:
         if before is not None:
             await before.place.aclose()
 
 
-async def _select(context: Context, name: MailboxName, *, read_only: bool) -> Done:
-    mailbox, modseq = await context.find(name)
+async def _select(context: Context, command: Select | Examine) -> Done:
+    read_only = isinstance(command, Examine)
+    mailbox, modseq = await context.find(command.mailbox)
     async with AsyncExitStack() as stack:
         opened, reader = await stack.enter_async_context(
             context.resources.mailboxes.open(
@@ -35,6 +41,8 @@ async def _select(context: Context, name: MailboxName, *, read_only: bool) -> Do
         selected.place = stack.pop_all()
     context.selected = selected
     _describe(context, selected)
+    if command.parameters.resynchronization is not None:
+        await resynchronize(context, selected, command.parameters.resynchronization)
     if read_only:
         return Done(b"EXAMINE completed", codes.READ_ONLY)
     return Done(b"SELECT completed", codes.READ_WRITE)
@@ -85,5 +93,8 @@ def _describe(context: Context, selected: Selected) -> None:
         output.write(responses.untagged(Condition.OK, b"First unseen", codes.unseen(unseen)))
     output.write(responses.untagged(Condition.OK, b"UIDs valid", codes.uid_validity(mailbox.uid_validity)))
     output.write(responses.untagged(Condition.OK, b"Next UID", codes.uid_next(mailbox.uid_next)))
+    output.write(responses.untagged(Condition.OK, b"Highest", take_highest_modseq(selected)))
+    if Extension.CONDSTORE not in context.enabled:
+        selected.client_modseq = None  # RFC 7162 s3.1: what enables CONDSTORE tells it once more
     object_id = mailbox_object_id(mailbox.id.bytes, mailbox.uid_validity)
     output.write(responses.untagged(Condition.OK, b"Object id", codes.mailbox_id(object_id)))

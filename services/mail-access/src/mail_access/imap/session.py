@@ -1,7 +1,7 @@
 """An IMAP connection from its greeting to its end."""
 
 import asyncio
-from contextlib import closing, nullcontext
+from contextlib import nullcontext
 from dataclasses import replace
 from random import uniform
 from time import perf_counter
@@ -11,7 +11,7 @@ from mail_access.imap import appending, authenticating
 from mail_access.imap.commands import perform
 from mail_access.imap.context import Context, Done, SessionEndError
 from mail_access.imap.refusals import CommandRefusedError, refusal_of, server_bug
-from mail_access.imap.updates import tell_updates
+from mail_access.imap.updates import take_highest_modseq, tell_updates
 from mail_access.login import LoginEndedError
 from mail_access.resources import Resources
 from postroom_contracts.errors import PostroomError
@@ -21,6 +21,7 @@ from postroom_runtime.spans import span
 from postroom_runtime.tcp import Connection, DrainingError, PeerGoneError, PeerTimeoutError
 from postroom_wire.imap import responses
 from postroom_wire.imap.commands import Append, Authenticate, Command, Idle, Logout, StartTls
+from postroom_wire.imap.enabling import Extension
 from postroom_wire.imap.errors import Condition, LocalProtocolError, Refusal, RemoteProtocolError
 from postroom_wire.imap.events import (
     AppendContent,
@@ -131,15 +132,19 @@ class Session:
     async def _command(self, command: Command) -> None:
         context, started = self._context, perf_counter()
         name = type(command).__name__.lower()
+        done: Done | None = None
         reply: Refusal | None
         try:
             # An IDLE takes as long as its client likes, which says nothing.
             with nullcontext() if isinstance(command, Idle) else span(f"IMAP {name.upper()}", "server"):
-                reply = _ok(await self._perform(command))
+                reply = _ok(done := await self._perform(command))
         except Exception as error:  # noqa: BLE001  # the boundary of a command
             reply = self._refusal(error, name)
         if reply is not None:
-            await tell_updates(context, expunges=may_tell_expunges(command))
+            expunged = done is not None and done.expunged and Extension.CONDSTORE in context.enabled
+            await tell_updates(context, expunges=may_tell_expunges(command), highest=not expunged)
+            if expunged and context.selected is not None:
+                reply = replace(reply, code=take_highest_modseq(context.selected))
             context.output.write(context.engine.refuse(reply))
         if isinstance(command, Logout):
             raise SessionEndError
@@ -176,16 +181,15 @@ class Session:
 
     async def _authenticate(self, command: Authenticate) -> Done | None:
         context = self._context
-        with closing(authenticating.Authentication(context, command)) as authentication:
-            step = await authentication.begin(command.initial_response)
-            while not isinstance(step, Done):
-                context.output.write(context.engine.challenge(step.octets))
-                event = await self._next_event()
-                if not isinstance(event, SaslResponse):
-                    await self._answer(event)
-                    return None
-                step = await authentication.respond(event.octets)
-            return step
+        authenticating.check_mechanism(context, command)
+        if command.initial_response is not None:
+            return await authenticating.plain(context, command.initial_response)
+        context.output.write(context.engine.challenge(b""))
+        event = await self._next_event()
+        if isinstance(event, SaslResponse):
+            return await authenticating.plain(context, event.octets)
+        await self._answer(event)
+        return None
 
     async def _idle(self) -> Done | None:
         context = self._context

@@ -12,6 +12,7 @@ from mail_access.imap.sections import Decoded, Filtered, Known, Message, Sized, 
 from mail_access.mailbox_rows import Row
 from postroom.mailstore.v1 import mailbox_pb2
 from postroom_wire.imap import fetch_response
+from postroom_wire.imap.enabling import Extension
 from postroom_wire.imap.fetch_items import (
     FetchAttribute,
     FetchBinary,
@@ -37,7 +38,10 @@ class Page:
         self._selected = selected
         self._items = items
         self._marked = marked
-        self._tells_flags = FetchAttribute.FLAGS in items
+        also = (FetchAttribute.UID, FetchAttribute.FLAGS, FetchAttribute.MODSEQ)
+        if Extension.CONDSTORE not in context.enabled:
+            also = (FetchAttribute.FLAGS,)
+        self._also = tuple(item for item in also if item not in items)
 
     async def tell(self, messages: Sequence[tuple[Row, Message]]) -> int:
         """All of them; how many there still were. Raises `PostroomError`.
@@ -93,10 +97,10 @@ class Page:
                     await self._tell_content(item.label, *next(waiting), pieces)
 
     def _all_items(self, row: Row) -> Iterator[FetchItem]:
-        """What was asked for, and FLAGS where the fetch itself changed them (s6.4.5)."""
+        """What was asked for, and FLAGS where the fetch itself changed them (s6.4.5, RFC 7162 s3.2.4)."""
         yield from self._items
-        if row.uid in self._marked and not self._tells_flags:
-            yield FetchAttribute.FLAGS
+        if row.uid in self._marked:
+            yield from self._also
 
     async def _tell_content(
         self, label: bytes, number: int, source: Source, pieces: AsyncGenerator[Piece]
@@ -179,6 +183,8 @@ def attribute(selected: Selected, row: Row, item: FetchAttribute, facts: mailbox
             return fetch_response.uid(row.uid)
         case FetchAttribute.FLAGS:
             return fetch_response.flags(selected.flag_list(row.uid, row.word))
+        case FetchAttribute.MODSEQ:
+            return fetch_response.modseq(row.modseq)
         case FetchAttribute.RFC822_SIZE:
             return fetch_response.rfc822_size(row.size)
         case FetchAttribute.INTERNALDATE:

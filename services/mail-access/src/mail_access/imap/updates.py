@@ -1,23 +1,31 @@
 """What a session is told unasked: expunged messages, new ones, other flags (RFC 3501 s5.2, s7.4.1)."""
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import Final
 
-from mail_access.imap.context import Context, Selected
+from mail_access.imap.context import Context, Selected, chunks
+from mail_access.mailbox_rows import Row
 from postroom_contracts.errors import PostroomError
 from postroom_wire.imap import fetch_response, responses
 from postroom_wire.imap.codes import permanent_flags
+from postroom_wire.imap.enabling import Extension
 from postroom_wire.imap.errors import Condition
 from postroom_wire.imap.flags import ANY_KEYWORD
+from postroom_wire.imap.qresync import highest_modseq, vanished
 from postroom_wire.imap.sequence import NumberRanges
+from postroom_wire.imap.view import Updates
 
+_ROWS_AT_ONCE: Final = 2_000
 MAX_RECENT_RANGES: Final = 1_000
 
 
-async def tell_updates(context: Context, *, expunges: bool, at_once: bool = False) -> None:
+async def tell_updates(
+    context: Context, *, expunges: bool, at_once: bool = False, highest: bool = True
+) -> None:
     """Write what has changed; EXPUNGE only where the protocol allows it now.
 
-    `at_once` leaves \\Recent for the next command to find out, since that is a change in the store.
+    Not `highest`: HIGHESTMODSEQ follows in the tagged response. `at_once` leaves \\Recent for the next command
+    to find out, since that is a change in the store.
     """
     selected = context.selected
     if selected is None:
@@ -31,14 +39,63 @@ async def tell_updates(context: Context, *, expunges: bool, at_once: bool = Fals
         selected.names = selected.mailbox.names
         tell_flags(context, selected)
     updates = selected.view.updates(expunges=expunges)
+    if not selected.view.untold:
+        selected.reader.settled = selected.mailbox.highest_modseq
     if updates.expunged:
-        output.write(responses.expunges(updates.expunged))
+        output.write(_expunges(context, updates))
     if updates.exists is not None:
         output.write(responses.exists(updates.exists))
         output.write(responses.recent(count_recent(selected)))
-    for piece in fetch_response.uids_and_flags(_changed(selected, updates.changed)):
-        output.write(piece)
+    numbers = NumberRanges.of(number for number, _ in updates.changed)
+    for some in chunks(numbers, _ROWS_AT_ONCE):
+        write_flags(context, selected, selected.mailbox.rows.read(selected.view, some), uid=True)
+    if highest:
+        tell_highest_modseq(context)
     await output.flow()
+
+
+def write_flags(context: Context, selected: Selected, rows: Sequence[Row], *, uid: bool) -> None:
+    """FETCH responses with flags, and with UID and MODSEQ for who enabled CONDSTORE (RFC 7162 s3.2.4)."""
+    flags = ((row, selected.flag_list(row.uid, row.word)) for row in rows)
+    if Extension.CONDSTORE in context.enabled:
+        _note_modseqs(selected, rows)
+        pieces = fetch_response.with_modseqs(
+            (row.sequence_number, row.uid, each, row.modseq) for row, each in flags
+        )
+    elif uid:
+        pieces = fetch_response.uids_and_flags((row.sequence_number, row.uid, each) for row, each in flags)
+    else:
+        pieces = fetch_response.only_flags((row.sequence_number, each) for row, each in flags)
+    for piece in pieces:
+        context.output.write(piece)
+
+
+def write_modseqs(context: Context, selected: Selected, rows: Sequence[Row]) -> None:
+    """FETCH responses with UID and MODSEQ."""
+    _note_modseqs(selected, rows)
+    for piece in fetch_response.only_modseqs((row.sequence_number, row.uid, row.modseq) for row in rows):
+        context.output.write(piece)
+
+
+def tell_highest_modseq(context: Context) -> None:
+    """HIGHESTMODSEQ where the client would reckon another one from what it was told (RFC 7162 s6).
+
+    Above it there may be expunges that cannot be told yet, or changes that did not reach this process.
+    """
+    selected = context.selected
+    if selected is None or Extension.CONDSTORE not in context.enabled:
+        return
+    settled = selected.reader.settled
+    reckoned = max(selected.client_modseq or 0, selected.told_modseq)
+    if selected.client_modseq is None or settled != reckoned or selected.mailbox.rows.top_modseq > settled:
+        context.output.write(responses.untagged(Condition.OK, b"Highest", take_highest_modseq(selected)))
+    selected.client_modseq, selected.told_modseq = settled, 0
+
+
+def take_highest_modseq(selected: Selected) -> bytes:
+    """The code HIGHESTMODSEQ, which then counts as told."""
+    selected.client_modseq, selected.told_modseq = selected.reader.settled, 0
+    return highest_modseq(selected.reader.settled)
 
 
 def tell_flags(context: Context, selected: Selected) -> None:
@@ -86,7 +143,12 @@ def _has_new(selected: Selected) -> bool:
     return not selected.read_only and len(rows) > 0 and rows.uids.array[-1] > selected.view.last_uid
 
 
-def _changed(selected: Selected, changed: list[tuple[int, int]]) -> Iterator[tuple[int, int, str]]:
-    for number, uid in changed:
-        if (word := selected.mailbox.rows.word(uid)) is not None:
-            yield number, uid, selected.flag_list(uid, word)
+def _expunges(context: Context, updates: Updates) -> bytes:
+    """EXPUNGE, or VANISHED for whom has enabled QRESYNC (RFC 7162 s3.2.10)."""
+    if Extension.QRESYNC in context.enabled:
+        return vanished(NumberRanges.of(updates.vanished))
+    return responses.expunges(updates.expunged)
+
+
+def _note_modseqs(selected: Selected, rows: Sequence[Row]) -> None:
+    selected.told_modseq = max(selected.told_modseq, *(row.modseq for row in rows), 0)
