@@ -103,8 +103,6 @@ REFUSED: dict[bytes, Refusal] = {
     b"BODY[]<4294967296.1>": SYNTAX_ERROR,
     b"BODY.PEEK": SYNTAX_ERROR,
     b"RFC822.PEEK": SYNTAX_ERROR,
-    b"BINARY[1]": SYNTAX_ERROR,
-    b"MODSEQ": SYNTAX_ERROR,
     b"BODY[" + b"1." * 64 + b"1]": NESTED_TOO_DEEPLY,
     b"(" + b" ".join(b"BODY[]<%d.1>" % at for at in range(65)) + b")": TOO_MANY_ITEMS,
     b"BODY[HEADER.FIELDS (" + b"a " * 512 + b"a)]": TOO_MANY_ITEMS,

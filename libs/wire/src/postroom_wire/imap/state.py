@@ -32,7 +32,7 @@ from postroom_wire.imap.commands import (
     Namespace,
     Noop,
     Rename,
-    Search,
+    Replace,
     Select,
     StartTls,
     Status,
@@ -42,8 +42,13 @@ from postroom_wire.imap.commands import (
     Unselect,
     Unsubscribe,
 )
+from postroom_wire.imap.esearch import Search
 from postroom_wire.imap.fetch_items import FetchAttribute
+from postroom_wire.imap.metadata import GetMetadata, SetMetadata
+from postroom_wire.imap.quota import GetQuota, GetQuotaRoot, SetQuota
 from postroom_wire.imap.search_keys import ChangedSince, SequenceNumbers, leaves
+from postroom_wire.imap.sorting import Sort
+from postroom_wire.imap.threads import Thread
 
 
 class State(Enum):
@@ -70,8 +75,24 @@ _AUTHENTICATED: Final[tuple[type[Command], ...]] = (
     Status,
     Append,
     Idle,
+    GetQuota,
+    GetQuotaRoot,
+    SetQuota,
+    GetMetadata,
+    SetMetadata,
 )
-_SELECTED: Final[tuple[type[Command], ...]] = (Check, Expunge, Search, Fetch, Store, Copy, Move)
+_SELECTED: Final[tuple[type[Command], ...]] = (
+    Replace,
+    Check,
+    Expunge,
+    Search,
+    Sort,
+    Thread,
+    Fetch,
+    Store,
+    Copy,
+    Move,
+)
 
 TRANSITIONS: Final[dict[tuple[State, type[Command]], State]] = {
     **{(state, command): state for state in _OPEN for command in _ANY},
@@ -100,7 +121,7 @@ def may_tell_expunges(command: Command) -> bool:
     match command:
         case Fetch(uid=uid) | Store(uid=uid):
             return uid
-        case Search(key=key, uid=uid):
+        case Search(key=key, uid=uid) | Sort(key=key, uid=uid) | Thread(key=key, uid=uid):
             # RFC 7162 s3.2.10.2: nor while UID SEARCH looks at message numbers
             return uid and not any(isinstance(leaf, SequenceNumbers) for leaf in leaves(key))
         case _:
@@ -116,7 +137,7 @@ def enables_condstore(command: Command) -> bool:
             return FetchAttribute.MODSEQ in items
         case Store(unchanged_since=unchanged_since):
             return unchanged_since is not None
-        case Search(key=key):
+        case Search(key=key) | Sort(key=key) | Thread(key=key):
             return any(isinstance(leaf, ChangedSince) for leaf in leaves(key))
         case Status(items=items) | List(status=items):
             return StatusItem.HIGHESTMODSEQ in items

@@ -1,7 +1,7 @@
 """An IMAP connection from its greeting to its end."""
 
 import asyncio
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import replace
 from random import uniform
 from time import perf_counter
@@ -181,15 +181,16 @@ class Session:
 
     async def _authenticate(self, command: Authenticate) -> Done | None:
         context = self._context
-        authenticating.check_mechanism(context, command)
-        if command.initial_response is not None:
-            return await authenticating.plain(context, command.initial_response)
-        context.output.write(context.engine.challenge(b""))
-        event = await self._next_event()
-        if isinstance(event, SaslResponse):
-            return await authenticating.plain(context, event.octets)
-        await self._answer(event)
-        return None
+        with closing(authenticating.Authentication(context, command)) as authentication:
+            step = await authentication.begin(command.initial_response)
+            while not isinstance(step, Done):
+                context.output.write(context.engine.challenge(step.octets))
+                event = await self._next_event()
+                if not isinstance(event, SaslResponse):
+                    await self._answer(event)
+                    return None
+                step = await authentication.respond(event.octets)
+            return step
 
     async def _idle(self) -> Done | None:
         context = self._context
