@@ -8,11 +8,12 @@ from typing import TypeAlias
 from postroom_wire.imap.errors import Refusal
 from postroom_wire.imap.esearch import ReturnOptions
 from postroom_wire.imap.fetch_items import FetchItem
-from postroom_wire.imap.metadata import GetMetadata, SetMetadata
 from postroom_wire.imap.flags import Flag
 from postroom_wire.imap.mailbox_name import MailboxName
+from postroom_wire.imap.metadata import GetMetadata, SetMetadata
 from postroom_wire.imap.qresync import FetchModifiers, SelectParameters
 from postroom_wire.imap.quota import GetQuota, GetQuotaRoot, SetQuota
+from postroom_wire.imap.search_keys import SearchKey
 from postroom_wire.imap.sequence import SequenceSet
 
 
@@ -174,9 +175,9 @@ class List:
     selection: frozenset[ListSelection] = frozenset()
     returns: frozenset[ListReturn] = frozenset()
     status: tuple[StatusItem, ...] = ()
+    metadata: tuple[str, ...] = ()
     extended: bool = False
 
-    metadata: tuple[str, ...] = ()
 
 @dataclass(frozen=True, slots=True)
 class Lsub:
@@ -321,9 +322,9 @@ Command: TypeAlias = (
     | Copy
     | Move
     | Idle
-)
     | GetQuota
     | GetQuotaRoot
     | SetQuota
     | GetMetadata
     | SetMetadata
+)

@@ -172,11 +172,6 @@ class Cursor:
         self._at += size
         return value
 
-    def nstring(self) -> bytes | None:
-        """string / nil."""
-        return None if self.nil() else self.string()
-
-    def nil(self) -> bool:
     def literal8(self) -> bytes:
         """ "~" literal, of any octets (RFC 4466 s3)."""
         self.expect(b"~")
@@ -187,6 +182,11 @@ class Cursor:
         self._at += size
         return value
 
+    def nstring(self) -> bytes | None:
+        """string / nil."""
+        return None if self.nil() else self.string()
+
+    def nil(self) -> bool:
         """Take NIL if it comes next."""
         found = _NIL.match(self._data, self._at)
         if found is None:

@@ -28,11 +28,11 @@ class Limits:
     """In all HEADER.FIELDS lists of one FETCH together."""
     max_part_depth: int = 64
     max_flags: int = 128
+    max_entries: int = 256
+    """Annotations in one command (RFC 5464)."""
     max_list_patterns: int = 32
     max_id_pairs: int = 30
     """RFC 2971 s3.3."""
 
 
 DEFAULT_LIMITS: Final = Limits()
-    max_entries: int = 256
-    """Annotations in one command (RFC 5464)."""
