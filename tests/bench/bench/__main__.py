@@ -47,6 +47,7 @@ def main() -> int:
         peers = Subject(None, None, None)
         if arguments.peers:
             peers = stack.enter_context(measured_peers(place / "peers"))
+        document["memory"] = [memory.document() for memory in _memories(arguments, place, peers)]
         ours = stack.enter_context(measured_postroom(place / "data"))
         document |= _measure(arguments, ours, peers)
     document["load_after"] = os.getloadavg()
@@ -56,13 +57,24 @@ def main() -> int:
     return 1 if document["failures"] else 0
 
 
+def _memories(arguments: Arguments, place: Path, peers: Subject) -> Iterator[Memory]:
+    """Each figure of Postroom is of one that has just started: what others have freed is not used again."""
+    if "memory" not in arguments.parts:
+        return
+    for number, (sessions, tls) in enumerate(product(arguments.volume.idle_sessions, (False, True))):
+        with measured_postroom(place / f"memory-{number}") as ours:
+            if ours.mail is not None:
+                yield _told(idle_memory(ours.mail, sessions, tls=tls))
+        if peers.mail is not None and not tls:
+            yield _told(idle_memory(peers.mail, sessions))
+
+
+def _told(memory: Memory) -> Memory:
+    print("\n" + "\n".join(memory.lines()), flush=True)
+    return memory
+
+
 def _measure(arguments: Arguments, ours: Subject, peers: Subject) -> dict[str, object]:
-    memories: list[Memory] = []
-    if "memory" in arguments.parts:
-        sides = [side for side in (ours.mail, peers.mail) if side is not None]
-        for side, sessions in product(sides, arguments.volume.idle_sessions):
-            memories.append(idle_memory(side, sessions))
-            print("\n" + "\n".join(memories[-1].lines()), flush=True)
     print(f"\nmedian (minimum to maximum) of {arguments.rounds} rounds, both sides in turn; ", end="")
     print(f"a ratio above 1 is in favour of Postroom\n{HEADER}")
     comparisons: list[Comparison] = []
@@ -80,7 +92,6 @@ def _measure(arguments: Arguments, ours: Subject, peers: Subject) -> dict[str, o
         comparisons.append(comparison)
     return {
         "failures": failures,
-        "memory": [memory.document() for memory in memories],
         "figures": [
             figure.document() | {"peer_name": comparison.peer, "others_cores": comparison.others}
             for comparison in comparisons

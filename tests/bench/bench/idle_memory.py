@@ -1,6 +1,7 @@
 """Memory of what serves: with nothing to do, and with many IMAP sessions that wait."""
 
 import asyncio
+import ssl
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -62,30 +63,31 @@ class Memory:
         }
 
 
-def idle_memory(side: MailSide, sessions: int) -> Memory:
-    """Measure one side before and while these sessions IDLE (RFC 2177)."""
-    return uvloop.run(_measure(side, sessions))
+def idle_memory(side: MailSide, sessions: int, *, tls: bool = False) -> Memory:
+    """Measure one side before and while these sessions IDLE (RFC 2177), in plain text or within TLS."""
+    return uvloop.run(_measure(side, sessions, _anyone() if tls else None))
 
 
-async def _measure(side: MailSide, sessions: int) -> Memory:
+async def _measure(side: MailSide, sessions: int, tls: ssl.SSLContext | None) -> Memory:
     idle = memory_by_name(side.roots)
     few = len(side.boxes)
     with ExitStack() as stack:
-        await _open(stack, side, few)
+        await _open(stack, side, few, tls)
         first = memory_by_name(side.roots)
-        await _open(stack, side, sessions - few)
+        await _open(stack, side, sessions - few, tls)
         all_open = memory_by_name(side.roots)
     each = {name: 1024 * (size - first.get(name, 0.0)) / (sessions - few) for name, size in all_open.items()}
-    return Memory(side.name, sessions, idle, all_open, each)
+    return Memory(side.name + (" with TLS" if tls else ""), sessions, idle, all_open, each)
 
 
-async def _open(stack: ExitStack, side: MailSide, count: int) -> None:
+async def _open(stack: ExitStack, side: MailSide, count: int, tls: ssl.SSLContext | None) -> None:
     gate = asyncio.Semaphore(_AT_ONCE)
+    port = side.imap_port if tls is None else side.imaps_port or 0
 
     async def open_one(number: int) -> None:
         box = side.boxes[number % len(side.boxes)]
         async with gate:
-            session = await ImapSession.open(side.imap_port, box.user, box.password)
+            session = await ImapSession.open(port, box.user, box.password, tls)
             stack.callback(session.close)
             await session.begin_idle()
 
@@ -93,3 +95,11 @@ async def _open(stack: ExitStack, side: MailSide, count: int) -> None:
         for number in range(count):
             group.create_task(open_one(number))
     await asyncio.sleep(_SETTLE_SECONDS)
+
+
+def _anyone() -> ssl.SSLContext:
+    """Whoever answers on this machine is the one that the bench has started."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context

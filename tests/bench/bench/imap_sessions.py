@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import ssl
 import time
 from typing import Final
 
@@ -23,9 +24,11 @@ class ImapSession:
         self.exists = 0
 
     @classmethod
-    async def open(cls, port: int, user: str, password: str) -> "ImapSession":
+    async def open(
+        cls, port: int, user: str, password: str, tls: ssl.SSLContext | None = None
+    ) -> "ImapSession":
         """Connect, log in, select."""
-        session = cls(*await asyncio.open_connection("127.0.0.1", port, limit=_LINE_LIMIT))
+        session = cls(*await asyncio.open_connection("127.0.0.1", port, limit=_LINE_LIMIT, ssl=tls))
         await session._line()
         await session.command(b"LOGIN %b %b" % (user.encode(), password.encode()))
         await session.command(b"SELECT INBOX")

@@ -30,6 +30,6 @@ def measured_postroom(data: Path) -> Generator[Subject]:
                 api.ask("POST", "admin/accounts", {"address": address, "password": password})
         boxes = tuple(Box(address, address, password) for address in addresses)
         roots = (running.process.pid,)
-        mail = MailSide("Postroom", roots, running.port(25), running.port(143), boxes)
+        mail = MailSide("Postroom", roots, running.port(25), running.port(143), boxes, running.port(993))
         files = FtpSide("Postroom", roots, running.port(21), addresses[0], password)
         yield Subject(mail, mail, files)

@@ -7,13 +7,16 @@ from bench.visible_load import Box
 
 @dataclass(frozen=True, slots=True)
 class MailSide:
-    """A server of mail. `boxes` can be written to at `smtp_port` and read at `imap_port`."""
+    """A server of mail. `boxes` can be written to at `smtp_port` and read at `imap_port`, or at `imaps_port`
+    within TLS.
+    """
 
     name: str
     roots: tuple[int, ...]
     smtp_port: int
     imap_port: int
     boxes: tuple[Box, ...]
+    imaps_port: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
