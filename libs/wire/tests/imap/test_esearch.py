@@ -4,7 +4,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from postroom_wire.imap.commands import Search
 from postroom_wire.imap.cursor import Cursor
 from postroom_wire.imap.errors import SYNTAX_ERROR, TOO_MANY_ITEMS, RemoteProtocolError, Tag
 from postroom_wire.imap.esearch import (
@@ -13,6 +12,7 @@ from postroom_wire.imap.esearch import (
     ResultOption,
     Results,
     ReturnOptions,
+    Search,
     encode_esearch,
     partial_range,
 )

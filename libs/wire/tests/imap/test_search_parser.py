@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from postroom_wire.imap.commands import Search
 from postroom_wire.imap.encoding import encode_astring
 from postroom_wire.imap.errors import (
     BAD_CHARSET,
@@ -17,7 +16,7 @@ from postroom_wire.imap.errors import (
     Refusal,
     RemoteProtocolError,
 )
-from postroom_wire.imap.esearch import ResultOption, ReturnOptions
+from postroom_wire.imap.esearch import ResultOption, ReturnOptions, Search
 from postroom_wire.imap.flags import ANSWERED, DELETED, DRAFT, FLAGGED, SEEN, Flag
 from postroom_wire.imap.parser import parse_command
 from postroom_wire.imap.search_keys import (

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from mail_access.content import ContentReader
+from mail_access.finder import Finder
 from mail_access.login import Logins
 from mail_access.settings import Settings
 from mail_access.store import MailStore
@@ -19,6 +20,7 @@ class Resources:
     settings: Settings
     logins: Logins
     store: MailStore
+    finder: Finder
     mailboxes: OpenMailboxes
     reader: ContentReader
     budget: ByteBudget

@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from mail_access.content import ContentReader
+from mail_access.finder import Finder
 from mail_access.imap.listeners import imap_listeners
 from mail_access.login import Logins
 from mail_access.pop3.listeners import pop3_listeners
@@ -13,7 +14,7 @@ from mail_access.settings import Settings
 from mail_access.store import MailStore
 from mail_access.views import OpenMailboxes
 from postroom.directory.v1 import directory_pb2_grpc, login_pb2_grpc
-from postroom.mailstore.v1 import mailbox_pb2_grpc
+from postroom.mailstore.v1 import finding_pb2_grpc, mailbox_pb2_grpc
 from postroom_runtime.budget import ByteBudget
 from postroom_runtime.bus import Bus
 from postroom_runtime.grpc_client import channel
@@ -74,6 +75,7 @@ async def open_resources(settings: Settings, stack: AsyncExitStack) -> Resources
             max_sessions_per_account=settings.max_sessions_per_account,
         ),
         store=store,
+        finder=Finder(finding_pb2_grpc.FindingServiceStub(mailstore)),
         mailboxes=OpenMailboxes(store, bus),
         reader=ContentReader(store, transfers),
         budget=budget,

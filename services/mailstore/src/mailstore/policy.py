@@ -6,6 +6,7 @@ from typing import Final
 _DOCTOR: Final = "/postroom.doctor.v1.DoctorService/"
 _ACCOUNT: Final = "/postroom.mailstore.v1.AccountService/"
 _DELIVERY: Final = "/postroom.mailstore.v1.DeliveryService/"
+_FINDING: Final = "/postroom.mailstore.v1.FindingService/"
 _MAILBOX: Final = "/postroom.mailstore.v1.MailboxService/"
 _QUEUE: Final = "/postroom.mailstore.v1.QueueService/"
 _RETENTION: Final = "/postroom.mailstore.v1.RetentionService/"
@@ -54,5 +55,6 @@ POLICY: Final[Mapping[str, frozenset[str]]] = {
     **{_QUEUE + name: _ADMINISTRATORS for name in ("ListQueue", "GetQueued", "RetryQueued", "CancelQueued")},
     _MAILBOX + "RenewUidValidity": _ADMINISTRATORS,
     **{_RETENTION + name: _ADMINISTRATORS for name in ("ListExpunged", "RestoreMessages")},
+    **{_FINDING + name: _READERS for name in ("SortMessages", "ThreadMessages")},
     _DOCTOR + "Examine": _ADMINISTRATORS,
 }

@@ -13,6 +13,7 @@ from mailstore.blobs.reader import BlobReader
 from mailstore.blobs.segments import OpenSegment, SegmentLimits
 from mailstore.delivery_service import DeliveryService
 from mailstore.doctor_service import DoctorService
+from mailstore.finding_service import FindingService
 from mailstore.intake.committer import CommitLimits, Committer
 from mailstore.intake.uploads import UploadLimits, Uploads
 from mailstore.lanes import LOCAL_BELLS, lane_of_bell
@@ -34,6 +35,7 @@ from postroom.doctor.v1 import doctor_pb2_grpc
 from postroom.mailstore.v1 import (
     account_pb2_grpc,
     delivery_pb2_grpc,
+    finding_pb2_grpc,
     mailbox_pb2_grpc,
     queue_pb2_grpc,
     retention_pb2_grpc,
@@ -161,12 +163,14 @@ class _Parts:
         queue = QueueService(database, reader, verifier, self._bus.ring, retrying)
         retention = RetentionService(database, verifier, self._bus.publish_changed, self._retention)
         doctor = DoctorService(database, self._objects, MIGRATIONS, verifier, lambda: self._bus.connected)
+        finding = FindingService(database, verifier)
 
         def add(server: grpc.aio.Server) -> None:
             account_pb2_grpc.add_AccountServiceServicer_to_server(account, server)
             delivery_pb2_grpc.add_DeliveryServiceServicer_to_server(delivery, server)
             mailbox_pb2_grpc.add_MailboxServiceServicer_to_server(mailbox, server)
             queue_pb2_grpc.add_QueueServiceServicer_to_server(queue, server)
+            finding_pb2_grpc.add_FindingServiceServicer_to_server(finding, server)
             retention_pb2_grpc.add_RetentionServiceServicer_to_server(retention, server)
             doctor_pb2_grpc.add_DoctorServiceServicer_to_server(doctor, server)
 

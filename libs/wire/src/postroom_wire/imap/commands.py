@@ -5,16 +5,16 @@ from datetime import datetime
 from enum import Enum
 from typing import TypeAlias
 
-from postroom_wire.imap.errors import Refusal
-from postroom_wire.imap.esearch import ReturnOptions
+from postroom_wire.imap.esearch import Search
 from postroom_wire.imap.fetch_items import FetchItem
 from postroom_wire.imap.flags import Flag
 from postroom_wire.imap.mailbox_name import MailboxName
 from postroom_wire.imap.metadata import GetMetadata, SetMetadata
 from postroom_wire.imap.qresync import FetchModifiers, SelectParameters
 from postroom_wire.imap.quota import GetQuota, GetQuotaRoot, SetQuota
-from postroom_wire.imap.search_keys import SearchKey
 from postroom_wire.imap.sequence import SequenceSet
+from postroom_wire.imap.sorting import Sort
+from postroom_wire.imap.threads import Thread
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,16 +228,6 @@ class Expunge:
 
 
 @dataclass(frozen=True, slots=True)
-class Search:
-    """s6.4.4; strings are decoded already. `refused` is a NO that empties what `$` means (RFC 5182 s2.1)."""
-
-    key: SearchKey
-    uid: bool = False
-    returns: ReturnOptions | None = None
-    refused: Refusal | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Fetch:
     """s6.4.5; no item twice, and UID always among them for UID FETCH (s6.4.8)."""
 
@@ -317,6 +307,8 @@ Command: TypeAlias = (
     | Unselect
     | Expunge
     | Search
+    | Sort
+    | Thread
     | Fetch
     | Store
     | Copy

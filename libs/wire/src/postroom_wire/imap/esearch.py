@@ -1,4 +1,4 @@
-"""RETURN of SEARCH and SORT, and the ESEARCH response (RFC 4731, RFC 5182, RFC 5267 s3, RFC 9394)."""
+"""SEARCH, RETURN of SEARCH and SORT, and the ESEARCH response (RFC 4731, RFC 5182, RFC 5267 s3, RFC 9394)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,7 +6,8 @@ from enum import Enum
 from typing import Final
 
 from postroom_wire.imap.cursor import Cursor
-from postroom_wire.imap.errors import Tag
+from postroom_wire.imap.errors import Refusal, Tag
+from postroom_wire.imap.search_keys import SearchKey
 from postroom_wire.imap.sequence import encode_uid_set
 
 
@@ -82,6 +83,16 @@ class ReturnOptions:
 
 ALL_RESULTS: Final = ReturnOptions()
 """What SEARCH returns in IMAP4rev2 when it is not asked for anything else (RFC 9051 s6.4.4)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """RFC 3501 s6.4.4; strings are decoded already. `refused`: a NO that empties what was saved."""
+
+    key: SearchKey
+    uid: bool = False
+    returns: ReturnOptions | None = None
+    refused: Refusal | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,7 +43,9 @@ from postroom_wire.imap.quota import parse_get_quota, parse_get_quota_root, pars
 from postroom_wire.imap.mailbox_name import DELIMITER
 from postroom_wire.imap.qresync import select_params
 from postroom_wire.imap.search_parser import parse_search, parse_uid_search
+from postroom_wire.imap.sorting import parse_sort, parse_uid_sort
 from postroom_wire.imap.special_use import create_params
+from postroom_wire.imap.threads import parse_thread, parse_uid_thread
 
 # tag = 1*<any ASTRING-CHAR except "+">
 TAG: Final = re.compile(rb"([!#$&',\-./0-9:;<=>?@A-Z\[\]^_`a-z|}~]+) ")
@@ -260,6 +262,8 @@ _COMMANDS: Final[dict[bytes, Parser]] = {
     b"UNSELECT": _bare(Unselect()),
     b"EXPUNGE": _bare(Expunge()),
     b"SEARCH": parse_search,
+    b"SORT": parse_sort,
+    b"THREAD": parse_thread,
     b"FETCH": lambda cursor: parse_fetch(cursor, uid=False),
     b"STORE": lambda cursor: parse_store(cursor, uid=False),
     b"COPY": _to_mailbox(Copy, uid=False),
@@ -273,5 +277,7 @@ _UID_COMMANDS: Final[dict[bytes, Parser]] = {
     b"FETCH": lambda cursor: parse_fetch(cursor, uid=True),
     b"STORE": lambda cursor: parse_store(cursor, uid=True),
     b"SEARCH": parse_uid_search,
+    b"SORT": parse_uid_sort,
+    b"THREAD": parse_uid_thread,
     b"EXPUNGE": parse_uid_expunge,
 }

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import Final
 
-from postroom_wire.imap.commands import Search
 from postroom_wire.imap.cursor import Cursor
 from postroom_wire.imap.errors import (
     BAD_CHARSET,
@@ -11,9 +10,10 @@ from postroom_wire.imap.errors import (
     NESTED_TOO_DEEPLY,
     TOO_MANY_ITEMS,
     Condition,
+    Refusal,
     RemoteProtocolError,
 )
-from postroom_wire.imap.esearch import parse_return
+from postroom_wire.imap.esearch import ReturnOptions, Search, parse_return
 from postroom_wire.imap.flags import ANSWERED, DELETED, DRAFT, FLAGGED, SEEN
 from postroom_wire.imap.search_keys import (
     All,
@@ -65,19 +65,31 @@ def parse_search(cursor: Cursor, *, uid: bool = False) -> Search:
     """search = "SEARCH" [search-return-opts] SP search-program   (RFC 4466 s2.6.1)."""
     cursor.sp()
     returns = parse_return(cursor)
-    try:
-        return Search(_SearchKeys(cursor).program(), uid, returns)
-    except RemoteProtocolError as error:
-        if returns is None or not returns.saves or error.refusal.condition is not Condition.NO:
-            raise
-        # RFC 5182 s2.1: the NO has a consequence, so the command is still one.
-        cursor.skip_rest()
-        return Search(All(), uid, returns, error.refusal)
+    key, refused = _saving(cursor, returns, _SearchKeys(cursor).program)
+    return Search(key, uid, returns, refused)
 
 
 def parse_uid_search(cursor: Cursor) -> Search:
     """The same after "UID" SP."""
     return parse_search(cursor, uid=True)
+
+
+def parse_criteria(cursor: Cursor, returns: ReturnOptions | None) -> tuple[SearchKey, Refusal | None]:
+    """search-criteria = charset 1*(SP search-key)   (RFC 5256 s5); with a NO that has a consequence."""
+    return _saving(cursor, returns, _SearchKeys(cursor).criteria)
+
+
+def _saving(
+    cursor: Cursor, returns: ReturnOptions | None, parse: Callable[[], SearchKey]
+) -> tuple[SearchKey, Refusal | None]:
+    try:
+        return parse(), None
+    except RemoteProtocolError as error:
+        if returns is None or not returns.saves or error.refusal.condition is not Condition.NO:
+            raise
+        # RFC 5182 s2.1: the NO empties what was saved, so the command is still one.
+        cursor.skip_rest()
+        return All(), error.refusal
 
 
 class _SearchKeys:
@@ -92,9 +104,14 @@ class _SearchKeys:
         cursor = self._cursor
         if cursor.accept_word(b"CHARSET"):
             cursor.sp()
-            if cursor.astring().upper() not in _CHARSETS:
-                raise cursor.wrong("US-ASCII or UTF-8", BAD_CHARSET)
-            cursor.sp()
+            return self.criteria()
+        return self._keys(depth=0)
+
+    def criteria(self) -> SearchKey:
+        """charset 1*(SP search-key)."""
+        if self._cursor.astring().upper() not in _CHARSETS:
+            raise self._cursor.wrong("US-ASCII or UTF-8", BAD_CHARSET)
+        self._cursor.sp()
         return self._keys(depth=0)
 
     def _keys(self, depth: int) -> SearchKey:

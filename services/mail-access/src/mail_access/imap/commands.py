@@ -12,6 +12,7 @@ from mail_access.imap import (
     naming,
     searching,
     selecting,
+    sorting,
 )
 from mail_access.imap.context import Context, Done
 from mail_access.imap.updates import claim_recent
@@ -35,7 +36,6 @@ from postroom_wire.imap.commands import (
     Namespace,
     Noop,
     Rename,
-    Search,
     Select,
     Status,
     Store,
@@ -44,13 +44,16 @@ from postroom_wire.imap.commands import (
     Unsubscribe,
 )
 from postroom_wire.imap.enabling import Extension
+from postroom_wire.imap.esearch import Search
+from postroom_wire.imap.sorting import Sort
 from postroom_wire.imap.state import enables_condstore
+from postroom_wire.imap.threads import Thread
 
 _Plain = Capability | Noop | Check | Id | Enable | Login
 _Naming = Create | Delete | Rename | Subscribe | Unsubscribe
 _Listing = List | Lsub | Status | Namespace
 _Selecting = Select | Examine | Close | Unselect
-_Messages = Fetch | Store | Search | Copy | Move | Expunge
+_Messages = Fetch | Store | Search | Sort | Thread | Copy | Move | Expunge
 OneAnswer = _Plain | _Naming | _Listing | _Selecting | _Messages
 """The commands that are one question and one answer; the others are dialogues."""
 
@@ -62,7 +65,7 @@ async def perform(context: Context, command: OneAnswer) -> Done:
     if enables_condstore(command):
         context.enabled |= {Extension.CONDSTORE}
     match command:
-        case Fetch() | Store() | Search() | Copy() | Move() | Expunge():
+        case Fetch() | Store() | Search() | Sort() | Thread() | Copy() | Move() | Expunge():
             return await _messages(context, command)
         case Select() | Examine() | Close() | Unselect():
             return await _selecting(context, command)
@@ -137,6 +140,10 @@ async def _messages(context: Context, command: _Messages) -> Done:
             return await flagging.store(context, command)
         case Search():
             return await searching.search(context, command)
+        case Sort():
+            return await sorting.sort(context, command)
+        case Thread():
+            return await sorting.thread(context, command)
         case Copy():
             return await moving.copy(context, command)
         case Move():

@@ -10,9 +10,8 @@ from mail_access.imap.asking import ask_store
 from mail_access.imap.context import Context, Done, Selected, chunks
 from mail_access.imap.refusals import CommandRefusedError
 from postroom_wire.imap import responses
-from postroom_wire.imap.commands import Search
 from postroom_wire.imap.enabling import Extension
-from postroom_wire.imap.esearch import ALL_RESULTS, Results, ReturnOptions, encode_esearch
+from postroom_wire.imap.esearch import ALL_RESULTS, Results, ReturnOptions, Search, encode_esearch
 from postroom_wire.imap.search import Column, SearchProgram, SearchRow, SearchScope
 from postroom_wire.imap.search_keys import SearchKey
 from postroom_wire.imap.sequence import NumberRanges

@@ -6,10 +6,12 @@ revision: str = "0008"
 down_revision: str | None = "0007"
 
 _STATEMENTS = (
-    # `text` is the body. Both are folded (i;unicode-casemap); `complete` is false where they were cut.
+    # `text` is the body, `header` a line for each field, both folded (i;unicode-casemap), `sent_on` the day of
+    # the Date field as it is written there. `complete` is false where something was cut.
     """
     ALTER TABLE mailstore.message_text
         ADD COLUMN header text NOT NULL DEFAULT '',
+        ADD COLUMN sent_on date,
         ADD COLUMN complete boolean NOT NULL DEFAULT true,
         ADD COLUMN words tsvector,
         ADD FOREIGN KEY (message_id) REFERENCES mailstore.message ON DELETE CASCADE
@@ -21,7 +23,6 @@ _STATEMENTS = (
         message_id uuid PRIMARY KEY REFERENCES mailstore.message ON DELETE CASCADE,
         tenant_id uuid NOT NULL,
         sent_at timestamptz,
-        sent_on date,
         subject text COLLATE "C" NOT NULL,
         is_reply boolean NOT NULL,
         from_mailbox text COLLATE "C" NOT NULL,

@@ -1,0 +1,74 @@
+"""SORT and THREAD (RFC 5256, RFC 5267 s3): found as by SEARCH, then put into order by the store."""
+
+from array import array
+from collections.abc import Iterable, Sequence
+
+from mail_access.finder import MAX_RANGES
+from mail_access.imap.context import Context, Done
+from mail_access.imap.refusals import CommandRefusedError
+from mail_access.imap.searching import find, save
+from postroom_wire.imap.errors import TOO_MANY_ITEMS
+from postroom_wire.imap.esearch import Results, encode_esearch
+from postroom_wire.imap.search import SearchRow
+from postroom_wire.imap.sequence import NumberRanges
+from postroom_wire.imap.sorting import Sort, encode_sort
+from postroom_wire.imap.thread_algorithms import Forest, Place
+from postroom_wire.imap.threads import Thread, encode_threads
+
+
+async def sort(context: Context, command: Sort) -> Done:
+    """SORT and UID SORT."""
+    selected = context.require_selected()
+    returns = command.returns
+    saves = returns is not None and returns.saves
+    saved = selected.view.saved
+    if saves:
+        selected.view.saved = array("I")  # RFC 5182 s2.1: what a NO leaves
+    if command.refused is not None:
+        raise CommandRefusedError(command.refused)
+    found = {row.uid: row for row in await find(context, selected, command.key, saved)}
+    ordered: list[SearchRow] = []
+    if found:
+        uids = await context.resources.finder.sort(
+            context.login, selected.mailbox.id, _or_all_between(_ranges(found)), command.criteria
+        )
+        ordered = [row for uid in uids if (row := found.get(uid)) is not None]
+    numbers = [row.uid if command.uid else row.sequence_number for row in ordered]
+    if returns is None:
+        context.output.write(encode_sort(numbers))
+        return Done(b"SORT completed")
+    if saves:
+        save(selected, ordered, returns)
+    if returns.answers:
+        tag = context.engine.pending_tag
+        context.output.write(encode_esearch(tag, Results(numbers), returns, uid=command.uid))
+    return Done(b"SORT completed, result saved" if saves else b"SORT completed")
+
+
+async def thread(context: Context, command: Thread) -> Done:
+    """THREAD and UID THREAD."""
+    selected = context.require_selected()
+    found = {row.uid: row for row in await find(context, selected, command.key, selected.view.saved)}
+    forest: Forest = []
+    if found:
+        uids = _ranges(found)
+        if len(uids) > MAX_RANGES:
+            raise CommandRefusedError(TOO_MANY_ITEMS)
+        forest = await context.resources.finder.threads(
+            context.login, selected.mailbox.id, uids, command.algorithm
+        )
+    if not command.uid:
+        forest = [
+            Place(place.depth, found[place.number].sequence_number if place.number else 0) for place in forest
+        ]
+    context.output.write(encode_threads(forest))
+    return Done(b"THREAD completed")
+
+
+def _ranges(uids: Iterable[int]) -> Sequence[tuple[int, int]]:
+    return NumberRanges.of(uids).ranges
+
+
+def _or_all_between(ranges: Sequence[tuple[int, int]]) -> Sequence[tuple[int, int]]:
+    """The ranges, or one that holds them all when they are too many for a request."""
+    return ranges if len(ranges) <= MAX_RANGES else [(ranges[0][0], ranges[-1][1])]

@@ -1,0 +1,1 @@
+"""Finding messages: keys to sort and thread by, and texts to search, made behind the delivery."""
