@@ -17,10 +17,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from postroom.directory.v1 import directory_pb2 as pb
 from postroom.directory.v1 import directory_pb2_grpc
-from postroom_contracts.capability import Capability, Kind, Scope, SigningKey, decode, sign
+from postroom_contracts.capability import Capability, Kind, Quota, Scope, SigningKey, decode, sign
 from postroom_contracts.errors import CapabilityExpiredError, InvalidCredentialsError, UnavailableError
 from postroom_contracts.ids import DEFAULT_TENANT, AccountId, new_id
-from postroom_runtime.grpc_server import GrpcServer, serve_grpc
+from postroom_runtime.grpc_server import GrpcServer, capability_token, serve_grpc
 from postroom_runtime.lifecycle import Lifecycle
 
 _Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
@@ -39,6 +39,7 @@ class Account:
     id: UUID
     address: str
     password: str
+    quota: Quota = Quota()
 
 
 class SmallDirectory:
@@ -60,7 +61,7 @@ class SmallDirectory:
             servicer = _Servicer(self)  # pyright: ignore[reportAbstractUsage]
             directory_pb2_grpc.add_DirectoryServiceServicer_to_server(servicer, server)
 
-        calls = ("Authenticate", "RenewCapability", "GetCapabilityKeys")
+        calls = ("Authenticate", "RenewCapability", "GetCapabilityKeys", "SetOwnQuota")
         policy = {_SERVICE + name: _EVERYBODY for name in calls}
         self._server = await serve_grpc(self.address, add, policy=policy, tls=None, lifecycle=Lifecycle())
         return self
@@ -105,6 +106,13 @@ class SmallDirectory:
             raise CapabilityExpiredError("changed")
         return account, *self._sign(account, old.scope, self.capability_seconds)
 
+    def set_quota(self, token: str, quota: Quota) -> Account:
+        """What the account that has this token wants; raises `UnavailableError`."""
+        self._check_away()
+        account = self._accounts[decode(token, self._key.key.public_key()).address]
+        account.quota = quota
+        return account
+
     def key(self) -> pb.CapabilityKey:
         """What verifies its tokens; raises `UnavailableError`."""
         self._check_away()
@@ -121,7 +129,13 @@ class SmallDirectory:
         now = datetime.now(UTC)
         expires_at = now + timedelta(seconds=seconds)
         capability = Capability(
-            AccountId(account.id), DEFAULT_TENANT, account.address, scope, expires_at, kind
+            AccountId(account.id),
+            DEFAULT_TENANT,
+            account.address,
+            scope,
+            expires_at,
+            kind,
+            quota=account.quota,
         )
         return sign(capability, self._key, now), expires_at
 
@@ -151,6 +165,12 @@ class _Servicer(directory_pb2_grpc.DirectoryServiceServicer):
         answer = pb.RenewCapabilityResponse(account=_message(account), capability=token)
         answer.capability_expires_at.FromDatetime(expires_at)
         return answer
+
+    async def SetOwnQuota(self, request: pb.SetOwnQuotaRequest, context: _Context) -> pb.SetOwnQuotaResponse:
+        """Other limits from the next capability on."""
+        limits = {field.name: value for field, value in request.quota.ListFields()}
+        account = self._directory.set_quota(capability_token(), Quota(**limits))
+        return pb.SetOwnQuotaResponse(account=_message(account))
 
     async def GetCapabilityKeys(
         self, request: pb.GetCapabilityKeysRequest, context: _Context

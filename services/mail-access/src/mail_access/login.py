@@ -102,6 +102,11 @@ class Login:
             if time.time() >= self._renew_at:
                 await self._renew()
 
+    async def renew_at_once(self) -> None:
+        """Renew, since what the capability says has changed. Raises as `token`."""
+        self._renew_at = 0.0
+        await self.renew()
+
     async def _renew(self) -> None:
         try:
             renewed = await self._logins.ask_renewal(self._token)

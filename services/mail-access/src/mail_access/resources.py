@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from mail_access.account_store import AccountStore
 from mail_access.content import ContentReader
 from mail_access.finder import Finder
 from mail_access.login import Logins
@@ -19,6 +20,7 @@ class Resources:
 
     settings: Settings
     logins: Logins
+    accounts: AccountStore
     store: MailStore
     finder: Finder
     mailboxes: OpenMailboxes

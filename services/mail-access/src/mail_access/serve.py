@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 
+from mail_access.account_store import AccountStore
 from mail_access.content import ContentReader
 from mail_access.finder import Finder
 from mail_access.imap.listeners import imap_listeners
@@ -14,7 +15,7 @@ from mail_access.settings import Settings
 from mail_access.store import MailStore
 from mail_access.views import OpenMailboxes
 from postroom.directory.v1 import directory_pb2_grpc, login_pb2_grpc
-from postroom.mailstore.v1 import finding_pb2_grpc, mailbox_pb2_grpc
+from postroom.mailstore.v1 import account_pb2_grpc, finding_pb2_grpc, mailbox_pb2_grpc
 from postroom_runtime.budget import ByteBudget
 from postroom_runtime.bus import Bus
 from postroom_runtime.grpc_client import channel
@@ -73,6 +74,9 @@ async def open_resources(settings: Settings, stack: AsyncExitStack) -> Resources
             directory_pb2_grpc.DirectoryServiceStub(directory),
             login_pb2_grpc.LoginServiceStub(directory),
             max_sessions_per_account=settings.max_sessions_per_account,
+        ),
+        accounts=AccountStore(
+            account_pb2_grpc.AccountServiceStub(mailstore), directory_pb2_grpc.DirectoryServiceStub(directory)
         ),
         store=store,
         finder=Finder(finding_pb2_grpc.FindingServiceStub(mailstore)),

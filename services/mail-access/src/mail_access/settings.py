@@ -35,5 +35,13 @@ class Settings(LoginSettings):
     max_sessions_per_account: int = Field(default=50, ge=1)
     append_octets: int = Field(default=50 * 1024**2, ge=1024, description="Of one message of APPEND.")
     transfer_octets: int = Field(default=64 * 1024**2, ge=8 * 1024**2, description="Held for all transfers.")
+    metadata_comment: str = Field(
+        default="", max_length=1_024, description="What METADATA tells as the server's comment (RFC 5464)."
+    )
+    metadata_admin: str = Field(
+        default="",
+        max_length=1_024,
+        description="A URI of whom to ask, as METADATA tells it; mailto: or other.",
+    )
     idle_seconds: float = Field(default=1_800.0, gt=0, description="RFC 3501 s5.4: at least 30 minutes.")
     pop3_idle_seconds: float = Field(default=600.0, gt=0, description="RFC 1939 s3: at least 10 minutes.")

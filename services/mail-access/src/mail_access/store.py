@@ -230,7 +230,7 @@ class MailStore:
         metadata = on_behalf_of(await login.token())
         return await ask_twice(call, request, seconds=self.limits.call_seconds, metadata=metadata)
 
-    async def _call(self, login: Login) -> "_CallOptions":
+    async def _call(self, login: Login) -> "CallOptions":
         return {"timeout": self.limits.call_seconds, "metadata": on_behalf_of(await login.token())}
 
     async def _each_in_time(self, stream: "grpc.aio.UnaryStreamCall[Any, T]") -> AsyncGenerator[T]:
@@ -252,6 +252,8 @@ class MailStore:
                 await responses.aclose()
 
 
-class _CallOptions(TypedDict):
+class CallOptions(TypedDict):
+    """Of one call."""
+
     timeout: float
     metadata: Metadata

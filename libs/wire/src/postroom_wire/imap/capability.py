@@ -32,6 +32,12 @@ _AFTER_LOGIN: Final = (
     b"LIST-EXTENDED",
     b"LIST-STATUS",
     b"STATUS=SIZE",
+    b"QUOTA",
+    b"QUOTA=RES-STORAGE",
+    b"QUOTA=RES-MESSAGE",
+    b"QUOTASET",
+    b"METADATA",
+    b"LIST-METADATA",
     b"PREVIEW",
 )
 

@@ -8,8 +8,10 @@ from mail_access.imap import (
     fetching,
     flagging,
     listing,
+    metadata,
     moving,
     naming,
+    quota,
     searching,
     selecting,
     sorting,
@@ -45,6 +47,8 @@ from postroom_wire.imap.commands import (
 )
 from postroom_wire.imap.enabling import Extension
 from postroom_wire.imap.esearch import Search
+from postroom_wire.imap.metadata import GetMetadata, SetMetadata
+from postroom_wire.imap.quota import GetQuota, GetQuotaRoot, SetQuota
 from postroom_wire.imap.sorting import Sort
 from postroom_wire.imap.state import enables_condstore
 from postroom_wire.imap.threads import Thread
@@ -54,7 +58,8 @@ _Naming = Create | Delete | Rename | Subscribe | Unsubscribe
 _Listing = List | Lsub | Status | Namespace
 _Selecting = Select | Examine | Close | Unselect
 _Messages = Fetch | Store | Search | Sort | Thread | Copy | Move | Expunge
-OneAnswer = _Plain | _Naming | _Listing | _Selecting | _Messages
+_Account = GetQuota | GetQuotaRoot | SetQuota | GetMetadata | SetMetadata
+OneAnswer = _Plain | _Naming | _Listing | _Selecting | _Messages | _Account
 """The commands that are one question and one answer; the others are dialogues."""
 
 _SERVER: Final[dict[bytes, bytes | None]] = {b"name": b"Postroom"}
@@ -73,6 +78,8 @@ async def perform(context: Context, command: OneAnswer) -> Done:
             return await _listing(context, command)
         case Create() | Delete() | Rename() | Subscribe() | Unsubscribe():
             return await _naming(context, command)
+        case GetQuota() | GetQuotaRoot() | SetQuota() | GetMetadata() | SetMetadata():
+            return await _account(context, command)
         case Capability() | Noop() | Check() | Id() | Enable() | Login():
             return await _plain(context, command)
 
@@ -118,6 +125,20 @@ async def _listing(context: Context, command: _Listing) -> Done:
             return await listing.status(context, command)
         case Namespace():
             return listing.namespace(context)
+
+
+async def _account(context: Context, command: _Account) -> Done:
+    match command:
+        case GetQuota():
+            return await quota.get_quota(context, command)
+        case GetQuotaRoot():
+            return await quota.get_quota_root(context, command)
+        case SetQuota():
+            return await quota.set_quota(context, command)
+        case GetMetadata():
+            return await metadata.get_metadata(context, command)
+        case SetMetadata():
+            return await metadata.set_metadata(context, command)
 
 
 async def _selecting(context: Context, command: _Selecting) -> Done:

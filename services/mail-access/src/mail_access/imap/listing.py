@@ -1,16 +1,20 @@
 """LIST, LSUB, STATUS and NAMESPACE (RFC 3501 s6.3.8 to s6.3.10, RFC 5258, RFC 5819, RFC 6154, RFC 2342)."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from mail_access.imap.context import Context, Done
+from mail_access.imap.metadata import named
 from postroom.mailstore.v1 import mailbox_pb2
+from postroom_contracts.errors import MailboxNotFoundError
 from postroom_runtime.logs import log
 from postroom_wire.imap import responses
 from postroom_wire.imap.commands import List, ListReturn, ListSelection, Lsub, Status, StatusItem
 from postroom_wire.imap.flags import Flag
 from postroom_wire.imap.mailbox_name import ListPattern, MailboxName, MailboxNameError
+from postroom_wire.imap.metadata import metadata
 from postroom_wire.imap.object_id import mailbox_object_id
 
 SPECIAL_USES: Final[Mapping[mailbox_pb2.SpecialUse.ValueType, Flag]] = {
@@ -39,6 +43,13 @@ class _Listed:
     """What meets them below it is there, and some of that is not told of itself."""
 
 
+class _More(NamedTuple):
+    """What LIST tells of mailboxes that their list does not, by the mailbox's id."""
+
+    deleted_sizes: Mapping[bytes, int]
+    annotations: Mapping[bytes, Mapping[str, bytes]]
+
+
 async def list_mailboxes(context: Context, command: List) -> Done:
     """LIST with selection and return options."""
     if command.patterns == (b"",) and not command.extended:
@@ -50,24 +61,42 @@ async def list_mailboxes(context: Context, command: List) -> Done:
     matched = {each.name for each in listed.values() if any(one.matches(each.name) for one in patterns)}
     recursive = ListSelection.RECURSIVEMATCH in command.selection
     _choose(listed, command.selection, matched if recursive else None)
-    for each in listed.values():
-        if each.name in matched and (each.chosen or each.chosen_unseen_below):
-            _tell(context, command, each)
-            await context.output.flow()
+    told = [
+        each for each in listed.values() if each.name in matched and (each.chosen or each.chosen_unseen_below)
+    ]
+    more = await _find_more(context, command, [each.mailbox for each in told if each.chosen and each.mailbox])
+    for each in told:
+        _tell(context, command, each, more)
+        await context.output.flow()
     return Done(b"LIST completed")
 
 
-def _tell(context: Context, command: List, each: _Listed) -> None:
-    """One name: LIST, and STATUS of a mailbox that was asked for and exists (RFC 5819 s2)."""
+async def _find_more(context: Context, command: List, mailboxes: Sequence[mailbox_pb2.Mailbox]) -> _More:
+    """What is asked for once for all mailboxes that are told of."""
+    deleted_sizes = await _deleted_sizes(context, mailboxes, command.status)
+    annotations: dict[bytes, dict[str, bytes]] = {}
+    if command.metadata and mailboxes:
+        ids = [mailbox.id for mailbox in mailboxes]
+        with suppress(MailboxNotFoundError):  # one was deleted meanwhile, and so there is none of them
+            found = await context.resources.accounts.annotations(context.login, ids, command.metadata)
+            annotations = dict(zip(ids, found, strict=True))
+    return _More(deleted_sizes, annotations)
+
+
+def _tell(context: Context, command: List, each: _Listed, more: _More) -> None:
+    """One name: LIST, and of a mailbox that exists STATUS and METADATA (RFC 5819 s2, RFC 9590)."""
     extended: list[bytes] = []
     if each.chosen_below:
         criteria = sorted(option.value for option in command.selection & _CRITERIA)
         extended.append(responses.child_info(criteria))
     context.output.write(responses.mailbox_list(_attributes(each, command.returns), each.name, extended))
-    if each.chosen and each.mailbox is not None and command.status:
-        context.output.write(
-            responses.status(each.name, _status_values(context, each.mailbox, command.status))
-        )
+    if not each.chosen or each.mailbox is None:
+        return
+    if command.status:
+        values = _status_values(context, each.mailbox, command.status, more.deleted_sizes)
+        context.output.write(responses.status(each.name, values))
+    if command.metadata and (annotations := more.annotations.get(each.mailbox.id)) is not None:
+        context.output.write(metadata(each.name, named(annotations, command.metadata)))
 
 
 async def lsub(context: Context, command: Lsub) -> Done:
@@ -92,7 +121,9 @@ async def lsub(context: Context, command: Lsub) -> Done:
 async def status(context: Context, command: Status) -> Done:
     """STATUS, from the store's counters."""
     mailbox, _ = await context.find(command.mailbox)
-    context.output.write(responses.status(command.mailbox, _status_values(context, mailbox, command.items)))
+    deleted_sizes = await _deleted_sizes(context, [mailbox], command.items)
+    values = _status_values(context, mailbox, command.items, deleted_sizes)
+    context.output.write(responses.status(command.mailbox, values))
     return Done(b"STATUS completed")
 
 
@@ -102,8 +133,21 @@ def namespace(context: Context) -> Done:
     return Done(b"NAMESPACE completed")
 
 
+async def _deleted_sizes(
+    context: Context, mailboxes: Sequence[mailbox_pb2.Mailbox], items: Collection[StatusItem]
+) -> dict[bytes, int]:
+    """DELETED-STORAGE of those mailboxes that have any; the store looks at all messages of those only."""
+    ids = [mailbox.id for mailbox in mailboxes if mailbox.deleted]
+    if StatusItem.DELETED_STORAGE not in items or not ids:
+        return {}
+    return dict(zip(ids, await context.resources.accounts.deleted_sizes(context.login, ids), strict=True))
+
+
 def _status_values(
-    context: Context, mailbox: mailbox_pb2.Mailbox, items: Iterable[StatusItem]
+    context: Context,
+    mailbox: mailbox_pb2.Mailbox,
+    items: Iterable[StatusItem],
+    deleted_sizes: Mapping[bytes, int],
 ) -> dict[StatusItem, int | bytes]:
     known: dict[StatusItem, int | bytes] = {
         StatusItem.MESSAGES: mailbox.messages,
@@ -112,6 +156,7 @@ def _status_values(
         StatusItem.UIDVALIDITY: mailbox.uid_validity,
         StatusItem.UNSEEN: mailbox.unseen,
         StatusItem.DELETED: mailbox.deleted,
+        StatusItem.DELETED_STORAGE: deleted_sizes.get(mailbox.id, 0),
         StatusItem.SIZE: mailbox.size,
         StatusItem.HIGHESTMODSEQ: mailbox.highest_modseq,
         StatusItem.MAILBOXID: mailbox_object_id(mailbox.id, mailbox.uid_validity),

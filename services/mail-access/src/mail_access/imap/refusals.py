@@ -24,7 +24,7 @@ from postroom_contracts.errors import (
     UploadIncompleteError,
     UploadNotFoundError,
 )
-from postroom_wire.imap import codes
+from postroom_wire.imap import codes, metadata
 from postroom_wire.imap.errors import Condition, Refusal
 
 
@@ -55,6 +55,11 @@ EXPUNGED: Final = _no(b"Some of the messages were expunged", codes.EXPUNGEISSUED
 QRESYNC_DISABLED: Final = Refusal(Condition.BAD, b"Enable QRESYNC first")
 UNAVAILABLE: Final = _no(b"Temporarily unavailable, try again", codes.UNAVAILABLE)
 MESSAGE_TOO_BIG: Final = _no(b"Message too big", codes.TOOBIG)
+NO_QUOTA_ROOT: Final = _no(b"No such quota root", codes.NONEXISTENT)
+NO_SUCH_RESOURCE: Final = _no(b"This resource cannot be limited", codes.CANNOT)
+NOT_PERMITTED: Final = _no(b"Not permitted", codes.NOPERM)
+TOO_MANY_ANNOTATIONS: Final = _no(b"Too many annotations", metadata.TOO_MANY)
+VALUE_TOO_LONG: Final = _no(b"Annotation too long", metadata.VALUE_TOO_LONG)
 NO_SUCH_USE: Final = _no(b"No mailbox can have this special use", codes.USEATTR)
 UNKNOWN_CTE: Final = _no(b"Transfer encoding unknown", codes.UNKNOWN_CTE)
 NOT_SUBSCRIBABLE: Final = _no(b"Too many subscriptions", codes.LIMIT)
@@ -68,7 +73,7 @@ _TABLE: Final[Mapping[type[PostroomError], Refusal]] = {
     CapabilityExpiredError: UNAVAILABLE,  # by the clock of the store; ours renews it soon
     InvalidCredentialsError: WRONG_CREDENTIALS,
     TooManyAttemptsError: _no(b"Too many failed logins, try again later", codes.LIMIT),
-    NotPermittedError: _no(b"Not permitted", codes.NOPERM),
+    NotPermittedError: NOT_PERMITTED,
     MailboxNotFoundError: NO_MAILBOX,
     MailboxExistsError: _no(b"There is a mailbox of this name", codes.ALREADYEXISTS),
     MailboxProtectedError: _no(b"Not with this mailbox", codes.CANNOT),

@@ -1,0 +1,82 @@
+"""GETMETADATA and SETMETADATA (RFC 5464): annotations of mailboxes, of the account, and the house's own."""
+
+from collections.abc import Mapping, Sequence
+
+from mail_access.imap.context import Context, Done
+from mail_access.imap.refusals import (
+    NO_SUCH_USE,
+    NOT_PERMITTED,
+    TOO_MANY_ANNOTATIONS,
+    VALUE_TOO_LONG,
+    CommandRefusedError,
+)
+from postroom_contracts.errors import InvalidNameError, LimitError
+from postroom_wire.imap.metadata import MAX_VALUE, GetMetadata, SetMetadata, long_entries, metadata
+
+_SHARED = "/shared"
+
+
+async def get_metadata(context: Context, command: GetMetadata) -> Done:
+    """GETMETADATA: an entry without a value is told as NIL, unless more than it was asked for."""
+    mailbox_ids = [] if command.mailbox is None else [(await context.find(command.mailbox))[0].id]
+    (found,) = await context.resources.accounts.annotations(
+        context.login, mailbox_ids, command.entries, command.depth
+    )
+    if command.mailbox is None:
+        found.update(_of_the_house(context, command))
+    values = named(found, command.entries if command.depth == 0 else sorted(found), command.max_size)
+    if values:
+        context.output.write(metadata(command.mailbox, values))
+    longest = max(map(len, found.values()), default=0)
+    if command.max_size is not None and longest > command.max_size:
+        return Done(b"GETMETADATA completed", long_entries(longest))
+    return Done(b"GETMETADATA completed")
+
+
+async def set_metadata(context: Context, command: SetMetadata) -> Done:
+    """SETMETADATA: all or nothing. What is shared by the whole house is not the user's to change."""
+    if any(value is not None and len(value) > MAX_VALUE for _, value in command.values):
+        raise CommandRefusedError(VALUE_TOO_LONG)
+    mailbox_id = b""
+    if command.mailbox is not None:
+        mailbox_id = (await context.find(command.mailbox))[0].id
+    elif any(_is_shared(entry) for entry, _ in command.values):
+        raise CommandRefusedError(NOT_PERMITTED)
+    try:
+        modseq = await context.resources.accounts.annotate(context.login, mailbox_id, command.values)
+    except LimitError:
+        raise CommandRefusedError(TOO_MANY_ANNOTATIONS) from None
+    except InvalidNameError:
+        raise CommandRefusedError(NO_SUCH_USE) from None
+    context.resources.mailboxes.hint(context.login.account_id, modseq)
+    return Done(b"SETMETADATA completed")
+
+
+def named(
+    found: Mapping[str, bytes], entries: Sequence[str], max_size: int | None = None
+) -> list[tuple[str, bytes | None]]:
+    """The values of entries, None where there is none; those that are longer are left out."""
+    return [
+        (entry, found.get(entry))
+        for entry in entries
+        if max_size is None or len(found.get(entry, b"")) <= max_size
+    ]
+
+
+def _of_the_house(context: Context, command: GetMetadata) -> dict[str, bytes]:
+    """The server's shared entries, which the settings say (s3.2.1.1)."""
+    settings = context.resources.settings
+    entries = {"/shared/comment": settings.metadata_comment, "/shared/admin": settings.metadata_admin}
+    return {
+        name: value.encode()
+        for name, value in entries.items()
+        if value and any(_is_wanted(name, entry, command.depth) for entry in command.entries)
+    }
+
+
+def _is_wanted(name: str, entry: str, depth: int) -> bool:
+    return name == entry or (depth != 0 and entry == _SHARED)
+
+
+def _is_shared(entry: str) -> bool:
+    return entry == _SHARED or entry.startswith(_SHARED + "/")
