@@ -130,3 +130,30 @@ async def test_a_search_and_its_use_can_be_sent_together(alice: ImapClient) -> N
     first, second = alice.send_command("SEARCH RETURN (SAVE) FLAGGED"), alice.send_command("FETCH $ (UID)")
     assert (await alice.answer(first)).untagged == []
     assert len((await alice.answer(second)).untagged) == 2
+
+
+async def test_changes_are_searched_by_their_modseq(alice: ImapClient) -> None:
+    await alice.ok("STORE 3 +FLAGS.SILENT (\\Answered)")
+    (line,) = [each for each in await alice.ok("FETCH 1:5 (MODSEQ)") if each.startswith(b"* 3 ")]
+    last = int(line.rpartition(b"(")[2].rstrip(b")"))
+    assert await alice.ok(f"SEARCH MODSEQ {last}") == [b"* SEARCH 3 (MODSEQ %d)" % last]
+    assert await alice.ok(f'UID SEARCH MODSEQ "/flags/x" all {last + 1}') == [b"* SEARCH"]
+    assert await alice.ok(f"SORT (REVERSE SIZE ARRIVAL) UTF-8 MODSEQ {last}") == [
+        b"* SORT 3 (MODSEQ %d)" % last
+    ]
+    assert await esearch(alice, "SEARCH RETURN (ALL) MODSEQ 1") == [b"ALL 1:5 MODSEQ %d" % last]
+    (found,) = await esearch(alice, "SEARCH RETURN (MIN) MODSEQ 1")
+    assert found.startswith(b"MIN 1 MODSEQ ")
+    assert int(found.rpartition(b" ")[2]) < last
+
+
+async def test_the_messages_of_a_fetch_are_paged(alice: ImapClient) -> None:
+    assert await alice.ok("UID FETCH 3:* (UID) (PARTIAL 1:2)") == [b"* 2 FETCH (UID 3)", b"* 3 FETCH (UID 4)"]
+    assert await alice.ok("UID FETCH 1:* (UID) (PARTIAL -1:-2)") == [
+        b"* 4 FETCH (UID 5)",
+        b"* 5 FETCH (UID 6)",
+    ]
+    assert await alice.ok("UID FETCH 1:* (UID) (PARTIAL 9:10)") == []
+    changed = await alice.ok("UID FETCH 1:* (UID) (PARTIAL -1:-3 CHANGEDSINCE 1)")
+    assert [line.split(b" ")[1] for line in changed if b"FETCH" in line] == [b"3", b"4", b"5"]
+    assert (await alice.command("FETCH 1:* (UID) (PARTIAL 1:2)")).text.startswith(b"BAD ")

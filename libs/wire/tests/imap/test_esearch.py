@@ -14,6 +14,8 @@ from postroom_wire.imap.esearch import (
     ReturnOptions,
     Search,
     encode_esearch,
+    encode_search,
+    encode_sort,
     partial_range,
 )
 from postroom_wire.imap.parser import parse_command
@@ -119,6 +121,12 @@ def test_results_that_are_sorted_keep_their_order() -> None:
 
 def test_the_highest_modseq_comes_last() -> None:
     assert told(FOUND, wanted(MIN), modseq=917162488).endswith(b" MIN 2 MODSEQ 917162488\r\n")
+
+
+def test_without_return_options_results_are_a_list() -> None:
+    assert encode_search(Results((2, 3, 6))) == b"* SEARCH 2 3 6\r\n"
+    assert encode_sort(Results((5, 3, 4), 917162500)) == b"* SORT 5 3 4 (MODSEQ 917162500)\r\n"
+    assert encode_search(Results((), 917162500)) == b"* SEARCH\r\n"  # RFC 7162 s3.1.5
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from postroom_wire.imap import fetch_response
 from postroom_wire.imap.commands import Command, Examine, Fetch, Select, Store, StoreMode
 from postroom_wire.imap.errors import SYNTAX_ERROR, TOO_MANY_ITEMS, Refusal, RemoteProtocolError
+from postroom_wire.imap.esearch import PartialRange
 from postroom_wire.imap.fetch_items import FetchAttribute
 from postroom_wire.imap.flags import DELETED, Flag
 from postroom_wire.imap.mailbox_name import MailboxName
@@ -69,6 +70,12 @@ ACCEPTED: dict[bytes, Command] = {
         uid=True,
         modifiers=FetchModifiers(12, vanished=True),
     ),
+    b"UID FETCH 1:* (FLAGS) (PARTIAL -1:-30 CHANGEDSINCE 12)": Fetch(
+        ALL,
+        (FetchAttribute.UID, FetchAttribute.FLAGS, FetchAttribute.MODSEQ),
+        uid=True,
+        modifiers=FetchModifiers(12, partial=PartialRange(1, 30, from_end=True)),
+    ),
     b"STORE 1 (UNCHANGEDSINCE 0) +FLAGS.SILENT ($MDNSent)": Store(
         ONE, StoreMode.ADD, silent=True, flags=(Flag("$MDNSent"),), unchanged_since=0
     ),
@@ -104,6 +111,8 @@ REFUSED: dict[bytes, Refusal] = {
     b"FETCH 1 FLAGS (CHANGEDSINCE 1 CHANGEDSINCE 2)": SYNTAX_ERROR,
     b"FETCH 1 FLAGS (CHANGEDSINCE 1 VANISHED)": SYNTAX_ERROR,
     b"UID FETCH 1 FLAGS (VANISHED)": SYNTAX_ERROR,
+    b"FETCH 1 FLAGS (PARTIAL 1:2)": SYNTAX_ERROR,
+    b"UID FETCH 1 FLAGS (PARTIAL 1:2 PARTIAL 1:2)": SYNTAX_ERROR,
     b"UID FETCH 1 FLAGS (VANISHED VANISHED CHANGEDSINCE 1)": SYNTAX_ERROR,
     b"STORE 1 (UNCHANGEDSINCE) FLAGS ()": SYNTAX_ERROR,
     b"STORE 1 (UNCHANGEDSINCE 1 UNCHANGEDSINCE 1) FLAGS ()": SYNTAX_ERROR,

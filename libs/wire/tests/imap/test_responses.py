@@ -55,8 +55,6 @@ EXAMPLES = [
     (responses.exists(23), b"* 23 EXISTS\r\n"),
     (responses.recent(5), b"* 5 RECENT\r\n"),
     (responses.expunges([9, 8]), b"* 9 EXPUNGE\r\n* 8 EXPUNGE\r\n"),
-    (responses.search([2, 3, 6]), b"* SEARCH 2 3 6\r\n"),
-    (responses.search([]), b"* SEARCH\r\n"),
     (
         responses.mailbox_list((responses.NO_SELECT,), MailboxName("~/Mail/foo")),
         b'* LIST (\\Noselect) "/" "~/Mail/foo"\r\n',

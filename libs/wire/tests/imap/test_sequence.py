@@ -131,3 +131,9 @@ def test_a_uid_set_keeps_its_order() -> None:
     assert encode_uid_set([5, 4, 3]) == b"5,4,3"
     assert NumberRanges.of([5, 4, 3, 9]).encode() == b"3:5,9"
     assert encode_uid_set([]) == b""
+
+
+@given(wanted=sets, start=st.integers(0, 60), stop=st.integers(0, 60))
+def test_a_part_is_what_a_slice_takes(wanted: SequenceSet, start: int, stop: int) -> None:
+    resolved = wanted.resolve(45)
+    assert list(resolved.part(slice(start, stop))) == list(resolved)[start:stop]

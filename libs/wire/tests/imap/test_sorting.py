@@ -7,7 +7,7 @@ from postroom_wire.imap.esearch import ALL_RESULTS, ResultOption, ReturnOptions
 from postroom_wire.imap.flags import DELETED
 from postroom_wire.imap.parser import parse_command
 from postroom_wire.imap.search_keys import All, HasFlag, Not, TextContains, TextField
-from postroom_wire.imap.sorting import Sort, SortCriterion, SortKey, encode_sort
+from postroom_wire.imap.sorting import Sort, SortCriterion, SortKey
 
 COMMANDS = {
     b"SORT (SUBJECT) UTF-8 ALL": Sort((SortCriterion(SortKey.SUBJECT),), All()),
@@ -57,8 +57,3 @@ def test_other_forms_are_refused(text: bytes) -> None:
     with pytest.raises(RemoteProtocolError) as refused:
         parse_command(b"a " + text)
     assert refused.value.refusal is REFUSED[text]
-
-
-def test_the_response_is_a_list_of_numbers() -> None:
-    assert encode_sort([5, 3, 4, 1, 2]) == b"* SORT 5 3 4 1 2\r\n"
-    assert encode_sort([]) == b"* SORT\r\n"

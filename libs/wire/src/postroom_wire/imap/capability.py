@@ -22,6 +22,7 @@ _AFTER_LOGIN: Final = (
     b"ESEARCH",
     b"SEARCHRES",
     b"WITHIN",
+    b"PARTIAL",
     b"SORT",
     b"SORT=DISPLAY",
     b"ESORT",

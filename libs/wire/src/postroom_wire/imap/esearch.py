@@ -141,6 +141,23 @@ def encode_esearch(tag: Tag, found: Results, wanted: ReturnOptions, *, uid: bool
     return b" ".join(parts) + b"\r\n"
 
 
+def encode_search(found: Results) -> bytes:
+    """The SEARCH response (RFC 3501 s7.2.5), also for no hit at all; with the MODSEQ of RFC 7162 s3.1.6."""
+    return _listed("SEARCH", found)
+
+
+def encode_sort(found: Results) -> bytes:
+    """The SORT response (RFC 5256 s4), the same."""
+    return _listed("SORT", found)
+
+
+def _listed(name: str, found: Results) -> bytes:
+    words = [f"* {name}", *map(str, found.numbers)]
+    if found.numbers and found.modseq is not None:
+        words.append(f"(MODSEQ {found.modseq})")
+    return " ".join(words).encode("ascii") + b"\r\n"
+
+
 class _Options:
     """The options of one RETURN, gathered."""
 

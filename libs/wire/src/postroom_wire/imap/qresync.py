@@ -10,6 +10,7 @@ from itertools import pairwise
 from typing import Final, NamedTuple
 
 from postroom_wire.imap.cursor import Cursor
+from postroom_wire.imap.esearch import PartialRange, partial_range
 from postroom_wire.imap.sequence import STAR, NumberRanges, SequenceSet
 from postroom_wire.imap.view import SessionView
 
@@ -58,10 +59,11 @@ class SelectParameters:
 
 @dataclass(frozen=True, slots=True)
 class FetchModifiers:
-    """fetch-modifiers (RFC 4466 s2.4): CHANGEDSINCE (s3.1.4.1) and VANISHED (s3.2.6)."""
+    """fetch-modifiers (RFC 4466 s2.4): CHANGEDSINCE (s3.1.4.1), VANISHED (s3.2.6), PARTIAL (RFC 9394)."""
 
     changed_since: int | None = None
     vanished: bool = False
+    partial: PartialRange | None = None
 
 
 def mod_sequence_value(cursor: Cursor) -> int:
@@ -106,21 +108,24 @@ def fetch_modifiers(cursor: Cursor, *, uid: bool) -> FetchModifiers:
         return FetchModifiers()
     cursor.sp()
     cursor.expect(b"(")
-    changed_since, vanished = None, False
+    changed_since, vanished, partial = None, False, None
     seen = 0
-    while not seen or cursor.more(seen, 2):
+    while not seen or cursor.more(seen, 3):
         seen += 1
         if cursor.accept_word(b"CHANGEDSINCE") and changed_since is None:
             cursor.sp()
             changed_since = mod_sequence_value(cursor)
         elif cursor.accept_word(b"VANISHED") and not vanished:
             vanished = True
+        elif uid and cursor.accept_word(b"PARTIAL") and partial is None:
+            cursor.sp()
+            partial = partial_range(cursor)
         else:
             raise cursor.wrong("fetch-modifier")
     cursor.expect(b")")
     if vanished and (not uid or changed_since is None):  # s3.2.6
         raise cursor.wrong("UID FETCH with CHANGEDSINCE")
-    return FetchModifiers(changed_since, vanished)
+    return FetchModifiers(changed_since, vanished, partial)
 
 
 def store_modifiers(cursor: Cursor) -> int | None:

@@ -90,11 +90,6 @@ def expunges(sequence_numbers: Iterable[int]) -> bytes:
     return "".join([f"* {number} EXPUNGE\r\n" for number in sequence_numbers]).encode("ascii")
 
 
-def search(numbers: Iterable[int]) -> bytes:
-    """The SEARCH response (s7.2.5), also for no hit at all."""
-    return " ".join(["* SEARCH", *map(str, numbers)]).encode("ascii") + b"\r\n"
-
-
 def mailbox_list(attributes: Iterable[Flag], name: MailboxName, extended: Sequence[bytes] = ()) -> bytes:
     """The LIST response (s7.2.2) with its mbox-list-extended-items, in wire form (RFC 5258 s6)."""
     return b"* LIST " + _mailbox_list(attributes, encode_mailbox(name), extended)

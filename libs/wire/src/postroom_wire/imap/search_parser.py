@@ -1,4 +1,4 @@
-"""SEARCH (RFC 3501 s6.4.4, s9 search-key, RFC 4731, RFC 5032, RFC 5182)."""
+"""SEARCH (RFC 3501 s6.4.4, s9 search-key, RFC 4731, RFC 5032, RFC 5182, RFC 7162)."""
 
 from collections.abc import Callable
 from typing import Final
@@ -15,10 +15,12 @@ from postroom_wire.imap.errors import (
 )
 from postroom_wire.imap.esearch import ReturnOptions, Search, parse_return
 from postroom_wire.imap.flags import ANSWERED, DELETED, DRAFT, FLAGGED, SEEN
+from postroom_wire.imap.qresync import mod_sequence_valzer
 from postroom_wire.imap.search_keys import (
     All,
     And,
     Arrived,
+    ChangedSince,
     HasFlag,
     HeaderContains,
     IsRecent,
@@ -56,6 +58,8 @@ _BARE: Final[dict[bytes, SearchKey]] = {
     b"UNFLAGGED": Not(HasFlag(FLAGGED)),
     b"UNSEEN": Not(HasFlag(SEEN)),
 }
+# entry-type-req = entry-type-resp / "all"   (RFC 7162 s7)
+_ENTRY_TYPES: Final = {b"PRIV": True, b"SHARED": True, b"ALL": True}
 _TEXTS: Final = {field.value.encode("ascii"): field for field in TextField}
 _ARRIVED: Final = {when.value.encode("ascii"): when for when in When}
 _SENT: Final = {b"SENT" + name: when for name, when in _ARRIVED.items()}
@@ -181,6 +185,17 @@ class _SearchKeys:
         """nz-number, in seconds (RFC 5032 s3)."""
         return self._cursor.nz_number()
 
+    def changed_since(self) -> ChangedSince:
+        """ "MODSEQ" [search-modseq-ext] SP mod-sequence-valzer   (RFC 7162 s7)."""
+        cursor = self._cursor
+        if cursor.next_is(b'"'):
+            # s3.1.5: where all metadata of a message share one MODSEQ, the entry is ignored.
+            cursor.string()
+            cursor.sp()
+            cursor.word_of(_ENTRY_TYPES)
+            cursor.sp()
+        return ChangedSince(mod_sequence_valzer(cursor))
+
     def uids(self) -> Uids:
         """ "UID" SP sequence-set."""
         return Uids(self._cursor.sequence_set())
@@ -198,6 +213,7 @@ _ARGUMENTS: Final[dict[bytes, Callable[[_SearchKeys], SearchKey]]] = {
     b"KEYWORD": _SearchKeys.keyword,
     b"UNKEYWORD": lambda keys: Not(keys.keyword()),
     b"LARGER": lambda keys: Larger(keys.number()),
+    b"MODSEQ": _SearchKeys.changed_since,
     b"OLDER": lambda keys: Older(keys.interval()),
     b"SMALLER": lambda keys: Smaller(keys.number()),
     b"UID": _SearchKeys.uids,

@@ -53,6 +53,18 @@ class NumberRanges:
             if at > start:
                 yield slice(start, at)
 
+    def part(self, wanted: slice) -> "NumberRanges":
+        """Those of its numbers, counted from 0, that a slice without a step or negative ends takes."""
+        kept: list[tuple[int, int]] = []
+        start, stop, _ = wanted.indices(len(self))
+        at = 0
+        for first, last in self.ranges:
+            low, high = max(start - at, 0), min(stop - at, last - first + 1)
+            if low < high:
+                kept.append((first + low, first + high - 1))
+            at += last - first + 1
+        return NumberRanges(tuple(kept))
+
     def union(self, other: "NumberRanges") -> "NumberRanges":
         """What is in either."""
         return NumberRanges(_merged((*self.ranges, *other.ranges)))

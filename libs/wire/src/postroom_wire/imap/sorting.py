@@ -1,6 +1,5 @@
 """SORT with its RETURN (RFC 5256, RFC 5957, RFC 5267 s3)."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
@@ -62,11 +61,6 @@ def parse_sort(cursor: Cursor, *, uid: bool = False) -> Sort:
 def parse_uid_sort(cursor: Cursor) -> Sort:
     """The same after "UID" SP."""
     return parse_sort(cursor, uid=True)
-
-
-def encode_sort(numbers: Iterable[int]) -> bytes:
-    """sort-data = "SORT" *(SP nz-number)."""
-    return " ".join(["* SORT", *map(str, numbers)]).encode("ascii") + b"\r\n"
 
 
 def _criteria(cursor: Cursor) -> tuple[SortCriterion, ...]:

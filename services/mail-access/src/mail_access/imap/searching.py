@@ -9,12 +9,19 @@ from typing import Final
 from mail_access.imap.asking import ask_store
 from mail_access.imap.context import Context, Done, Selected, chunks
 from mail_access.imap.refusals import CommandRefusedError
-from postroom_wire.imap import responses
 from postroom_wire.imap.enabling import Extension
-from postroom_wire.imap.esearch import ALL_RESULTS, Results, ReturnOptions, Search, encode_esearch
+from postroom_wire.imap.esearch import (
+    ALL_RESULTS,
+    Results,
+    ReturnOptions,
+    Search,
+    encode_esearch,
+    encode_search,
+)
 from postroom_wire.imap.search import Column, SearchProgram, SearchRow, SearchScope
-from postroom_wire.imap.search_keys import SearchKey
+from postroom_wire.imap.search_keys import ChangedSince, SearchKey, leaves
 from postroom_wire.imap.sequence import NumberRanges
+from postroom_wire.imap.sorting import Sort
 
 _ROWS_AT_ONCE: Final = 2_000
 _ASKED_AT_ONCE: Final = 500
@@ -34,13 +41,13 @@ async def search(context: Context, command: Search) -> Done:
     if command.refused is not None:
         raise CommandRefusedError(command.refused)
     found = await find(context, selected, command.key, saved)
+    results = results_of(command, found)
     if returns is None:
-        context.output.write(responses.search(_numbers(found, uid=command.uid)))
+        context.output.write(encode_search(results))
         return Done(b"SEARCH completed")
     if saves:
         save(selected, found, returns)
     if returns.answers:
-        results = Results(_numbers(found, uid=command.uid))
         tag = context.engine.pending_tag
         context.output.write(encode_esearch(tag, results, returns, uid=command.uid))
     return Done(b"SEARCH completed, result saved" if saves else b"SEARCH completed")
@@ -75,13 +82,18 @@ async def find(context: Context, selected: Selected, key: SearchKey, saved: Sequ
     return found
 
 
+def results_of(command: Search | Sort, found: Sequence[SearchRow]) -> Results:
+    """The numbers to tell, and the MODSEQ where the search has one (RFC 7162 s3.1.5, RFC 4731 s3.2)."""
+    numbers = [row.uid if command.uid else row.sequence_number for row in found]
+    if not any(isinstance(leaf, ChangedSince) for leaf in leaves(command.key)):
+        return Results(numbers)
+    told = (command.returns or ALL_RESULTS).among(range(len(found)))
+    return Results(numbers, max((found[at].modseq for at in told), default=None))
+
+
 def save(selected: Selected, found: Sequence[SearchRow], returns: ReturnOptions) -> None:
     """Let `$` mean what was found, or that part of it that is returned (RFC 5182 s2.4)."""
     selected.view.saved = array("I", sorted(set(returns.among([row.uid for row in found]))))
-
-
-def _numbers(found: Sequence[SearchRow], *, uid: bool) -> list[int]:
-    return [row.uid if uid else row.sequence_number for row in found]
 
 
 def _uid_of(row: SearchRow) -> int:
@@ -98,6 +110,7 @@ def _rows(selected: Selected, numbers: NumberRanges) -> list[SearchRow]:
             recent=bool(selected.recent) and selected.is_recent(row.uid),
             size=row.size,
             arrived=row.date,
+            modseq=row.modseq,
         )
         for row in selected.mailbox.rows.read(selected.view, numbers)
     ]

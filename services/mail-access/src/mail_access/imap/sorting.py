@@ -6,12 +6,12 @@ from collections.abc import Iterable, Sequence
 from mail_access.finder import MAX_RANGES
 from mail_access.imap.context import Context, Done
 from mail_access.imap.refusals import CommandRefusedError
-from mail_access.imap.searching import find, save
+from mail_access.imap.searching import find, results_of, save
 from postroom_wire.imap.errors import TOO_MANY_ITEMS
-from postroom_wire.imap.esearch import Results, encode_esearch
+from postroom_wire.imap.esearch import encode_esearch, encode_sort
 from postroom_wire.imap.search import SearchRow
 from postroom_wire.imap.sequence import NumberRanges
-from postroom_wire.imap.sorting import Sort, encode_sort
+from postroom_wire.imap.sorting import Sort
 from postroom_wire.imap.thread_algorithms import Forest, Place
 from postroom_wire.imap.threads import Thread, encode_threads
 
@@ -33,15 +33,15 @@ async def sort(context: Context, command: Sort) -> Done:
             context.login, selected.mailbox.id, _or_all_between(_ranges(found)), command.criteria
         )
         ordered = [row for uid in uids if (row := found.get(uid)) is not None]
-    numbers = [row.uid if command.uid else row.sequence_number for row in ordered]
+    results = results_of(command, ordered)
     if returns is None:
-        context.output.write(encode_sort(numbers))
+        context.output.write(encode_sort(results))
         return Done(b"SORT completed")
     if saves:
         save(selected, ordered, returns)
     if returns.answers:
         tag = context.engine.pending_tag
-        context.output.write(encode_esearch(tag, Results(numbers), returns, uid=command.uid))
+        context.output.write(encode_esearch(tag, results, returns, uid=command.uid))
     return Done(b"SORT completed, result saved" if saves else b"SORT completed")
 
 

@@ -52,6 +52,8 @@ async def tell_changes(context: Context, selected: Selected, command: Fetch) -> 
             uids = uids.union(NumberRanges.of(view.saved))
         await _tell_vanished(context, selected, since, uids)
     numbers = view.select(command.messages, by_uid=command.uid)
+    if (partial := command.modifiers.partial) is not None:
+        numbers = numbers.part(partial.of(len(numbers)))  # RFC 9394 s3.4: before CHANGEDSINCE
     return numbers if since is None else selected.mailbox.rows.changed_since(view, numbers, since)
 
 
