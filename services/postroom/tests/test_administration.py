@@ -81,6 +81,9 @@ def test_an_account_is_added_changed_and_removed(postroom: Run, url: str, name: 
     assert not logs_in(url, address, " first one ")
     assert logs_in(url, address, "second one")
     assert "second" not in changed.stdout + changed.stderr
+    limited = json.loads(postroom("account", "quota", address, "--octets", "1000", "--json").stdout)
+    assert limited["effective_quota"] == {"octets": 1_000, "messages": None}
+    assert postroom("account", "quota", address).stdout == f"changed the quota of {address}\n"
     assert postroom("account", "remove", address).stdout == f"removed {address}\n"
     assert not logs_in(url, address, "second one")
 

@@ -43,6 +43,23 @@ async def test_accounts_come_change_their_password_and_go(
     assert await admin.problem("GET", f"/admin/accounts/{address}", 404) == "account-not-found"
 
 
+async def test_a_quota_is_set_and_taken_away(admin: RestClient, domain: str) -> None:
+    address = f"dora@{domain}"
+    wanted = {"address": address, "password": "first password"}
+    created = await admin.ask("POST", "/admin/accounts", 201, json=wanted)
+    none, limits = {"octets": None, "messages": None}, {"octets": 1_000_000, "messages": 0}
+    assert (created["quota"], created["effective_quota"]) == (none, none)
+    path = f"/admin/accounts/{address}/quota"
+    changed = await admin.ask("PUT", path, json=limits)
+    assert (changed["quota"], changed["effective_quota"]) == (limits, limits)
+    assert await admin.ask("GET", f"/admin/accounts/{address}") == changed
+    assert await admin.ask("PUT", path, json={}) == created
+    for wrong in ({"octets": -1}, {"octets": 2**53}, {"messages": "many"}, {"others": 1}):
+        assert await admin.problem("PUT", path, 422, json=wrong) == "invalid-request"
+    nobody = f"/admin/accounts/nobody@{domain}/quota"
+    assert await admin.problem("PUT", nobody, 404, json=limits) == "account-not-found"
+
+
 async def test_aliases_come_and_go(admin: RestClient, domain: str) -> None:
     wanted = {"address": f"team@{domain}", "targets": ["ann@postroom.test", "friend@elsewhere.example"]}
     created = await admin.ask("POST", "/admin/aliases", 201, json=wanted)

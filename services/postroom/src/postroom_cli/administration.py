@@ -75,6 +75,21 @@ def set_password(
         tell(answer, f"changed the password of {address}", as_json=as_json)
 
 
+@account.command("quota")
+def set_quota(
+    address: Address,
+    data: Data,
+    octets: Annotated[int | None, typer.Option(min=0, help="Of all mail together.")] = None,
+    messages: Annotated[int | None, typer.Option(min=0, help="How many.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say how much mail an account may keep; without a limit, what the house allows everybody."""
+    with Api.find(data) as api:
+        document = {"octets": octets, "messages": messages}
+        answer = api.ask("PUT", f"admin/accounts/{segment(address)}/quota", document)
+        tell(answer, f"changed the quota of {address}", as_json=as_json)
+
+
 @account.command("remove")
 def remove_account(address: Address, data: Data, as_json: AsJson = False) -> None:
     """Take an account away."""

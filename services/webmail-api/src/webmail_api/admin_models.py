@@ -1,7 +1,7 @@
 """Documents of administration."""
 
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Final
 from uuid import UUID
 
 from pydantic import BaseModel, Field, SecretStr
@@ -12,6 +12,8 @@ from postroom_contracts.ids import queue_id_text
 from webmail_api.identifiers import uuid_text
 from webmail_api.mail_models import Input
 
+MAX_QUOTA: Final = 2**53 - 1
+"""What every JSON reader can count to."""
 Name = Annotated[str, Field(min_length=1, max_length=255, examples=["postroom.test"])]
 AddressText = Annotated[str, Field(min_length=3, max_length=320, examples=["alice@postroom.test"])]
 Password = Annotated[SecretStr, Field(min_length=1, max_length=1024, examples=["correct horse battery"])]
@@ -52,6 +54,13 @@ class NewDomain(Input):
     name: Name
 
 
+class Quota(Input):
+    """How much mail an account may keep; the default of the house for what is null."""
+
+    octets: Annotated[int | None, Field(ge=0, le=MAX_QUOTA, examples=[1_073_741_824])] = None
+    messages: Annotated[int | None, Field(ge=0, le=MAX_QUOTA, examples=[100_000])] = None
+
+
 class Account(BaseModel):
     """Somebody with a mailbox."""
 
@@ -59,6 +68,8 @@ class Account(BaseModel):
     address: str = Field(examples=["alice@postroom.test"])
     display_name: str = Field(examples=["Alice"])
     created_at: datetime
+    quota: Quota = Field(description="What the administrator allows.")
+    effective_quota: Quota = Field(description="What holds; no limit for what is null.")
 
 
 class AccountList(BaseModel):
@@ -156,6 +167,15 @@ def account_of(account: directory_pb2.Account) -> Account:
         address=account.address,
         display_name=account.display_name,
         created_at=account.created_at.ToDatetime(UTC),
+        quota=_quota_of(account.quota),
+        effective_quota=_quota_of(account.effective_quota),
+    )
+
+
+def _quota_of(quota: directory_pb2.Quota) -> Quota:
+    return Quota(
+        octets=quota.octets if quota.HasField("octets") else None,
+        messages=quota.messages if quota.HasField("messages") else None,
     )
 
 

@@ -22,6 +22,7 @@ from webmail_api.admin_models import (
     Queue,
     QueueChange,
     QueuedMessage,
+    Quota,
     Tenant,
     TenantList,
     account_of,
@@ -103,6 +104,14 @@ async def set_password(address: str, wanted: NewPassword, admin: CurrentAdminist
         address=address, password=wanted.password.get_secret_value(), operation_id=new_id().bytes
     )
     await change(admin, house.directory.SetPassword, request)
+
+
+@router.put("/accounts/{address:path}/quota", operation_id="setQuota")
+async def set_quota(address: str, wanted: Quota, admin: CurrentAdministrator, house: Shared) -> Account:
+    """Say how much mail an account may keep; it holds for logins from some minutes on."""
+    quota = pb.Quota(octets=wanted.octets, messages=wanted.messages)
+    request = pb.SetQuotaRequest(address=address, quota=quota, operation_id=new_id().bytes)
+    return account_of((await change(admin, house.directory.SetQuota, request)).account)
 
 
 @router.get("/accounts/{address:path}", operation_id="getAccount")
