@@ -22,7 +22,11 @@ from postroom_wire.imap.events import (
     NEED_DATA,
     AppendContent,
     AppendEnded,
+    AppendEvent,
+    AppendMessageEnded,
+    AppendMessageStarted,
     AppendStarted,
+    AppendUrl,
     CommandComplete,
     CommandRefused,
     ContinuationRequest,
@@ -39,6 +43,9 @@ SMALL = Limits(
     max_literal_before_login=20,
     max_non_synchronizing_before_login=10,
     append_limit=50,
+    append_total=120,
+    max_append_messages=3,
+    max_append_parts=5,
     max_append_chunk=7,
     max_skipped=200,
 )
@@ -56,6 +63,7 @@ class Listener:
         self._limits = limits
         self._accept = accept
         self._content = b""
+        self._tag = Tag(b"")
 
     def hear(self, octets: bytes) -> None:
         self.fragmenter.receive_data(octets)
@@ -69,23 +77,30 @@ class Listener:
                     self.told.append(("refused", tag, refusal, fatal))
                 case LineReceived():
                     pytest.fail("no line is expected")
-                case AppendStarted() | AppendContent() | AppendEnded():
+                case AppendStarted(tag):
+                    self._tag = tag
+                    if self._accept:
+                        self.fragmenter.accept_append()
+                    else:
+                        self.told.append(("append", tag))
+                        self.fragmenter.refuse_append()
+                case _:
                     self._hear_append(event)
 
-    def _hear_append(self, event: AppendStarted | AppendContent | AppendEnded) -> None:
+    def _hear_append(self, event: AppendEvent) -> None:
         match event:
-            case AppendStarted(tag, append):
+            case AppendMessageStarted(size=size):
                 self._content = b""
-                self.told.append(("append", tag + b" %d" % append.size))
-                if not self._accept:
-                    self.fragmenter.refuse_append()
-                elif request := self.fragmenter.accept_append():
-                    self.told.append(("continue", request))
+                self.told.append(("append", self._tag + (b" ?" if size is None else b" %d" % size)))
+            case AppendUrl(url):
+                self._content += b"<" + url + b">"
             case AppendContent(octets):
                 assert 0 < len(octets) <= self._limits.max_append_chunk
                 self._content += octets
+            case AppendMessageEnded():
+                self.told.append(("message", self._content))
             case AppendEnded(tag):
-                self.told.append(("appended", tag + b" " + self._content))
+                self.told.append(("appended", tag))
 
 
 def fed(chunks: Iterable[bytes], *, authenticated: bool = True, accept: bool = True) -> list[Told]:
@@ -161,7 +176,7 @@ STREAMS: dict[str, tuple[bytes, list[Told]]] = {
     ),
     "a message after a command with a literal": (
         b"a X {1+}\r\nx\r\nb APPEND {1+}\r\nx {3+}\r\nabc\r\nz NOOP\r\n",
-        [("command", b"a X {1+}\r\nx"), ("append", b"b 3"), ("appended", b"b abc"), NOOP],
+        [("command", b"a X {1+}\r\nx"), ("append", b"b 3"), ("message", b"abc"), ("appended", b"b"), NOOP],
     ),
     "a refused command of all that may be skipped": (
         b"a X {200+}\r\n" + b"y" * 200 + b"\r\nz NOOP\r\n", [refused(b"a", LITERAL_TOO_BIG), NOOP],
@@ -183,15 +198,18 @@ STREAMS: dict[str, tuple[bytes, list[Told]]] = {
     ),
     "a message": (
         b"a APPEND x (\\Seen) {9}\r\nab\r\n{5+}\r\r\nz NOOP\r\n",
-        [("append", b"a 9"), CONTINUE, ("appended", b"a ab\r\n{5+}\r"), NOOP],
+        [("append", b"a 9"), CONTINUE, ("message", b"ab\r\n{5+}\r"), ("appended", b"a"), NOOP],
     ),
     "a message that does not wait": (
         b"a append INBOX {50+}\r\n" + b"m" * 50 + b"\r\nz NOOP\r\n",
-        [("append", b"a 50"), ("appended", b"a " + b"m" * 50), NOOP],
+        [("append", b"a 50"), ("message", b"m" * 50), ("appended", b"a"), NOOP],
     ),
-    "an empty message": (b"a APPEND x {0+}\r\n\r\n", [("append", b"a 0"), ("appended", b"a ")]),
+    "an empty message": (
+        b"a APPEND x {0+}\r\n\r\n", [("append", b"a 0"), ("message", b""), ("appended", b"a")],
+    ),
     "a message to a mailbox that is a literal": (
-        b"a APPEND {5}\r\ninbox {3+}\r\nabc\r\n", [CONTINUE, ("append", b"a 3"), ("appended", b"a abc")],
+        b"a APPEND {5}\r\ninbox {3+}\r\nabc\r\n",
+        [CONTINUE, ("append", b"a 3"), ("message", b"abc"), ("appended", b"a")],
     ),
     "a message beyond the limit waits in vain": (
         b"a APPEND x {51}\r\nz NOOP\r\n", [refused(b"a", MESSAGE_TOO_BIG), NOOP],
@@ -203,8 +221,96 @@ STREAMS: dict[str, tuple[bytes, list[Told]]] = {
         b"a APPEND x y {8+}\r\n\r\n\r\n\r\n\r\n\r\nz NOOP\r\n", [refused(b"a", SYNTAX_ERROR), NOOP],
     ),
     "a second message": (
-        b"a APPEND x {3+}\r\nabc {8+}\r\nz NOOP\r\n\r\nz NOOP\r\n",
+        b"a APPEND x {3+}\r\nabc () {4}\r\ndefg\r\nz NOOP\r\n",
+        [
+            ("append", b"a 3"), ("message", b"abc"), ("append", b"a 4"), CONTINUE, ("message", b"defg"),
+            ("appended", b"a"), NOOP,
+        ],
+    ),
+    "something else than a second message": (
+        b"a APPEND x {3+}\r\nabc x {8+}\r\nz NOOP\r\n\r\nz NOOP\r\n",
         [("append", b"a 3"), refused(b"a", SYNTAX_ERROR), NOOP],
+    ),
+    "a second message beyond the limit": (
+        b"a APPEND x {3+}\r\nabc {51+}\r\n" + b"y" * 51 + b"\r\nz NOOP\r\n",
+        [("append", b"a 3"), refused(b"a", MESSAGE_TOO_BIG), NOOP],
+    ),
+    "messages beyond the limit of all": (
+        b"a APPEND x {50+}\r\n" + b"y" * 50 + b" {50+}\r\n" + b"y" * 50 + b" {21}\r\nz NOOP\r\n",
+        [
+            ("append", b"a 50"), ("message", b"y" * 50), ("append", b"a 50"),
+            refused(b"a", MESSAGE_TOO_BIG), NOOP,
+        ],
+    ),
+    "more messages than may be": (
+        b"a APPEND x" + b" {1+}\r\ny" * 4 + b"\r\nz NOOP\r\n",
+        [("append", b"a 1"), ("message", b"y")] * 2
+        + [("append", b"a 1"), refused(b"a", TOO_MANY_ITEMS), NOOP],
+    ),
+    "a message with NUL": (
+        b"a APPEND x ~{3+}\r\na\0c\r\n", [("append", b"a 3"), ("message", b"a\0c"), ("appended", b"a")],
+    ),
+    "a message with UTF-8 in its header": (
+        b"a APPEND x UTF8 (~{2}\r\nhi)\r\nz NOOP\r\n",
+        [("append", b"a 2"), CONTINUE, ("message", b"hi"), ("appended", b"a"), NOOP],
+    ),
+    "a message of UTF-8 that does not end": (
+        b"a APPEND x UTF8 (~{2+}\r\nhi\r\nz NOOP\r\n",
+        [("append", b"a 2"), refused(b"a", SYNTAX_ERROR), NOOP],
+    ),
+    "a message of UTF-8 without a literal8": (
+        b"a APPEND x UTF8 ({2+}\r\nhi)\r\nz NOOP\r\n", [refused(b"a", SYNTAX_ERROR), NOOP],
+    ),
+    "a message of parts": (
+        b"a APPEND x CATENATE (URL a TEXT {2}\r\nhi URL b UTF8 (~{1+}\r\nx) URL {3+}\r\nc d)\r\n",
+        [("append", b"a ?"), CONTINUE, ("message", b"<a>hi<b>x<c d>"), ("appended", b"a")],
+    ),
+    "a message of URLs alone": (
+        b'a APPEND x () CATENATE (URL "/a;b")\r\nz NOOP\r\n',
+        [("append", b"a ?"), ("message", b"</a;b>"), ("appended", b"a"), NOOP],
+    ),
+    "a URL that is a literal and waits": (
+        b"a APPEND x CATENATE (URL {2}\r\n/a TEXT {1+}\r\ny)\r\nz NOOP\r\n",
+        [CONTINUE, ("append", b"a ?"), ("message", b"</a>y"), ("appended", b"a"), NOOP],
+    ),
+    "a URL between messages that is a literal and too large": (
+        b"a APPEND x {1+}\r\ny CATENATE (URL {31+}\r\n" + b"u" * 31 + b")\r\nz NOOP\r\n",
+        [("append", b"a 1"), refused(b"a", LITERAL_TOO_BIG), NOOP],
+    ),
+    "parts beyond the limit": (
+        b"a APPEND x CATENATE (TEXT {30+}\r\n" + b"y" * 30 + b" TEXT {21+}\r\n" + b"y" * 21 + b")\r\n",
+        [("append", b"a ?"), refused(b"a", MESSAGE_TOO_BIG)],
+    ),
+    "more parts than may be": (
+        b"a APPEND x CATENATE (URL a TEXT {1+}\r\nx URL b URL c URL d URL e)\r\nz NOOP\r\n",
+        [("append", b"a ?"), refused(b"a", TOO_MANY_ITEMS), NOOP],
+    ),
+    "parts that are no parts": (
+        b"a APPEND x CATENATE (BODY {3+}\r\nabc)\r\nz NOOP\r\n", [refused(b"a", SYNTAX_ERROR), NOOP],
+    ),
+    "parts that do not end": (
+        b"a APPEND x CATENATE (TEXT {3+}\r\nabc\r\nz NOOP\r\n",
+        [("append", b"a ?"), refused(b"a", SYNTAX_ERROR), NOOP],
+    ),
+    "no parts": (b"a APPEND x CATENATE ()\r\nz NOOP\r\n", [refused(b"a", SYNTAX_ERROR), NOOP]),
+    "no message": (b"a APPEND x\r\nz NOOP\r\n", [refused(b"a", SYNTAX_ERROR), NOOP]),
+    "a replacement": (
+        b"a REPLACE 4 x () {2}\r\nhi\r\nz NOOP\r\n",
+        [("append", b"a 2"), CONTINUE, ("message", b"hi"), ("appended", b"a"), NOOP],
+    ),
+    "a replacement in a mailbox that is a literal": (
+        b"a uid replace * {1+}\r\nx {2+}\r\nhi\r\n",
+        [("append", b"a 2"), ("message", b"hi"), ("appended", b"a")],
+    ),
+    "two replacements": (
+        b"a REPLACE 4 x {2+}\r\nhi {2+}\r\nho\r\nz NOOP\r\n",
+        [("append", b"a 2"), refused(b"a", SYNTAX_ERROR), NOOP],
+    ),
+    "a replacement of several messages": (
+        b"a REPLACE 4:5 x {2+}\r\nhi\r\nz NOOP\r\n", [("command", b"a REPLACE 4:5 x {2+}\r\nhi"), NOOP],
+    ),
+    "a replacement of nothing": (
+        b"a REPLACE 0 x {2+}\r\nhi\r\nz NOOP\r\n", [refused(b"a", SYNTAX_ERROR), NOOP],
     ),
     "more message than announced": (
         b"a APPEND x {3+}\r\nabcd\r\nz NOOP\r\n", [("append", b"a 3"), refused(b"a", SYNTAX_ERROR), NOOP],
@@ -232,7 +338,22 @@ def test_a_stream_cut_at_any_octet_is_the_same(name: str) -> None:
 @given(
     octets=st.lists(
         st.sampled_from(
-            [b"a", b"a X ", b"a APPEND x ", b"{5}", b"{5+}", b"{31+}", b"{40}", b"\r", b"\n", b"\r\n"]
+            [
+                b"a",
+                b"a X ",
+                b"a APPEND x ",
+                b" CATENATE (",
+                b"TEXT ",
+                b"URL ",
+                b" ~",
+                b"{5}",
+                b"{5+}",
+                b"{31+}",
+                b"{40}",
+                b"\r",
+                b"\n",
+                b"\r\n",
+            ]
         )
         | st.binary(max_size=5)
         | st.just(b"x" * 45),
@@ -261,7 +382,7 @@ def test_any_stream_is_the_same_however_it_is_cut(
         (b"a APPEND x {21}\r\nz NOOP\r\n", [refused(b"a", LITERAL_TOO_BIG), NOOP]),
         (
             b"a APPEND x {10+}\r\n" + b"y" * 10 + b"\r\n",
-            [("append", b"a 10"), ("appended", b"a " + b"y" * 10)],
+            [("append", b"a 10"), ("message", b"y" * 10), ("appended", b"a")],
         ),
     ],
 )
@@ -281,26 +402,57 @@ def test_a_message_refused_by_the_caller_does_not_disturb_the_next_command(mark:
     coming = b"\r\n\r\n\r\n\r\n\r\n" if b"+" in mark else b""
     stream = b"a APPEND x " + mark + b"\r\n" + coming + b"z NOOP\r\n"
     told = fed([stream], accept=False)
-    assert told == [("append", b"a 8"), NOOP]
+    assert told == [("append", b"a"), NOOP]
     assert fed((stream[at : at + 1] for at in range(len(stream))), accept=False) == told
 
 
-@pytest.mark.parametrize("arrived", range(15))
-def test_a_message_abandoned_under_way_does_not_disturb_the_next_command(arrived: int) -> None:
+ABANDONED = (
+    b"a APPEND x {12+}\r\n0123456\r\n890\r\nz NOOP\r\n",
+    b"a APPEND x {2+}\r\n\r\n {3+}\r\n\r\n\r\r\nz NOOP\r\n",
+    b"a APPEND x CATENATE (URL a TEXT {2+}\r\n\r\n URL {4+}\r\n\r\n\r\n TEXT {1+}\r\nz)\r\nz NOOP\r\n",
+    b"a REPLACE 1 x CATENATE (URL a URL b)\r\nz NOOP\r\n",
+)
+
+
+@pytest.mark.parametrize("stream", ABANDONED)
+@pytest.mark.parametrize("events", range(1, 12))
+def test_messages_abandoned_at_any_event_do_not_disturb_the_next_command(stream: bytes, events: int) -> None:
+    for arrived in range(len(stream)):
+        fragmenter = Fragmenter(SMALL)
+        fragmenter.authenticated = True
+        fragmenter.receive_data(stream[:arrived])
+        if not abandon_after(fragmenter, events):
+            continue
+        fragmenter.receive_data(stream[arrived:])
+        assert fragmenter.next_event() == CommandComplete(b"z NOOP")
+        assert fragmenter.next_event() is NEED_DATA
+
+
+def abandon_after(fragmenter: Fragmenter, events: int) -> bool:
+    """Stop after so many events or when no more come; False when there is nothing to stop."""
+    begun = False
+    for _ in range(events):
+        match fragmenter.next_event():
+            case AppendStarted():
+                fragmenter.accept_append()
+                begun = True
+            case AppendEnded() | CommandComplete():
+                return False
+            case event if event is NEED_DATA:
+                break
+            case _:
+                pass
+    if begun:
+        fragmenter.abandon_append()
+    return begun
+
+
+def test_who_waits_for_the_rest_of_abandoned_messages_goes_on_with_the_next_command() -> None:
     fragmenter = Fragmenter(SMALL)
     fragmenter.authenticated = True
-    head, rest = b"a APPEND x {12}\r\n", b"0123456\r\n890\r\nz NOOP\r\n"
-    fragmenter.receive_data(head)
-    assert isinstance(fragmenter.next_event(), AppendStarted)
-    fragmenter.accept_append()
-    fragmenter.receive_data(rest[:arrived])
-    while isinstance(event := fragmenter.next_event(), AppendContent):
-        pass
-    if isinstance(event, AppendEnded):
-        assert arrived == 14
-        return
-    fragmenter.abandon_append()
-    fragmenter.receive_data(rest[arrived:])
+    fragmenter.receive_data(b"a APPEND x CATENATE (URL a TEXT {12}\r\n")
+    assert abandon_after(fragmenter, 3)  # before the continuation
+    fragmenter.receive_data(b"z NOOP\r\n")
     assert fragmenter.next_event() == CommandComplete(b"z NOOP")
 
 
@@ -346,6 +498,7 @@ def test_what_waits_for_more_is_bounded_while_a_message_passes() -> None:
     fragmenter.receive_data(b"a APPEND x {52428800+}\r\n")
     assert isinstance(fragmenter.next_event(), AppendStarted)
     fragmenter.accept_append()
+    assert isinstance(fragmenter.next_event(), AppendMessageStarted)
     chunk, passed = bytes(1_048_576), 0
     for _ in range(50):
         fragmenter.receive_data(chunk)
@@ -354,6 +507,7 @@ def test_what_waits_for_more_is_bounded_while_a_message_passes() -> None:
             passed += len(event.octets)
         assert fragmenter.stored < 1_000
     fragmenter.receive_data(b"\r\n")
+    assert fragmenter.next_event() == AppendMessageEnded()
     assert fragmenter.next_event() == AppendEnded(Tag(b"a"))
     assert passed == 52_428_800
 

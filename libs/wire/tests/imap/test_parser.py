@@ -1,11 +1,8 @@
 """Commands with the RFCs' own examples (RFC 3501 s6 and the extensions)."""
 
-from datetime import UTC, datetime
-
 import pytest
 
 from postroom_wire.imap.commands import (
-    Append,
     Authenticate,
     Capability,
     Check,
@@ -52,7 +49,7 @@ from postroom_wire.imap.errors import (
 from postroom_wire.imap.flags import DELETED, SEEN, Flag
 from postroom_wire.imap.limits import Limits
 from postroom_wire.imap.mailbox_name import MailboxName
-from postroom_wire.imap.parser import parse_append_head, parse_command
+from postroom_wire.imap.parser import parse_command
 from postroom_wire.imap.sequence import STAR, SequenceSet
 
 INBOX = MailboxName("INBOX")
@@ -281,42 +278,6 @@ def test_a_list_of_options_of_the_full_length_is_taken() -> None:
     assert parse_command(b"a STORE 1 FLAGS (a b)", limits)
     with pytest.raises(RemoteProtocolError):
         parse_command(b"a STORE 1 FLAGS (a b c)", limits)
-
-
-APPENDS = {
-    b"saved-messages (\\Seen) {310}": Append(mailbox("saved-messages"), (SEEN,), None, 310),
-    b"inbox {0+}": Append(INBOX, (), None, 0),
-    b"{5}\r\ninbox () {1}": Append(INBOX, (), None, 1),
-    b'"a b" (\\Recent $x) " 7-Feb-1994 21:52:25 -0800" {4294967295}': Append(
-        mailbox("a b"), (Flag("$x"),), datetime(1994, 2, 8, 5, 52, 25, tzinfo=UTC), 4294967295
-    ),
-    b'a "17-Jul-1996 02:44:25 +0000" {7}': Append(
-        mailbox("a"), (), datetime(1996, 7, 17, 2, 44, 25, tzinfo=UTC), 7
-    ),
-}
-
-
-@pytest.mark.parametrize("text", APPENDS)
-def test_the_head_of_an_append_is_read_up_to_its_literal(text: bytes) -> None:
-    assert parse_append_head(text) == APPENDS[text]
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        b"{5}",
-        b"a{5}",
-        b"a (\\Seen){5}",
-        b"a ~{5}",
-        b'a "x" {5}',
-        b"a {5}x",
-        b"a {4294967296}",
-        b"a UTF8 ({5}",
-    ],
-)
-def test_another_head_of_an_append_is_refused(text: bytes) -> None:
-    with pytest.raises(RemoteProtocolError):
-        parse_append_head(text)
 
 
 def test_a_password_is_not_shown() -> None:

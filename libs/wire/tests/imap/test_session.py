@@ -23,7 +23,9 @@ from postroom_wire.imap.events import (
     NEED_DATA,
     AppendContent,
     AppendEnded,
+    AppendMessageStarted,
     AppendStarted,
+    AppendUrl,
     CommandReceived,
     CommandRefused,
     ContinuationRequest,
@@ -208,17 +210,24 @@ class Service:
                 return octets
             case CommandRefused():
                 return event.encode()
+            case _:
+                return self.append(event)
+
+    def append(self, event: SessionEvent) -> bytes:
+        match event:
             case AppendStarted(_, append):
                 self.message = b""
                 if append.mailbox.value == "none":
                     return self.session.refuse_append(Refusal(Condition.NO, NOT_FOUND.text, codes.TRYCREATE))
-                return self.session.accept_append()
-            case AppendContent(octets):
+                self.session.accept_append()
+            case AppendContent(octets) | AppendUrl(octets):
                 self.message += octets
-                return b""
             case AppendEnded():
                 ended = self.session.answer(Condition.OK, b"#", codes.append_uid(38505, 3955))
                 return ended.replace(b"#", self.message)
+            case _:
+                pass
+        return b""
 
     def obey(self, command: Command) -> bytes:
         match command:
@@ -334,6 +343,8 @@ def test_a_message_can_be_refused_while_it_comes() -> None:
     assert isinstance(session.next_event(), AppendStarted)
     session.accept_append()
     session.receive_data(b"01234")
+    assert session.next_event() == AppendMessageStarted((), None, 10)
+    assert session.next_event() == ContinuationRequest()
     assert session.next_event() == AppendContent(b"01234")
     assert session.refuse(Refusal(Condition.NO, b"Full", codes.OVERQUOTA)) == b"a NO [OVERQUOTA] Full\r\n"
     session.receive_data(b"56789\r\nb NOOP\r\n")

@@ -164,6 +164,16 @@ class MailStore:
         except UnavailableError:
             return await self._stub.AppendMessage(request, timeout=seconds, metadata=metadata)
 
+    async def append_messages(
+        self, login: Login, request: mailbox_pb2.AppendMessagesRequest
+    ) -> mailbox_pb2.AppendMessagesResponse:
+        """Append all of them or none; asked for once more as `append_message` is."""
+        seconds = self.limits.call_seconds
+        if any(each.content.HasField("upload") for each in request.messages):
+            seconds = self.limits.large_append_seconds
+        metadata = on_behalf_of(await login.token())
+        return await ask_twice(self._stub.AppendMessages, request, seconds=seconds, metadata=metadata)
+
     async def begin_upload(
         self, login: Login, upload_id: UUID, size: int
     ) -> mailbox_pb2.BeginAppendUploadResponse:

@@ -2,10 +2,13 @@
 
 from collections.abc import Iterable
 from typing import Final
+from urllib.parse import quote
 
 from postroom_wire.imap.flags import Flag, encode_flags
 from postroom_wire.imap.sequence import encode_uid_set
 
+_MAX_URL: Final = 1_024
+_URL_SAFE: Final = "/;=%&!$'()*+,:@?#[\"~"
 ALERT: Final = b"ALERT"
 READ_ONLY: Final = b"READ-ONLY"
 READ_WRITE: Final = b"READ-WRITE"
@@ -55,9 +58,14 @@ def mailbox_id(object_id: bytes) -> bytes:
     return b"MAILBOXID (" + object_id + b")"
 
 
-def append_uid(uid_validity_value: int, uid: int) -> bytes:
-    """APPENDUID (RFC 4315 s3)."""
-    return b"APPENDUID %d %d" % (uid_validity_value, uid)
+def append_uid(uid_validity_value: int, *uids: int) -> bytes:
+    """APPENDUID (RFC 4315 s3), of several messages in the order appended (RFC 3502)."""
+    return b"APPENDUID %d %b" % (uid_validity_value, encode_uid_set(uids))
+
+
+def bad_url(url: bytes) -> bytes:
+    """BADURL (RFC 4469 s4.1); what cannot stand in a code is percent-encoded there."""
+    return b"BADURL " + quote(url[:_MAX_URL], safe=_URL_SAFE).encode("ascii")
 
 
 def copy_uid(uid_validity_value: int, pairs: Iterable[tuple[int, int]]) -> bytes:

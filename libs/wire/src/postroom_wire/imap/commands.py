@@ -1,7 +1,6 @@
 """The commands of IMAP4rev1 and of the extensions that we advertise, as values (RFC 3501 s6)."""
 
 from dataclasses import dataclass, field
-from datetime import datetime
 from enum import Enum
 from typing import TypeAlias
 
@@ -197,12 +196,18 @@ class Status:
 
 @dataclass(frozen=True, slots=True)
 class Append:
-    """s6.3.11 without its message, which is streamed; `date_time` in UTC, `size` in octets."""
+    """s6.3.11 without its messages, which are streamed."""
 
     mailbox: MailboxName
-    flags: tuple[Flag, ...]
-    date_time: datetime | None
-    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Replace:
+    """RFC 8508 s3.2, s3.3, without its message; `message` is a UID or a sequence number, or `STAR`."""
+
+    message: int
+    mailbox: MailboxName
+    uid: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,6 +307,7 @@ Command: TypeAlias = (
     | Lsub
     | Status
     | Append
+    | Replace
     | Check
     | Close
     | Unselect

@@ -142,6 +142,11 @@ class Cursor:
         self._at = found.end()
         return True
 
+    def expect_word(self, word: bytes) -> None:
+        """Take this keyword."""
+        if not self.accept_word(word):
+            raise self.wrong(repr(word))
+
     def word_of(self, table: Mapping[bytes, _Value]) -> _Value:
         """The value that a keyword stands for."""
         start = self._at

@@ -1,11 +1,13 @@
 """What the fragmenter and the session tell their caller."""
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import Enum
 from typing import Final, TypeAlias
 
-from postroom_wire.imap.commands import Append, Command
+from postroom_wire.imap.commands import Append, Command, Replace
 from postroom_wire.imap.errors import Refusal, Tag
+from postroom_wire.imap.flags import Flag
 
 CONTINUE: Final = b"+ Ready for literal\r\n"
 
@@ -58,10 +60,30 @@ class CommandRefused:
 
 @dataclass(frozen=True, slots=True)
 class AppendStarted:
-    """A message is announced: answer by `accept_append` or `refuse_append` before the next event."""
+    """Messages are announced: answer by `accept_append` or `refuse_append` before the next event."""
 
     tag: Tag
-    append: Append
+    append: Append | Replace
+
+
+@dataclass(frozen=True, slots=True)
+class AppendMessageStarted:
+    """One message of an APPEND begins: what follows up to its end are its octets, in their order.
+
+    `date_time` in UTC; `size` in octets, None for a message of parts; `utf8`: its headers may have UTF-8.
+    """
+
+    flags: tuple[Flag, ...]
+    date_time: datetime | None
+    size: int | None
+    utf8: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AppendUrl:
+    """The next octets of the message are those that this URL names (RFC 4469 s3)."""
+
+    url: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +94,18 @@ class AppendContent:
 
 
 @dataclass(frozen=True, slots=True)
+class AppendMessageEnded:
+    """That was all of the message; another one may follow."""
+
+
+@dataclass(frozen=True, slots=True)
 class AppendEnded:
-    """The message is whole and its command ended as it should: only now may it be stored for good."""
+    """All messages are whole and the command ended as it should: only now may they be stored for good."""
 
     tag: Tag
+
+
+AppendEvent: TypeAlias = AppendMessageStarted | AppendUrl | AppendContent | AppendMessageEnded | AppendEnded
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,13 +129,7 @@ class IdleEnded:
 
 
 FragmentEvent: TypeAlias = (
-    CommandComplete
-    | LineReceived
-    | ContinuationRequest
-    | CommandRefused
-    | AppendStarted
-    | AppendContent
-    | AppendEnded
+    CommandComplete | LineReceived | ContinuationRequest | CommandRefused | AppendStarted | AppendEvent
 )
 SessionEvent: TypeAlias = (
     CommandReceived
@@ -114,6 +138,5 @@ SessionEvent: TypeAlias = (
     | ContinuationRequest
     | CommandRefused
     | AppendStarted
-    | AppendContent
-    | AppendEnded
+    | AppendEvent
 )

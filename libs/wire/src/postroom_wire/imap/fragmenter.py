@@ -2,25 +2,32 @@
 
 A command is its lines joined by its literals. Everything is bounded before it is stored. A literal that is
 too big is refused by the command's tag; what a client sends of it without waiting (RFC 7888) is counted and
-dropped, up to the end of that command, and the next command is read as if nothing had happened. The message
-of an APPEND is never stored here: it comes out in chunks.
+dropped, up to the end of that command, and the next command is read as if nothing had happened. The messages
+of an APPEND are never stored here: they come out in chunks, and what is between them as events.
 
 `receive_data` only stores, `next_event` takes one step. Ask for events until NEED_DATA before giving more
 octets: then no more than one read is buffered. A pipelined command stays buffered until it is asked for.
 """
 
 import re
+from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
+from postroom_wire.imap.append_parser import (
+    HEAD,
+    HELD_URL,
+    AppendPiece,
+    AppendReader,
+    parse_append_command,
+)
+from postroom_wire.imap.commands import Replace
+from postroom_wire.imap.cursor import Cursor
 from postroom_wire.imap.errors import (
     COMMAND_TOO_LONG,
     LINE_TOO_LONG,
     LITERAL_TOO_BIG,
-    MESSAGE_TOO_BIG,
-    SYNTAX_ERROR,
     TOO_MANY_ITEMS,
     LocalProtocolError,
     Refusal,
@@ -28,7 +35,6 @@ from postroom_wire.imap.errors import (
     Tag,
 )
 from postroom_wire.imap.events import (
-    CONTINUE,
     NEED_DATA,
     AppendContent,
     AppendEnded,
@@ -41,12 +47,11 @@ from postroom_wire.imap.events import (
     NeedData,
 )
 from postroom_wire.imap.limits import DEFAULT_LIMITS, Limits
-from postroom_wire.imap.parser import TAG, parse_append_head
+from postroom_wire.imap.literal_mark import LiteralMark, literal_mark
+from postroom_wire.imap.parser import TAG
 
 _CRLF: Final = b"\r\n"
-_APPEND: Final = re.compile(TAG.pattern + rb"(?i:APPEND) ")
-_MARK: Final = re.compile(rb"\{([0-9]+)(\+?)\}\Z")
-_HUGE: Final = 1 << 63
+_APPEND: Final = re.compile(TAG.pattern + HEAD.pattern)
 # Longer than any literal mark, so the end of a dropped line still shows whether a literal follows.
 _TAIL: Final = 64
 
@@ -55,20 +60,12 @@ class _Phase(Enum):
     LINE = "a line of a command"
     RAW_LINE = "a line that is no command"
     LITERAL = "a literal"
-    APPEND_ANNOUNCED = "the caller's word on a message"
-    APPEND_CONTENT = "a message"
-    APPEND_TAIL = "the CRLF after a message"
+    APPEND_ANNOUNCED = "the caller's word on messages"
+    APPEND_TOLD = "what was said between messages"
+    APPEND_CONTENT = "octets of a message"
     SKIPPED_LITERAL = "a literal of a refused command"
     SKIPPED_LINE = "a line of a refused command"
     CLOSED = "nothing"
-
-
-@dataclass(frozen=True, slots=True)
-class _Mark:
-    """The announcement of a literal at the end of a line."""
-
-    size: int
-    synchronizing: bool
 
 
 class Fragmenter:
@@ -85,14 +82,15 @@ class Fragmenter:
         self._skipped = 0
         self._phase = _Phase.LINE
         self._tag: Tag | None = None
-        self._synchronizing = False
+        self._append: AppendReader | None = None
+        self._pieces = deque[AppendPiece]()
         self._steps: dict[_Phase, Callable[[], FragmentEvent | NeedData | None]] = {
             _Phase.LINE: self._line,
             _Phase.RAW_LINE: self._raw_line,
             _Phase.LITERAL: self._literal,
             _Phase.APPEND_ANNOUNCED: self._append_announced,
+            _Phase.APPEND_TOLD: self._append_told,
             _Phase.APPEND_CONTENT: self._append_content,
-            _Phase.APPEND_TAIL: self._append_tail,
             _Phase.SKIPPED_LITERAL: self._skipped_literal,
             _Phase.SKIPPED_LINE: self._skipped_line,
             _Phase.CLOSED: self._closed,
@@ -114,32 +112,25 @@ class Fragmenter:
             pass
         return event
 
-    def accept_append(self) -> bytes:
-        """Take the announced message; write what this returns, if anything."""
+    def accept_append(self) -> None:
+        """Take the announced messages."""
         self._require_announced()
-        self._phase = _Phase.APPEND_CONTENT
-        return CONTINUE if self._synchronizing else b""
+        self._phase = _Phase.APPEND_TOLD
 
     def refuse_append(self) -> None:
-        """Do not take it; the caller writes the reason. Octets that come unasked are dropped."""
+        """Do not take them; the caller writes the reason. Octets that come unasked are dropped."""
         self._require_announced()
-        if self._synchronizing:
-            self._forget_command()
-        else:
-            self._phase = _Phase.SKIPPED_LITERAL
+        self._drop_append(self._open_append())
 
     def abandon_append(self) -> None:
-        """Stop taking a message that was accepted: drop the rest of it and of its command."""
-        if self._phase is _Phase.APPEND_CONTENT:
-            self._phase = _Phase.SKIPPED_LITERAL
-        elif self._phase is _Phase.APPEND_TAIL:
-            self._phase = _Phase.SKIPPED_LINE
-        else:
+        """Stop taking messages that were accepted: drop the rest of their command."""
+        if self._append is None or self._phase is _Phase.APPEND_ANNOUNCED:
             raise LocalProtocolError("no message is under way")
+        self._drop_append(self._append)
 
     def expect_line(self, tag: Tag) -> None:
         """The next line is not a command: DONE of IDLE, or an answer of AUTHENTICATE, under that tag."""
-        if self._phase is not _Phase.LINE or self._command:
+        if self._phase is not _Phase.LINE or self._command or self._append is not None:
             raise LocalProtocolError("a command is under way")
         self._tag = tag
         self._phase = _Phase.RAW_LINE
@@ -156,22 +147,32 @@ class Fragmenter:
         if line is None:
             return self._refuse(LINE_TOO_LONG, None) if self._line_too_long() else NEED_DATA
         if len(line) > self._limits.max_line:
-            return self._refuse(LINE_TOO_LONG, _mark(line), line)
-        mark = _mark(line)
+            return self._refuse(LINE_TOO_LONG, literal_mark(line), line)
+        mark = literal_mark(line)
         if len(self._command) + len(line) > self._limits.max_command:
             return self._refuse(COMMAND_TOO_LONG, mark, line)
         self._command += line
+        if self._append is not None:
+            return self._append_piece(self._append, mark)
         if mark is not None:
             return self._announced(mark)
+        if (head := _APPEND.match(self._command)) is not None:
+            return self._append_begun(head, None)
         complete = CommandComplete(bytes(self._command))
         self._forget_command()
         return complete
 
-    def _announced(self, mark: _Mark) -> FragmentEvent | None:
+    def _announced(self, mark: LiteralMark) -> FragmentEvent | None:
         head = _APPEND.match(self._command)
-        # A literal right after "APPEND" spells the mailbox; the next one is the message.
-        if head is not None and (self._literals or not self._command.startswith(b"{", head.end())):
-            return self._append(head, mark)
+        # A literal right after the name spells the mailbox.
+        if head is None or (not self._literals and self._command.startswith(b"{", head.end())):
+            return self._held(mark)
+        if HELD_URL.search(self._command, head.end()) is not None:
+            return self._held(mark)
+        return self._append_begun(head, mark)
+
+    def _held(self, mark: LiteralMark) -> FragmentEvent | None:
+        """A literal that is part of its command."""
         if refusal := self._literal_refusal(mark):
             return self._refuse(refusal, mark)
         self._literals += 1
@@ -180,7 +181,7 @@ class Fragmenter:
         self._phase = _Phase.LITERAL
         return ContinuationRequest() if mark.synchronizing else None
 
-    def _literal_refusal(self, mark: _Mark) -> Refusal | None:
+    def _literal_refusal(self, mark: LiteralMark) -> Refusal | None:
         limits = self._limits
         if self._literals >= limits.max_literals:
             return TOO_MANY_ITEMS
@@ -190,25 +191,40 @@ class Fragmenter:
             return COMMAND_TOO_LONG
         return None
 
-    def _early_limit(self, mark: _Mark) -> int:
+    def _early_limit(self, mark: LiteralMark) -> int:
         if mark.synchronizing:
             return self._limits.max_literal_before_login
         return self._limits.max_non_synchronizing_before_login
 
-    def _append(self, head: re.Match[bytes], mark: _Mark) -> FragmentEvent:
-        if not self.authenticated and mark.size > self._early_limit(mark):
+    def _append_begun(self, head: re.Match[bytes], mark: LiteralMark | None) -> FragmentEvent:
+        """The first piece of an APPEND, which ends with the mark or with the command."""
+        if mark is not None and not self.authenticated and mark.size > self._early_limit(mark):
             return self._refuse(LITERAL_TOO_BIG, mark)
+        cursor = Cursor(bytes(self._command[head.end(1) + 1 :]), self._limits)
         try:
-            append = parse_append_head(bytes(self._command[head.end() :]), self._limits)
+            command = parse_append_command(cursor)
+            reader = AppendReader(self._limits, single=isinstance(command, Replace))
+            told = reader.read(cursor)
         except RemoteProtocolError as error:
-            return self._refuse(error.refusal, mark)
-        if mark.size > self._limits.append_limit:
-            return self._refuse(MESSAGE_TOO_BIG, mark)
+            return self._refuse(error.refusal, mark, ended=True)
         tag = Tag(bytes(head[1]))
         self._forget_command()
-        self._tag, self._remaining, self._synchronizing = tag, mark.size, mark.synchronizing
-        self._phase = _Phase.APPEND_ANNOUNCED
-        return AppendStarted(tag, append)
+        self._tag, self._append, self._phase = tag, reader, _Phase.APPEND_ANNOUNCED
+        self._pieces.extend(told)
+        return AppendStarted(tag, command)
+
+    def _append_piece(self, reader: AppendReader, mark: LiteralMark | None) -> FragmentEvent | None:
+        """What stands between two literals, or after the last one."""
+        if mark is not None and HELD_URL.search(self._command):
+            return self._held(mark)
+        try:
+            self._pieces.extend(reader.read(Cursor(bytes(self._command), self._limits)))
+        except RemoteProtocolError as error:
+            return self._refuse(error.refusal, mark, ended=True)
+        self._command.clear()
+        self._literals = 0
+        self._phase = _Phase.APPEND_TOLD
+        return None
 
     def _literal(self) -> NeedData | None:
         taken = min(self._remaining, len(self._buffer))
@@ -236,9 +252,21 @@ class Fragmenter:
     def _append_announced(self) -> NeedData:
         raise LocalProtocolError("the announced message is neither accepted nor refused")
 
+    def _append_told(self) -> FragmentEvent | None:
+        if self._pieces:
+            return self._pieces.popleft()
+        literal = self._open_append().literal
+        if literal is None:
+            tag = self._open_tag()
+            self._forget_command()
+            return AppendEnded(tag)
+        self._remaining = literal.size
+        self._phase = _Phase.APPEND_CONTENT
+        return ContinuationRequest() if literal.synchronizing else None
+
     def _append_content(self) -> FragmentEvent | NeedData | None:
         if not self._remaining:
-            self._phase = _Phase.APPEND_TAIL
+            self._phase = _Phase.LINE
             return None
         taken = min(self._remaining, len(self._buffer), self._limits.max_append_chunk)
         if not taken:
@@ -249,19 +277,18 @@ class Fragmenter:
         self._remaining -= taken
         return AppendContent(octets)
 
-    def _append_tail(self) -> FragmentEvent | NeedData:
-        if self._buffer.startswith(_CRLF):
-            self._drop(len(_CRLF))
-            tag = self._open_tag()
-            self._forget_command()
-            return AppendEnded(tag)
-        if _CRLF.startswith(self._buffer):
-            return NEED_DATA
-        # A second message (MULTIAPPEND is not offered) or octets beyond the announced size.
-        tag = self._open_tag()
+    def _drop_append(self, reader: AppendReader) -> None:
+        """Drop what comes unasked of the literal and of the rest of the command."""
+        phase, literal, remaining = self._phase, reader.literal, self._remaining
         self._forget_command()
-        self._phase = _Phase.SKIPPED_LINE
-        return CommandRefused(tag, SYNTAX_ERROR)
+        if phase in {_Phase.APPEND_ANNOUNCED, _Phase.APPEND_TOLD}:
+            if literal is None or literal.synchronizing:
+                return
+            self._remaining, self._phase = literal.size, _Phase.SKIPPED_LITERAL
+        elif phase is _Phase.LINE:
+            self._phase = _Phase.SKIPPED_LINE
+        else:
+            self._remaining, self._phase = remaining, _Phase.SKIPPED_LITERAL
 
     def _skipped_literal(self) -> NeedData | None:
         taken = min(self._remaining, len(self._buffer))
@@ -278,7 +305,7 @@ class Fragmenter:
             surplus = max(0, len(self._buffer) - _TAIL)
             self._drop(surplus)
             return self._count_skipped(surplus) or NEED_DATA
-        mark = _mark(line)
+        mark = literal_mark(line)
         # A client that waits for our "+" has read the refusal instead: its command is over.
         if mark is None or mark.synchronizing:
             self._forget_command()
@@ -288,15 +315,20 @@ class Fragmenter:
     def _closed(self) -> NeedData:
         return NEED_DATA
 
-    def _refuse(self, refusal: Refusal, mark: _Mark | None, line: bytes = b"") -> CommandRefused:
+    def _refuse(
+        self, refusal: Refusal, mark: LiteralMark | None, line: bytes = b"", *, ended: bool = False
+    ) -> CommandRefused:
         """Refuse the command under way, of which `line` was not stored, and resynchronise.
 
-        Without a mark the rest of an overlong line is dropped.
+        Without a mark the rest of an overlong line is dropped, unless the line has ended.
         """
-        found = TAG.match((self._command or line or self._buffer)[: self._limits.max_line])
-        tag = Tag(bytes(found[1])) if found else None
+        tag = self._tag
+        if tag is None and (
+            found := TAG.match((self._command or line or self._buffer)[: self._limits.max_line])
+        ):
+            tag = Tag(bytes(found[1]))
         self._forget_command()
-        if line and mark is None:
+        if (line or ended) and mark is None:
             return CommandRefused(tag, refusal)
         if mark is None:
             self._phase = _Phase.SKIPPED_LINE
@@ -304,7 +336,7 @@ class Fragmenter:
         fatal = self._skip(mark)
         return CommandRefused(tag, refusal, fatal=fatal is not None)
 
-    def _skip(self, mark: _Mark) -> CommandRefused | None:
+    def _skip(self, mark: LiteralMark) -> CommandRefused | None:
         """Drop a literal that is coming unasked and the rest of its command."""
         self._command.clear()
         if mark.synchronizing:
@@ -328,7 +360,14 @@ class Fragmenter:
         self._remaining = 0
         self._skipped = 0
         self._tag = None
+        self._append = None
+        self._pieces.clear()
         self._phase = _Phase.LINE
+
+    def _open_append(self) -> AppendReader:
+        if self._append is None:
+            raise LocalProtocolError("no message is under way")
+        return self._append
 
     def _open_tag(self) -> Tag:
         if self._tag is None:
@@ -356,16 +395,3 @@ class Fragmenter:
     def _drop(self, octets: int) -> None:
         del self._buffer[:octets]
         self._searched = max(0, self._searched - octets)
-
-
-def _mark(line: bytes) -> _Mark | None:
-    """The literal that a line announces at its end, in whatever context (RFC 7888 s3)."""
-    if not line.endswith(b"}"):
-        return None
-    found = _MARK.match(line, line.rfind(b"{"))
-    if found is None:
-        return None
-    digits = found[1].lstrip(b"0")
-    # int() of thousands of digits is slow, and then refused.
-    size = _HUGE if len(digits) > 10 else int(digits or b"0")
-    return _Mark(size, synchronizing=not found[2])

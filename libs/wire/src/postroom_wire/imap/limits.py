@@ -17,6 +17,12 @@ class Limits:
     max_non_synchronizing_before_login: int = 4_096
     """LITERAL- (RFC 7888 s5) is what is advertised before login."""
     append_limit: int = 52_428_800
+    """Of each message of an APPEND."""
+    append_total: int = 268_435_456
+    """Of all literals of one APPEND (RFC 3502)."""
+    max_append_messages: int = 256
+    max_append_parts: int = 1_000
+    """Of one message (RFC 4469)."""
     max_append_chunk: int = 262_144
     max_skipped: int = 134_217_728
     """What is read and thrown away of one refused command before the connection is given up."""

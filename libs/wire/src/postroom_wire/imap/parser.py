@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from postroom_wire.imap.commands import (
-    Append,
     Authenticate,
     Capability,
     Check,
@@ -35,13 +34,12 @@ from postroom_wire.imap.commands import (
 from postroom_wire.imap.cursor import Cursor
 from postroom_wire.imap.errors import NO_TAG, UNKNOWN_COMMAND, RemoteProtocolError, Tag
 from postroom_wire.imap.fetch_parser import parse_fetch, parse_store
-from postroom_wire.imap.flags import RECENT, Flag
 from postroom_wire.imap.limits import DEFAULT_LIMITS, Limits
-from postroom_wire.imap.metadata import parse_get_metadata, parse_set_metadata
 from postroom_wire.imap.list_parser import parse_list, parse_lsub, parse_status
-from postroom_wire.imap.quota import parse_get_quota, parse_get_quota_root, parse_set_quota
 from postroom_wire.imap.mailbox_name import DELIMITER
+from postroom_wire.imap.metadata import parse_get_metadata, parse_set_metadata
 from postroom_wire.imap.qresync import select_params
+from postroom_wire.imap.quota import parse_get_quota, parse_get_quota_root, parse_set_quota
 from postroom_wire.imap.search_parser import parse_search, parse_uid_search
 from postroom_wire.imap.sorting import parse_sort, parse_uid_sort
 from postroom_wire.imap.special_use import create_params
@@ -77,31 +75,6 @@ def parse_command(octets: bytes, limits: Limits = DEFAULT_LIMITS) -> TaggedComma
     except RemoteProtocolError as error:
         raise RemoteProtocolError(error.refusal, error.detail, tag) from error
     return TaggedCommand(tag, command)
-
-
-def parse_append_head(octets: bytes, limits: Limits = DEFAULT_LIMITS) -> Append:
-    """append = "APPEND" SP mailbox [SP flag-list] [SP date-time] SP literal, up to that literal.
-
-    `octets` begin after the command's name and its SP, and end with the `{size}` of the message.
-    """
-    cursor = Cursor(octets, limits)
-    mailbox = cursor.mailbox()
-    cursor.sp()
-    flags: tuple[Flag, ...] = ()
-    if cursor.next_is(b"("):
-        # Clients that copy mail between servers send \Recent along; it means nothing here (s2.3.2).
-        flags = tuple(flag for flag in cursor.flag_list() if flag != RECENT)
-        cursor.sp()
-    date_time = None
-    if cursor.next_is(b'"'):
-        date_time = cursor.date_time()
-        cursor.sp()
-    cursor.expect(b"{")
-    size = cursor.number()
-    cursor.accept(b"+")
-    cursor.expect(b"}")
-    cursor.end()
-    return Append(mailbox, flags, date_time, size)
 
 
 def _parse_named(cursor: Cursor) -> Command:
@@ -227,8 +200,8 @@ def _to_mailbox(make: type[Copy] | type[Move], *, uid: bool) -> Parser:
 
 
 def _append_without_message(cursor: Cursor) -> Command:
-    # An APPEND with a message never comes here: the fragmenter streams it.
-    raise cursor.wrong("literal")
+    # With what looks like a message these never come here: the fragmenter streams them.
+    raise cursor.wrong("append-message")
 
 
 _COMMANDS: Final[dict[bytes, Parser]] = {
@@ -240,11 +213,6 @@ _COMMANDS: Final[dict[bytes, Parser]] = {
     b"AUTHENTICATE": parse_authenticate,
     b"LOGIN": parse_login,
     b"ENABLE": parse_enable,
-    b"GETQUOTA": parse_get_quota,
-    b"GETQUOTAROOT": parse_get_quota_root,
-    b"SETQUOTA": parse_set_quota,
-    b"GETMETADATA": parse_get_metadata,
-    b"SETMETADATA": parse_set_metadata,
     b"NAMESPACE": _bare(Namespace()),
     b"SELECT": _select(Select),
     b"EXAMINE": _select(Examine),
@@ -257,6 +225,7 @@ _COMMANDS: Final[dict[bytes, Parser]] = {
     b"LSUB": parse_lsub,
     b"STATUS": parse_status,
     b"APPEND": _append_without_message,
+    b"REPLACE": _append_without_message,
     b"CHECK": _bare(Check()),
     b"CLOSE": _bare(Close()),
     b"UNSELECT": _bare(Unselect()),
@@ -269,9 +238,15 @@ _COMMANDS: Final[dict[bytes, Parser]] = {
     b"COPY": _to_mailbox(Copy, uid=False),
     b"MOVE": _to_mailbox(Move, uid=False),
     b"IDLE": _bare(Idle()),
+    b"GETQUOTA": parse_get_quota,
+    b"GETQUOTAROOT": parse_get_quota_root,
+    b"SETQUOTA": parse_set_quota,
+    b"GETMETADATA": parse_get_metadata,
+    b"SETMETADATA": parse_set_metadata,
 }
 
 _UID_COMMANDS: Final[dict[bytes, Parser]] = {
+    b"REPLACE": _append_without_message,
     b"COPY": _to_mailbox(Copy, uid=True),
     b"MOVE": _to_mailbox(Move, uid=True),
     b"FETCH": lambda cursor: parse_fetch(cursor, uid=True),

@@ -6,7 +6,7 @@ event.
 
 from typing import Final
 
-from postroom_wire.imap.commands import Append, Authenticate, Command, Idle, StartTls
+from postroom_wire.imap.commands import Append, Authenticate, Command, Idle, Replace, StartTls
 from postroom_wire.imap.cursor import Cursor
 from postroom_wire.imap.errors import (
     CANCELLED,
@@ -21,7 +21,10 @@ from postroom_wire.imap.errors import (
 from postroom_wire.imap.events import (
     AppendContent,
     AppendEnded,
+    AppendMessageEnded,
+    AppendMessageStarted,
     AppendStarted,
+    AppendUrl,
     CommandComplete,
     CommandReceived,
     CommandRefused,
@@ -87,11 +90,10 @@ class ServerSession:
             raise LocalProtocolError("no command is pending")
         return self._pending[0]
 
-    def accept_append(self) -> bytes:
-        """Take the message that `AppendStarted` announced; write what this returns, if anything."""
-        octets = self._fragmenter.accept_append()
+    def accept_append(self) -> None:
+        """Take the messages that `AppendStarted` announced."""
+        self._fragmenter.accept_append()
         self._streams = True
-        return octets
 
     def refuse_append(self, refusal: Refusal) -> bytes:
         """Do not take it; write what this returns."""
@@ -130,7 +132,14 @@ class ServerSession:
             case AppendEnded():
                 self._streams = False
                 return event
-            case ContinuationRequest() | AppendContent() | NeedData.NEED_DATA:
+            case (
+                ContinuationRequest()
+                | AppendMessageStarted()
+                | AppendUrl()
+                | AppendContent()
+                | AppendMessageEnded()
+                | NeedData.NEED_DATA
+            ):
                 return event
 
     def _command(self, octets: bytes) -> SessionEvent:
@@ -143,8 +152,8 @@ class ServerSession:
         self._pending = (tagged.tag, tagged.command)
         return CommandReceived(tagged.tag, tagged.command)
 
-    def _append(self, tag: Tag, append: Append, event: AppendStarted) -> SessionEvent:
-        if (self.state, Append) not in TRANSITIONS:
+    def _append(self, tag: Tag, append: Append | Replace, event: AppendStarted) -> SessionEvent:
+        if (self.state, type(append)) not in TRANSITIONS:
             self._fragmenter.refuse_append()
             return CommandRefused(tag, WRONG_STATE)
         self._pending = (tag, append)

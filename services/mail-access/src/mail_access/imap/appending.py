@@ -1,35 +1,45 @@
-"""APPEND (RFC 3501 s6.3.11): a message streams in, and is durable at the OK.
+"""APPEND and REPLACE (RFC 3501 s6.3.11, RFC 3502, RFC 8508): messages stream in, and are durable at the OK.
 
-It is whole only at the end of its command. Up to 256 KiB go along with the call, more goes to the object
-store by signed URLs. The id is ours, so that an unknown outcome can be asked for again.
+They are whole only at the end of their command, and then there at once or not at all. The ids are ours, so
+that an unknown outcome can be asked for again.
 """
 
-import asyncio
-import hashlib
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, TypeAlias
 
-import zstandard
-
+from mail_access.imap.catenating import url_octets
 from mail_access.imap.context import Context, Done
 from mail_access.imap.flagging import split_flags
-from mail_access.imap.refusals import MESSAGE_TOO_BIG, TRY_CREATE, CommandRefusedError
-from postroom.mailstore.v1 import content_pb2, mailbox_pb2
-from postroom_contracts.errors import UnavailableError
+from mail_access.imap.keeping import Keeper
+from mail_access.imap.refusals import (
+    EMPTY_MESSAGE,
+    EXPUNGED,
+    MESSAGE_TOO_BIG,
+    NOT_ENABLED,
+    READ_ONLY,
+    TRY_CREATE,
+    CommandRefusedError,
+)
+from mail_access.store import ranges_of
+from postroom.mailstore.v1 import mailbox_pb2
 from postroom_contracts.ids import new_id
 from postroom_runtime.steps import reached
 from postroom_runtime.tcp import PeerGoneError
-from postroom_runtime.transfer import StaleUrlError
-from postroom_wire.imap import codes
-from postroom_wire.imap.commands import Append
-from postroom_wire.imap.errors import LocalProtocolError
+from postroom_wire.imap import codes, responses
+from postroom_wire.imap.commands import Append, Replace
+from postroom_wire.imap.enabling import Extension
+from postroom_wire.imap.errors import Condition, LocalProtocolError
 from postroom_wire.imap.events import (
     AppendContent,
     AppendEnded,
+    AppendEvent,
+    AppendMessageEnded,
+    AppendMessageStarted,
     AppendStarted,
+    AppendUrl,
     CommandReceived,
     CommandRefused,
     ContinuationRequest,
@@ -37,10 +47,11 @@ from postroom_wire.imap.events import (
     NeedData,
     SaslResponse,
 )
+from postroom_wire.imap.sequence import SequenceSet
 
-INLINE: Final = 256 * 1024
 _CONTENT_IDLE_SECONDS: Final = 120.0
-_ZSTD_LEVEL: Final = 1
+
+_Events: TypeAlias = AsyncGenerator[AppendEvent]
 
 
 class AppendBrokenOffError(Exception):
@@ -53,79 +64,128 @@ class AppendBrokenOffError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where the message goes."""
+    """Where the messages go, and the UID of the one in the selected mailbox that they take the place of."""
 
     mailbox_id: bytes
-    append: Append
+    replaces: int | None = None
 
 
-async def prepare(context: Context, append: Append) -> Target:
-    """Before the message is taken: its mailbox. Raises `CommandRefusedError`, `PostroomError`."""
-    if append.size > context.resources.settings.append_octets:
-        raise CommandRefusedError(MESSAGE_TOO_BIG)
-    mailbox, _ = await context.find(append.mailbox, TRY_CREATE)
-    return Target(mailbox.id, append)
+async def prepare(context: Context, command: Append | Replace) -> Target:
+    """Before a message is taken: its mailbox, and what it replaces.
+
+    Raises `CommandRefusedError`, `RemoteProtocolError`, `PostroomError`.
+    """
+    replaces = _replaced(context, command) if isinstance(command, Replace) else None
+    mailbox, _ = await context.find(command.mailbox, TRY_CREATE)
+    return Target(mailbox.id, replaces)
 
 
-async def append_message(context: Context, target: Target) -> Done:
-    """Take the announced message and file it. Raises `AppendBrokenOffError`, `PostroomError`."""
-    append = target.append
-    context.output.write(context.engine.accept_append())
-    await context.output.flush()
+async def append_messages(context: Context, target: Target) -> Done:
+    """Take the announced messages and file them. Raises `AppendBrokenOffError` and as `prepare`."""
+    context.engine.accept_append()
     context.connection.set_idle(_CONTENT_IDLE_SECONDS)
     try:
-        content = await _take(context, append.size)
+        requests = await _take(context, target)
     finally:
         context.connection.set_idle(context.resources.settings.idle_seconds)
-    flags, keywords = split_flags(append.flags)
+    reached("append.received")
+    if target.replaces is not None:
+        return await _replace(context, target, target.replaces, requests)
+    if len(requests) == 1:
+        appended = await context.resources.store.append_message(context.login, requests[0])
+        uids, uid_validity, modseq = [appended.uid], appended.uid_validity, appended.modseq
+    else:
+        request = mailbox_pb2.AppendMessagesRequest(messages=requests)
+        answer = await context.resources.store.append_messages(context.login, request)
+        uids, uid_validity, modseq = _uids(answer), answer.uid_validity, answer.modseq
+    reached("append.stored")
+    await context.caught_up(target.mailbox_id, modseq)
+    return Done(b"APPEND completed", codes.append_uid(uid_validity, *uids))
+
+
+async def _replace(
+    context: Context, target: Target, replaced: int, requests: list[mailbox_pb2.AppendMessageRequest]
+) -> Done:
+    """The new message is told of before the old one's EXPUNGE (RFC 8508 s4.3)."""
+    selected = context.require_selected()
+    place = mailbox_pb2.ReplacedMessage(mailbox_id=selected.mailbox.id.bytes, uid=replaced)
+    request = mailbox_pb2.AppendMessagesRequest(messages=requests, replaces=place)
+    answer = await context.resources.store.append_messages(context.login, request)
+    reached("append.stored")
+    code = codes.append_uid(answer.uid_validity, *_uids(answer))
+    context.output.write(responses.untagged(Condition.OK, b"Replacement is there", code))
+    await context.caught_up(selected.mailbox.id.bytes, answer.modseq)
+    await context.caught_up(target.mailbox_id, answer.modseq)
+    return Done(b"REPLACE completed", expunged=True)
+
+
+def _replaced(context: Context, command: Replace) -> int:
+    """The UID of the message that is to go."""
+    selected = context.require_selected()
+    if selected.read_only:
+        raise CommandRefusedError(READ_ONLY)
+    wanted = SequenceSet(((command.message, command.message),))
+    uids, _ = selected.uids(selected.view.select(wanted, by_uid=command.uid))
+    if not uids:
+        raise CommandRefusedError(EXPUNGED)
+    return uids[0]
+
+
+async def _take(context: Context, target: Target) -> list[mailbox_pb2.AppendMessageRequest]:
+    """All messages of the command, with the calls or in the object store."""
+    keeper = Keeper(context)
+    async with aclosing(_events(context)) as events:
+        return [
+            await _message(context, target, event, events, keeper)
+            async for event in events
+            if isinstance(event, AppendMessageStarted)
+        ]
+
+
+async def _message(
+    context: Context, target: Target, begun: AppendMessageStarted, events: _Events, keeper: Keeper
+) -> mailbox_pb2.AppendMessageRequest:
+    if begun.utf8 and Extension.UTF8_ACCEPT not in context.enabled:
+        raise CommandRefusedError(NOT_ENABLED)
+    if begun.size == 0:
+        raise CommandRefusedError(EMPTY_MESSAGE)
+    async with aclosing(_content(context, events)) as source:
+        content = await keeper.keep(source, begun.size)
+    if not content.size:
+        raise CommandRefusedError(EMPTY_MESSAGE)
+    flags, keywords = split_flags(begun.flags)
     request = mailbox_pb2.AppendMessageRequest(
         id=new_id().bytes, mailbox_id=target.mailbox_id, flags=flags, keywords=keywords, content=content
     )
-    request.internal_date.FromDatetime(append.date_time or datetime.now(UTC))
-    reached("append.received")
-    appended = await context.resources.store.append_message(context.login, request)
-    reached("append.stored")
-    await context.caught_up(target.mailbox_id, appended.modseq)
-    return Done(b"APPEND completed", codes.append_uid(appended.uid_validity, appended.uid))
+    request.internal_date.FromDatetime(begun.date_time or datetime.now(UTC))
+    return request
 
 
-async def _take(context: Context, size: int) -> content_pb2.Content:
-    """The message's octets, with the call or in the object store."""
-    async with aclosing(_content(context)) as source:
-        if size <= INLINE:
-            async with context.resources.budget.hold(size):
-                octets = await _gather(source)
-                zstd = zstandard.ZstdCompressor(level=_ZSTD_LEVEL).compress(octets)
-            return content_pb2.Content(digest=hashlib.sha256(octets).digest(), size=len(octets), zstd=zstd)
-        try:
-            return await _upload(context, size, source)
-        except StaleUrlError:
-            raise UnavailableError("the object store refused a signed URL") from None
+async def _content(context: Context, events: _Events) -> AsyncGenerator[bytes]:
+    """The octets of one message, in their order, from wherever they come."""
+    room = context.resources.settings.append_octets
+    async for event in events:
+        match event:
+            case AppendContent(octets):
+                room -= len(octets)
+                yield octets
+            case AppendUrl(url):
+                async with aclosing(url_octets(context, url)) as pieces:
+                    async for octets in pieces:
+                        room -= len(octets)
+                        if room < 0:
+                            raise CommandRefusedError(MESSAGE_TOO_BIG)
+                        yield octets
+            case AppendMessageEnded():
+                return
+            case AppendMessageStarted() | AppendEnded():
+                raise LocalProtocolError("a message has not ended")
+        if room < 0:
+            raise CommandRefusedError(MESSAGE_TOO_BIG)
 
 
-async def _upload(context: Context, size: int, source: AsyncGenerator[bytes]) -> content_pb2.Content:
-    store, login, transfers = context.resources.store, context.login, context.resources.transfers
-    upload_id = new_id()
-    begun = await store.begin_upload(login, upload_id, size)
-    urls = {part.number: part.url for part in begun.parts}
-    upload = content_pb2.UploadedContent(upload_id=upload_id.bytes)
-    if 0 in urls:
-        async with context.resources.budget.hold(size):
-            octets = await _gather(source)
-            await transfers.put(urls[0], octets)
-            digest = await asyncio.to_thread(_digest, octets)
-        return content_pb2.Content(digest=digest, size=len(octets), upload=upload)
-
-    async def url_of(number: int) -> str:
-        return urls.get(number) or await store.presign_part(login, upload_id, number)
-
-    stored = await transfers.put_parts(url_of, source, part_size=begun.part_size)
-    upload.parts.extend(content_pb2.UploadedPart(number=part.number, etag=part.etag) for part in stored.parts)
-    return content_pb2.Content(digest=stored.digest, size=stored.size, upload=upload)
-
-
-async def _content(context: Context) -> AsyncGenerator[bytes]:
-    """The message as it comes; ends when its command has ended as it should."""
+async def _events(context: Context) -> AsyncGenerator[AppendEvent]:
+    """What the client says until its command has ended as it should."""
     engine, connection = context.engine, context.connection
     while True:
         event = engine.next_event()
@@ -136,10 +196,10 @@ async def _content(context: Context) -> AsyncGenerator[bytes]:
                 if not octets:
                     raise PeerGoneError("the client left in the middle of a message")
                 engine.receive_data(octets)
-            case AppendContent(octets):
-                yield octets
             case AppendEnded():
                 return
+            case AppendMessageStarted() | AppendUrl() | AppendContent() | AppendMessageEnded():
+                yield event
             case ContinuationRequest(octets):
                 context.output.write(octets)
             case CommandRefused():
@@ -148,12 +208,5 @@ async def _content(context: Context) -> AsyncGenerator[bytes]:
                 raise LocalProtocolError("not an event of APPEND")
 
 
-async def _gather(source: AsyncGenerator[bytes]) -> bytes:
-    gathered = bytearray()
-    async for octets in source:
-        gathered += octets
-    return bytes(gathered)
-
-
-def _digest(octets: bytes) -> bytes:
-    return hashlib.sha256(octets).digest()
+def _uids(answer: mailbox_pb2.AppendMessagesResponse) -> list[int]:
+    return [uid for first, last in ranges_of(answer.uids) for uid in range(first, last + 1)]

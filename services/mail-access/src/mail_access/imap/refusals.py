@@ -61,6 +61,8 @@ NOT_PERMITTED: Final = _no(b"Not permitted", codes.NOPERM)
 TOO_MANY_ANNOTATIONS: Final = _no(b"Too many annotations", metadata.TOO_MANY)
 VALUE_TOO_LONG: Final = _no(b"Annotation too long", metadata.VALUE_TOO_LONG)
 NO_SUCH_USE: Final = _no(b"No mailbox can have this special use", codes.USEATTR)
+EMPTY_MESSAGE: Final = _no(b"A message without octets cancels APPEND")
+NOT_ENABLED: Final = _no(b"Enable UTF8=ACCEPT first", codes.CANNOT)
 UNKNOWN_CTE: Final = _no(b"Transfer encoding unknown", codes.UNKNOWN_CTE)
 NOT_SUBSCRIBABLE: Final = _no(b"Too many subscriptions", codes.LIMIT)
 
@@ -94,6 +96,11 @@ def refusal_of(error: PostroomError) -> Refusal | None:
 def some_expunged(code: bytes) -> Refusal:
     """`EXPUNGED` where another code says more (RFC 7162 s3.1.3, example 11)."""
     return _no(EXPUNGED.text, code)
+
+
+def bad_url(url: bytes) -> Refusal:
+    """A URL of CATENATE that names nothing; it is told if it can stand in a response (RFC 4469 s4.1)."""
+    return _no(b"The URL names no message or part", codes.bad_url(url))
 
 
 def server_bug(incident: str) -> Refusal:

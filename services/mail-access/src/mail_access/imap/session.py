@@ -20,13 +20,16 @@ from postroom_runtime.logs import log
 from postroom_runtime.spans import span
 from postroom_runtime.tcp import Connection, DrainingError, PeerGoneError, PeerTimeoutError
 from postroom_wire.imap import responses
-from postroom_wire.imap.commands import Append, Authenticate, Command, Idle, Logout, StartTls
+from postroom_wire.imap.commands import Append, Authenticate, Command, Idle, Logout, Replace, StartTls
 from postroom_wire.imap.enabling import Extension
 from postroom_wire.imap.errors import Condition, LocalProtocolError, Refusal, RemoteProtocolError
 from postroom_wire.imap.events import (
     AppendContent,
     AppendEnded,
+    AppendMessageEnded,
+    AppendMessageStarted,
     AppendStarted,
+    AppendUrl,
     CommandReceived,
     CommandRefused,
     ContinuationRequest,
@@ -111,14 +114,22 @@ class Session:
             case CommandReceived(_, command):
                 self._refused = 0
                 await self._command(command)
-            case AppendStarted(_, append):
-                with span("IMAP APPEND", "server"):
-                    await self._append(append)
+            case AppendStarted(_, command):
+                with span(f"IMAP {type(command).__name__.upper()}", "server"):
+                    await self._append(command)
             case ContinuationRequest(octets):
                 self._context.output.write(octets)
             case CommandRefused():
                 self._tell_refused(event)
-            case AppendContent() | AppendEnded() | SaslResponse() | IdleEnded():
+            case (
+                AppendMessageStarted()
+                | AppendUrl()
+                | AppendContent()
+                | AppendMessageEnded()
+                | AppendEnded()
+                | SaslResponse()
+                | IdleEnded()
+            ):
                 raise LocalProtocolError("an event outside of its command")
 
     def _tell_refused(self, event: CommandRefused) -> None:
@@ -141,11 +152,7 @@ class Session:
         except Exception as error:  # noqa: BLE001  # the boundary of a command
             reply = self._refusal(error, name)
         if reply is not None:
-            expunged = done is not None and done.expunged and Extension.CONDSTORE in context.enabled
-            await tell_updates(context, expunges=may_tell_expunges(command), highest=not expunged)
-            if expunged and context.selected is not None:
-                reply = replace(reply, code=take_highest_modseq(context.selected))
-            context.output.write(context.engine.refuse(reply))
+            await self._end(command, done, reply)
         if isinstance(command, Logout):
             raise SessionEndError
         await context.output.flow()
@@ -153,6 +160,15 @@ class Session:
         outcome = "answered" if reply is None else reply.condition.name.lower()
         _COMMANDS.labels(name, outcome).inc()
         _SECONDS.labels(name).observe(perf_counter() - started)
+
+    async def _end(self, command: Command, done: Done | None, reply: Refusal) -> None:
+        """What is new, and then the tagged response."""
+        context = self._context
+        expunged = done is not None and done.expunged and Extension.CONDSTORE in context.enabled
+        await tell_updates(context, expunges=may_tell_expunges(command), highest=not expunged)
+        if expunged and context.selected is not None:
+            reply = replace(reply, code=take_highest_modseq(context.selected))
+        context.output.write(context.engine.refuse(reply))
 
     async def _perform(self, command: Command) -> Done | None:
         """The result, or None when all was said already."""
@@ -168,7 +184,7 @@ class Session:
                 return await self._logged_in(await self._authenticate(command))
             case Idle():
                 return await self._idle()
-            case Append():
+            case Append() | Replace():
                 raise LocalProtocolError("APPEND is announced by an event of its own")
             case _:
                 return await self._logged_in(await perform(context, command))
@@ -206,27 +222,27 @@ class Session:
             if not await self._take_octets():
                 raise PeerGoneError("left while idle")
 
-    async def _append(self, append: Append) -> None:
-        context, started = self._context, perf_counter()
+    async def _append(self, command: Append | Replace) -> None:
+        context, started, name = self._context, perf_counter(), type(command).__name__.lower()
         try:
-            target = await appending.prepare(context, append)
+            target = await appending.prepare(context, command)
         except Exception as error:  # noqa: BLE001  # the boundary of a command
-            refused = self._refusal(error, "append")
-            context.output.write(context.engine.refuse_append(refused))
-            _COMMANDS.labels("append", "no").inc()
+            context.output.write(context.engine.refuse_append(self._refusal(error, name)))
+            _COMMANDS.labels(name, "no").inc()
             return
+        done: Done | None = None
         try:
-            reply = _ok(await appending.append_message(context, target)) or _INTERNAL
+            done = await appending.append_messages(context, target)
+            reply = Refusal(Condition.OK, done.text, done.code)
         except appending.AppendBrokenOffError as broken:
             self._tell_refused(broken.event)
-            _COMMANDS.labels("append", "broken_off").inc()
+            _COMMANDS.labels(name, "broken_off").inc()
             return
         except Exception as error:  # noqa: BLE001  # the boundary of a command
-            reply = self._refusal(error, "append")
-        await tell_updates(context, expunges=True)
-        context.output.write(context.engine.refuse(reply))
-        _COMMANDS.labels("append", reply.condition.name.lower()).inc()
-        _SECONDS.labels("append").observe(perf_counter() - started)
+            reply = self._refusal(error, name)
+        await self._end(command, done, reply)
+        _COMMANDS.labels(name, reply.condition.name.lower()).inc()
+        _SECONDS.labels(name).observe(perf_counter() - started)
 
     def _refusal(self, error: Exception, command: str) -> Refusal:
         """What the client reads; raises what ends the session."""
@@ -293,9 +309,6 @@ class Session:
             return
         self._context.output.write(bye)
         self._context.output.send()
-
-
-_INTERNAL: Final = server_bug("append")
 
 
 def _ok(done: Done | None) -> Refusal | None:
