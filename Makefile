@@ -7,7 +7,7 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
-.PHONY: help run setup setup-dev test test-tools chart chart-docs chart-test image image-tar image-sbom image-test pod-test image-tools check fmt proto drill lock bench bench-peers clean
+.PHONY: help run setup setup-dev test test-tools chart chart-docs chart-test image image-tar image-sbom image-test pod-test upgrade-test image-tools check fmt proto drill lock bench bench-peers clean
 
 help: ## print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -62,6 +62,13 @@ pod-test: setup-dev test-tools ## the chart as pods again, each a container of c
 	@POSTROOM_IMAGE_ROOTS=$(CURDIR)/build/images/roots POSTROOM_HELM_TOOLS=$(CURDIR)/build/helm \
 		POSTROOM_CONTAINER_TOOLS=$(CURDIR)/build/containerd/bin \
 		unshare --mount --net $(BIN)/python -m pytest $(ARGS) tests/images/test_{wiring,moving,rolling_upgrade}.py
+
+upgrade-test: setup-dev test-tools ## an upgrade under load from the images of an older revision (FROM=v0.1.0; root)
+	@tools/image-of-revision $(or $(FROM),HEAD^) build/upgrade
+	@tools/image root all
+	@POSTROOM_IMAGE_ROOTS=$(CURDIR)/build/images/roots POSTROOM_HELM_TOOLS=$(CURDIR)/build/helm \
+		POSTROOM_IMAGE_ROOTS_BEFORE=$(CURDIR)/build/upgrade/build/images/roots \
+		unshare --mount --net $(BIN)/python -m pytest $(ARGS) tests/images/test_rolling_upgrade.py
 
 image-tools: ## install what images are built with where there is no docker: buildah, debootstrap (root, Debian)
 	@tools/image-tools

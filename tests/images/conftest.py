@@ -38,7 +38,8 @@ def pods(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pod
     setup = {"domains": [DOMAIN], "accounts": [{"address": DECLARED.address, "passwordSecret": first}]}
     rendering = helm.template({"setup": setup}, files=[CHART / "ci/loaded-images-values.yaml"])
     given = {"first-passwords": {"ann": DECLARED.password.encode()}}
-    images = unpacked_images(Path(os.environ["POSTROOM_IMAGE_ROOTS"]))
+    before = os.environ.get("POSTROOM_IMAGE_ROOTS_BEFORE")
+    images = unpacked_images(Path(before or os.environ["POSTROOM_IMAGE_ROOTS"]))
     place = tmp_path_factory.mktemp("pods")
     with _runtime(images) as runtime:
         named = {image.service: image for image in images}

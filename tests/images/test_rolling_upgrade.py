@@ -1,14 +1,20 @@
-"""An upgrade under load: every pod gets a successor, and nobody notices more than a farewell."""
+"""An upgrade under load: every pod gets a successor, and nobody notices more than a farewell.
+
+The successors are of the same images, or with `make upgrade-test` of newer ones.
+"""
 
 import asyncio
 import imaplib
+import os
 import re
 import ssl
 import time
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
+from postroom_testing.image import unpacked_images
 from postroom_testing.pods import Pods
 from postroom_testing.rollout import Rollout
 from postroom_testing.traffic import Account, Notes, Traffic
@@ -38,6 +44,8 @@ def _relayed(world: World, account: Account) -> Counter[str]:
 
 
 def _upgrade(pods: Pods, traffic: Traffic) -> None:
+    newer = unpacked_images(Path(os.environ["POSTROOM_IMAGE_ROOTS"]))
+    pods.images = {image.service: image for image in newer}
     try:
         Rollout(pods, revision=2).run()
         time.sleep(_AFTERWARDS_SECONDS)
