@@ -12,6 +12,8 @@ _AFTER_LOGIN: Final = (
     b"LITERAL+",  # RFC 7888 s5: never together with LITERAL-
     b"ID",
     b"ENABLE",
+    b"CONDSTORE",
+    b"QRESYNC",
     b"IDLE",
     b"NAMESPACE",
     b"CHILDREN",

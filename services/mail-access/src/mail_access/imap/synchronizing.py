@@ -1,7 +1,7 @@
 """What a client that was away has missed: SELECT (QRESYNC ...) and UID FETCH (... VANISHED) (RFC 7162 s3.2).
 
 A view is complete up to its mailbox's MODSEQ, and the store's tombstones may be ahead of it. So a UID that
-the view still has is never told as vanished earlier: it goes by a VANISHED of its own, once the view loses it.
+the view still has is never told as vanished earlier: it goes by its own VANISHED once the view loses it.
 """
 
 from typing import Final

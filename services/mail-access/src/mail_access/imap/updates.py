@@ -24,8 +24,8 @@ async def tell_updates(
 ) -> None:
     """Write what has changed; EXPUNGE only where the protocol allows it now.
 
-    Not `highest`: HIGHESTMODSEQ follows in the tagged response. `at_once` leaves \\Recent for the next command
-    to find out, since that is a change in the store.
+    Not `highest`: HIGHESTMODSEQ follows in the tagged response. `at_once` leaves \\Recent for the next
+    command to find out, since that is a change in the store.
     """
     selected = context.selected
     if selected is None:
