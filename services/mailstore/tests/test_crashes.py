@@ -18,10 +18,11 @@ import mailstore
 from mailstore.blobs.segments import rotate
 from postroom.directory.v1 import directory_pb2
 from postroom.directory.v1.directory_pb2_grpc import DirectoryServiceStub
-from postroom.mailstore.v1 import delivery_pb2, mailbox_pb2, queue_pb2
+from postroom.mailstore.v1 import delivery_pb2, mailbox_pb2, queue_pb2, retention_pb2
 from postroom.mailstore.v1.delivery_pb2_grpc import DeliveryServiceStub
 from postroom.mailstore.v1.mailbox_pb2_grpc import MailboxServiceStub
 from postroom.mailstore.v1.queue_pb2_grpc import QueueServiceStub
+from postroom.mailstore.v1.retention_pb2_grpc import RetentionServiceStub
 from postroom_contracts.errors import PostroomError
 from postroom_contracts.ids import DEFAULT_TENANT, new_id
 from postroom_embedded.postgres import PostgresAddress
@@ -51,6 +52,16 @@ _STAGED = """
 SELECT FROM mailstore.blob AS b JOIN mailstore.message AS m ON m.blob_id = b.id
 WHERE m.id = ANY($1::uuid[]) AND b.segment IS NOT NULL
 """
+# As it is two weeks after its retention is over.
+_QUARANTINE = """
+WITH gone AS (DELETE FROM mailstore.expunged WHERE message_id = $1 RETURNING message_id)
+INSERT INTO mailstore.blob_candidate (blob_id, noted_at, quarantined_at)
+SELECT m.blob_id, now() - interval '16 days', now() - interval '16 days'
+FROM gone JOIN mailstore.message AS m ON m.id = gone.message_id
+"""
+_DEAD_PACKS = """
+SELECT FROM mailstore.blob_candidate UNION ALL SELECT FROM mailstore.pack WHERE dead_octets > 0
+"""
 
 
 @dataclass
@@ -63,6 +74,7 @@ class Edge:
     address: str
     delivery: DeliveryServiceStub
     mailbox: MailboxServiceStub
+    retention: RetentionServiceStub
     queue: QueueServiceStub
     administration: QueueServiceStub
     administrator: Metadata
@@ -129,6 +141,22 @@ class Edge:
         )
         request.uids.add(first=1, last=2**32 - 1)
         await answered(lambda: self.mailbox.CopyMessages(request, metadata=self._metadata))
+
+    async def expunge(self, *uids: int) -> None:
+        """Messages of INBOX."""
+        request = mailbox_pb2.ExpungeMessagesRequest(
+            mailbox_id=await self._inbox_id(), regardless=True, operation_id=new_id().bytes
+        )
+        for uid in uids:
+            request.uids.add(first=uid, last=uid)
+        await answered(lambda: self.mailbox.ExpungeMessages(request, metadata=self._metadata))
+
+    async def restore(self) -> None:
+        """All that was expunged from INBOX."""
+        request = retention_pb2.RestoreMessagesRequest(
+            mailbox_id=await self._inbox_id(), operation_id=new_id().bytes
+        )
+        await answered(lambda: self.retention.RestoreMessages(request, metadata=self._metadata))
 
     async def inbox(self) -> dict[UUID, int]:
         """How often each message is in a mailbox of the account."""
@@ -237,6 +265,7 @@ async def edge(stack: Core) -> AsyncIterator[Edge]:
             address,
             DeliveryServiceStub(store),
             MailboxServiceStub(store),
+            RetentionServiceStub(store),
             QueueServiceStub(relay),
             QueueServiceStub(store),
             on_behalf_of((await directory.AuthenticateAdmin(token)).capability),
@@ -272,6 +301,8 @@ RELAYING = ("claim.after_commit", "report.before_commit", "report.after_commit")
 BOUNCING = ("bounce.before_commit",)
 MANAGING = ("queue.after_commit",)
 PACKING = ("pack.after_put", "pack.after_commit")
+RESTORING = ("restore.before_commit",)
+CLEANING = ("rewrite.after_put", "rewrite.after_commit")
 
 
 def test_every_step_that_has_a_name_is_one_where_the_process_dies_here() -> None:
@@ -279,7 +310,17 @@ def test_every_step_that_has_a_name_is_one_where_the_process_dies_here() -> None
     named = {
         name for file in source.rglob("*.py") for name in re.findall(r'reached\("(.+?)"\)', file.read_text())
     }
-    killing = (*ACCEPTING, *APPENDING, *CHANGING, *RELAYING, *BOUNCING, *MANAGING, *PACKING)
+    killing = (
+        *ACCEPTING,
+        *APPENDING,
+        *CHANGING,
+        *RELAYING,
+        *BOUNCING,
+        *MANAGING,
+        *PACKING,
+        *RESTORING,
+        *CLEANING,
+    )
     assert named == {step.partition(":")[0] for step in killing}
 
 
@@ -363,6 +404,41 @@ async def test_packed_mail_is_readable(
         await edge.all_is_there_once()
         async with asyncio.timeout(SECONDS):
             while await edge.core.fetch(_STAGED, list(edge.octets)):
+                await asyncio.sleep(0.05)
+        await edge.all_is_there_once()
+
+
+@pytest.mark.parametrize("step", RESTORING)
+async def test_messages_are_restored_once(edge: Edge, environment: dict[str, str], step: str) -> None:
+    async def work() -> None:
+        await edge.append()
+        await edge.expunge(1, 2)
+        await edge.restore()
+        await edge.all_is_there_once()
+
+    await through_a_crash(edge, environment, step, work)
+
+
+@pytest.mark.parametrize("step", CLEANING)
+async def test_mail_is_readable_whatever_the_janitor_was_about(
+    edge: Edge, environment: dict[str, str], object_store: S3Address, step: str
+) -> None:
+    async with running_mailstore(edge.core, object_store):
+        await edge.append()
+        await edge.append()
+        await seal(edge.core)
+        async with asyncio.timeout(SECONDS):
+            while await edge.core.fetch(_STAGED, list(edge.octets)):
+                await asyncio.sleep(0.05)
+        await edge.expunge(1, 2, 3, 4)
+    for gone in list(edge.octets)[:4]:
+        del edge.octets[gone]
+        await edge.core.fetch(_QUARANTINE, gone)
+    async with service_process(edge.core, "mailstore", environment, step) as process:
+        assert await asyncio.wait_for(process.wait(), SECONDS) == KILLED
+    async with running_mailstore(edge.core, object_store):
+        async with asyncio.timeout(SECONDS):
+            while await edge.core.fetch(_DEAD_PACKS):
                 await asyncio.sleep(0.05)
         await edge.all_is_there_once()
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import grpc
 
 from mailstore.account_service import AccountService
+from mailstore.blobs.janitor import Janitor, JanitorLimits
 from mailstore.blobs.packer import Packer
 from mailstore.blobs.reader import BlobReader
 from mailstore.blobs.segments import OpenSegment, SegmentLimits
@@ -200,6 +201,7 @@ class _Parts:
             upkeep.run(),
             upkeep.run_gauges(),
             Packer(database, self._objects, self._segment, self._segment_limits).run(),
+            Janitor(database, self._objects, JanitorLimits(settings.deleted_octets_seconds)).run(),
         ]
 
     async def _ring(self, subject: str) -> None:

@@ -43,6 +43,11 @@ class Settings(CoreSettings):
     retention_seconds: float = Field(
         default=14 * 86_400.0, ge=3_600, description="Expunged messages can be restored for so long."
     )
+    deleted_octets_seconds: float = Field(
+        default=15 * 86_400.0,
+        ge=3_600,
+        description="Octets that no mail has are kept so long: longer than Postgres may be put back.",
+    )
     require_durable_database: bool = Field(
         default=True, description="Refuse a Postgres that confirms what it may lose; off in tests only."
     )

@@ -1,8 +1,8 @@
 """The packer: moves staged octets that are still wanted into packs, and drops empty segments.
 
-One packer works at a time. A pack is written first, then one transaction turns the blobs' rows to it; a
-packer that dies between leaves an object that no row names. While the object store is away octets stay staged
-and readable.
+One packer works at a time. A pack is written first, then one transaction turns the blobs' rows to it; what a
+packer that dies between leaves in the bucket goes as `doomed` says. While the object store is away octets
+stay staged and readable.
 """
 
 import asyncio
@@ -15,6 +15,8 @@ from uuid import UUID, uuid4
 
 import asyncpg
 
+from mailstore.blobs.doomed import WRITING_SECONDS, doom
+from mailstore.blobs.new_packs import NewPack, add_pack
 from mailstore.blobs.packs import build_pack
 from mailstore.blobs.reader import pack_key
 from mailstore.blobs.segments import OpenSegment, SegmentLimits, rotate, table
@@ -54,11 +56,11 @@ ORDER BY b.tenant_id, filed.account NULLS LAST, b.id
 """
 _LEFT: Final = "SELECT EXISTS (SELECT FROM mailstore.blob WHERE segment = $1)"
 _OCTETS: Final = "SELECT blob_id, octets FROM mailstore.{segment} WHERE blob_id = ANY($1::uuid[])"
-_NEW_PACK: Final = "INSERT INTO mailstore.pack (id, tenant_id, size, blobs) VALUES ($1, $2, $3, $4)"
 _TURN: Final = """
 UPDATE mailstore.blob AS b SET segment = NULL, pack_id = $1, start = t.start
 FROM unnest($2::uuid[], $3::bigint[]) AS t(id, start)
 WHERE b.id = t.id AND b.segment = $4
+RETURNING b.stored_length
 """
 # What is unwanted stays so: a reference is made in the transaction that ends the one before it.
 _FORGET: Final = "DELETE FROM mailstore.blob WHERE id = ANY($1::uuid[]) AND segment = $2"
@@ -163,12 +165,15 @@ class Packer:
             return
         pack, entries = build_pack((blob_id, stored[blob_id]) for blob_id in batch if blob_id in stored)
         pack_id = uuid4()  # random, so that keys spread over the store
+        async with self._database.connection() as connection:
+            await doom(connection, [pack_key(pack_id)], WRITING_SECONDS)
         await self._objects.put(pack_key(pack_id), pack)
         reached("pack.after_put")
+        new_pack = NewPack(pack_id, tenant_id, len(pack), entries)
         async with self._database.transaction(seconds=self._limits.transaction_seconds) as connection:
-            await connection.execute(_NEW_PACK, pack_id, tenant_id, len(pack), len(entries))
             ids, starts = [entry.blob_id for entry in entries], [entry.offset for entry in entries]
-            await connection.execute(_TURN, pack_id, ids, starts, number)
+            turned = await connection.fetch(_TURN, pack_id, ids, starts, number)
+            await add_pack(connection, new_pack, sum(row["stored_length"] for row in turned))
         reached("pack.after_commit")
         log.info("packed", pack=str(pack_id), blobs=len(entries), octets=len(pack))
 

@@ -16,6 +16,9 @@ from uuid import UUID
 MAGIC: Final = b"PRPACK01"
 _ENTRY: Final = struct.Struct(">16sQQ")
 _TRAILER: Final = struct.Struct(">IQ8s")
+ENTRY_OCTETS: Final = _ENTRY.size
+"""Of the index, for each blob."""
+TRAILER_OCTETS: Final = _TRAILER.size
 
 
 class PackError(ValueError):

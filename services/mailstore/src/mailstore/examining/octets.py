@@ -6,6 +6,7 @@ from uuid import UUID
 
 import asyncpg
 
+from mailstore.blobs.reader import message_key, pack_key
 from mailstore.blobs.segments import table
 from postroom_storage.database import Database
 from postroom_storage.examination import (
@@ -28,6 +29,7 @@ SELECT object_id AS id, stored_length AS size FROM mailstore.blob
 WHERE object_id > $1 ORDER BY object_id LIMIT $2
 """
 _UPLOADS: Final = "SELECT object_id FROM mailstore.upload WHERE object_id = ANY($1::uuid[])"
+_DOOMED: Final = "SELECT key FROM mailstore.doomed_object WHERE key = ANY($1::text[])"
 _HELD: Final = """
 SELECT b.{place} AS id, count(mm.uid) AS messages, count(DISTINCT mm.account_id) AS accounts
 FROM mailstore.blob AS b JOIN mailstore.message AS m ON m.blob_id = b.id
@@ -56,7 +58,7 @@ class OctetsExamination:
     def __init__(self, database: Database, objects: ObjectStore, limits: ExaminationLimits) -> None:
         self._database, self._limits = database, limits
         self._packs = ObjectComparison(
-            objects, "pack", self._named(_PACKS), self._none, self._held("pack_id"), limits
+            objects, "pack", self._named(_PACKS), self._doomed_packs, self._held("pack_id"), limits
         )
         self._objects = ObjectComparison(
             objects, "message", self._named(_OBJECTS), self._uploads, self._held("object_id"), limits
@@ -107,13 +109,18 @@ class OctetsExamination:
 
         return rows
 
-    async def _none(self, ids: Sequence[UUID]) -> set[UUID]:
-        del ids
-        return set()
+    async def _doomed_packs(self, ids: Sequence[UUID]) -> set[UUID]:
+        """Packs that are kept for a while, or about to get their rows."""
+        return await self._doomed({pack_key(each): each for each in ids})
 
     async def _uploads(self, ids: Sequence[UUID]) -> set[UUID]:
         async with self._database.connection(seconds=self._limits.step_seconds) as connection:
-            return {row["object_id"] for row in await connection.fetch(_UPLOADS, ids)}
+            uploads = {row["object_id"] for row in await connection.fetch(_UPLOADS, ids)}
+        return uploads | await self._doomed({message_key(each): each for each in ids})
+
+    async def _doomed(self, keys: Mapping[str, UUID]) -> set[UUID]:
+        async with self._database.connection(seconds=self._limits.step_seconds) as connection:
+            return {keys[row["key"]] for row in await connection.fetch(_DOOMED, list(keys))}
 
     def _held(self, place: str) -> About:
         async def about(ids: Sequence[UUID]) -> Mapping[UUID, str]:

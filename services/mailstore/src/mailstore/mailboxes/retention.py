@@ -61,7 +61,7 @@ WITH old AS MATERIALIZED (
 ), candidates AS (
     INSERT INTO mailstore.blob_candidate (blob_id)
     SELECT DISTINCT m.blob_id FROM gone JOIN mailstore.message AS m ON m.id = gone.message_id
-    ON CONFLICT DO NOTHING
+    ON CONFLICT (blob_id) DO UPDATE SET noted_at = now(), quarantined_at = NULL
 )
 SELECT count(*) FROM gone
 """

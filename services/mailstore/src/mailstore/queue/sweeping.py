@@ -50,7 +50,7 @@ WITH old AS MATERIALIZED (
     WHERE NOT EXISTS (SELECT FROM mailstore.message AS m
                       JOIN mailstore.mailbox_message AS mm ON mm.message_id = m.id
                       WHERE m.blob_id = gone.blob_id)
-    ON CONFLICT DO NOTHING
+    ON CONFLICT (blob_id) DO UPDATE SET noted_at = now(), quarantined_at = NULL
 )
 SELECT id FROM gone ORDER BY id DESC LIMIT 1
 """
