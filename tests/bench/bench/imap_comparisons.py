@@ -27,6 +27,7 @@ HEARD: Final = Quantity("IDLE, from APPEND's OK to EXISTS, p50, ms")
 _WORDS: Final = b"the quick brown fox jumps over the lazy dog and runs on\r\n"
 _NEEDLE: Final = b"haystack"
 _LOGINS_AT_ONCE: Final = 10
+_COPIED_AT_ONCE: Final = 50_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +63,8 @@ def _work(volume: ImapVolume, side: MailSide) -> Round:
     wait_until_quiet(side.roots)
     with ImapClient.of(side) as client:
         found[SELECTED] = 1e3 * client.timed(b"SELECT " + name)
-        found[FLAGS] = volume.messages / client.timed(b"FETCH 1:* (UID FLAGS)")
-        found[ENVELOPES] = volume.messages / client.timed(b"FETCH 1:* (ENVELOPE)")
+        found[FLAGS] = _fetched(client, volume, b"UID FLAGS")
+        found[ENVELOPES] = _fetched(client, volume, b"ENVELOPE")
         found[BODIES] = _bodies(client, volume)
         found[STORED] = volume.messages / client.timed(b"STORE 1:* +FLAGS (\\Flagged)")
         found[SUBJECTS] = volume.messages / client.timed(b"SEARCH SUBJECT needle")
@@ -82,7 +83,7 @@ def _select(volume: ImapVolume, side: MailSide) -> Round:
     with ImapClient.of(side) as client:
         found = {
             SELECTED: 1e3 * client.timed(b"SELECT " + name),
-            FLAGS: volume.messages / client.timed(b"FETCH 1:* (UID FLAGS)"),
+            FLAGS: _fetched(client, volume, b"UID FLAGS"),
             STORED: volume.messages / client.timed(b"STORE 1:* +FLAGS.SILENT (\\Flagged)"),
         }
     _drop(side, name)
@@ -101,7 +102,7 @@ def _fill(side: MailSide, name: bytes, volume: ImapVolume) -> float:
         client.command(b"SELECT " + name)
         there = volume.appended
         while there < volume.messages:
-            more = min(there, volume.messages - there)
+            more = min(there, volume.messages - there, _COPIED_AT_ONCE)
             client.command(b"COPY 1:%d %b" % (more, name))
             client.command(b"NOOP")
             there += more
@@ -117,6 +118,15 @@ def _logins(side: MailSide, count: int) -> float:
     with ThreadPoolExecutor(_LOGINS_AT_ONCE) as pool:
         list(pool.map(log_in, range(count)))
     return count / (time.perf_counter() - begun)
+
+
+def _fetched(client: ImapClient, volume: ImapVolume, items: bytes) -> float:
+    begun = time.perf_counter()
+    answer = client.command(b"FETCH 1:* (%b)" % items)
+    seconds = time.perf_counter() - begun
+    if answer.count(b" FETCH (") != volume.messages:
+        raise ImapRefusedError(b"not all of the messages")
+    return volume.messages / seconds
 
 
 def _bodies(client: ImapClient, volume: ImapVolume) -> float:
