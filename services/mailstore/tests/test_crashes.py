@@ -47,6 +47,7 @@ SECONDS = 30.0
 _COPIES = """
 SELECT message_id, count(*) AS copies FROM mailstore.mailbox_message WHERE account_id = $1 GROUP BY message_id
 """
+_UID = "SELECT uid FROM mailstore.mailbox_message WHERE message_id = $1"
 _ENDINGS = "SELECT outcome FROM mailstore.delivery_history WHERE accepted_id = $1"
 _STAGED = """
 SELECT FROM mailstore.blob AS b JOIN mailstore.message AS m ON m.blob_id = b.id
@@ -102,6 +103,21 @@ class Edge:
                 lambda: self.mailbox.AppendMessage(appending, metadata=self._metadata)  # noqa: B023  # awaited here
             )
             self.octets[UUID(bytes=appending.id)] = octets
+
+    async def replace(self) -> None:
+        """Messages that come at once in the place of one that goes."""
+        inbox = await self._inbox_id()
+        request = mailbox_pb2.AppendMessagesRequest()
+        replaced = min(self.octets)
+        uid = await self.core.fetch(_UID, replaced)
+        request.replaces.mailbox_id, request.replaces.uid = inbox, uid[0]["uid"]
+        for number in range(3):
+            octets = b"Subject: replacing %d\r\n\r\n" % number
+            message = request.messages.add(id=new_id().bytes, mailbox_id=inbox, content=inline(octets))
+            message.internal_date.GetCurrentTime()
+            self.octets[UUID(bytes=message.id)] = octets
+        await answered(lambda: self.mailbox.AppendMessages(request, metadata=self._metadata))
+        del self.octets[replaced]
 
     async def queue_mail(self) -> UUID:
         """Mail for a relay; its id."""
@@ -296,6 +312,7 @@ async def through_a_crash(
 
 ACCEPTING = ("accept.before_commit", "accept.after_commit:2", "deliver.before_commit", "deliver.after_commit")
 APPENDING = ("append.before_commit", "append.after_commit")
+REPLACING = ("append.before_commit:4", "append.after_commit:4")
 CHANGING = ("mailbox.after_commit", "mailbox.after_commit:2")
 RELAYING = ("claim.after_commit", "report.before_commit", "report.after_commit")
 BOUNCING = ("bounce.before_commit",)
@@ -339,6 +356,18 @@ async def test_a_message_that_a_client_brings_is_there_once(
 ) -> None:
     async def work() -> None:
         await edge.append()
+        await edge.all_is_there_once()
+
+    await through_a_crash(edge, environment, step, work)
+
+
+@pytest.mark.parametrize("step", REPLACING)
+async def test_messages_that_replace_another_come_at_once_and_once(
+    edge: Edge, environment: dict[str, str], step: str
+) -> None:
+    async def work() -> None:
+        await edge.append()
+        await edge.replace()
         await edge.all_is_there_once()
 
     await through_a_crash(edge, environment, step, work)

@@ -20,7 +20,15 @@ from mailstore.mailbox_messages import (
     rows_message,
 )
 from mailstore.mailboxes import catalogue
-from mailstore.mailboxes.appending import Appending, append_message, check_digest, inline_octets
+from mailstore.mailboxes.appending import (
+    Appending,
+    Replaced,
+    append_message,
+    append_messages,
+    check_batch,
+    check_digest,
+    inline_octets,
+)
 from mailstore.mailboxes.catalogue import Owner
 from mailstore.mailboxes.facts import FactColumns, stored_facts
 from mailstore.mailboxes.flags import MAX_MODSEQ, keywords_of, parse_keywords
@@ -38,6 +46,7 @@ from postroom_contracts.ids import parse_id
 from postroom_runtime.grpc_server import capability_token
 from postroom_storage.database import Database
 
+from postroom_storage.operations import operation_of
 _Context = grpc.aio.ServicerContext[Any, Any]
 
 _READING: Final = frozenset({Scope.IMAP, Scope.POP3, Scope.API})
@@ -247,6 +256,22 @@ class MailboxService(mailbox_pb2_grpc.MailboxServiceServicer):
         appended = await append_message(self._database, self._segment, owner, appending, facts)
         await self._publish_changed(owner.account_id, appended.modseq)
         return mailbox_pb2.AppendMessageResponse(
+    async def AppendMessages(
+        self, request: mailbox_pb2.AppendMessagesRequest, context: _Context
+    ) -> mailbox_pb2.AppendMessagesResponse:
+        """Several messages at once, or one in another's place."""
+        owner = await self._owner()
+        check_batch(request)
+        await ensure_accounts(self._database, {owner.account_id: owner.tenant_id})
+        operation = operation_of(owner.account_id, owner.tenant_id, request.messages[0].id, request)
+        batch = [await self._appending(owner, message) for message in request.messages]
+        replaced: Replaced | None = None
+        if request.HasField("replaces"):
+            replaced = Replaced(parse_id(request.replaces.mailbox_id), request.replaces.uid)
+        answer = await append_messages(self._database, self._segment, owner, operation, batch, replaced)
+        await self._publish_changed(owner.account_id, answer.modseq)
+        return answer
+
             uid_validity=appended.placed.uid_validity, uid=appended.placed.uid, modseq=appended.modseq
         )
 

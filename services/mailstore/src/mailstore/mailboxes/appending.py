@@ -2,9 +2,10 @@
 
 import datetime as dt
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 from uuid import UUID
 
 import asyncpg
@@ -16,19 +17,27 @@ from mailstore.intake.item import Inline, MessageContent
 from mailstore.intake.statements import CODEC_PLAIN, CODEC_ZSTD
 from mailstore.mailboxes.catalogue import Owner, find_mailbox
 from mailstore.mailboxes.flags import ALL_FLAGS, keyword_bits
+from mailstore.mailboxes.moving import MailboxPlace, remove_messages
 from mailstore.mailboxes.quota import check_quota
+from mailstore.mailboxes.uid_ranges import compress, range_messages
 from mailstore.messages import NewMessage, insert_messages
 from mailstore.placement import Placed, Placement, place
 from mailstore.scanning import MessageFacts
+from postroom.mailstore.v1 import mailbox_pb2 as pb
 from postroom_contracts.errors import (
     ContentMismatchError,
     InvalidRequestError,
+    LimitError,
+    MessageNotFoundError,
     StagingFullError,
     UnavailableError,
 )
 from postroom_contracts.ids import new_id
 from postroom_runtime.steps import reached
 from postroom_storage.database import Connection, Database
+from postroom_storage.operations import Operation, once
+
+MAX_MESSAGES: Final = 256
 
 # Also where it is no more: it may have been moved or expunged since.
 _PLACED_BEFORE: Final = """
@@ -39,7 +48,7 @@ SELECT m.uid, m.modseq, b.uid_validity FROM (
 ) AS m JOIN mailstore.mailbox AS b ON b.id = m.mailbox_id
 WHERE m.mailbox_id = $3 ORDER BY m.uid LIMIT 1
 """
-_ID_USED: Final = "SELECT EXISTS (SELECT FROM mailstore.message WHERE id = $1)"
+_ID_USED: Final = "SELECT EXISTS (SELECT FROM mailstore.message WHERE id = ANY($1::uuid[]))"
 _BLOB: Final = """
 INSERT INTO mailstore.blob (id, tenant_id, digest, size, codec, segment, object_id, stored_length)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
@@ -59,12 +68,26 @@ class Appending:
     object_id: UUID | None = None
 
 
+Batch: TypeAlias = Sequence[tuple[Appending, MessageFacts]]
+"""Messages for one mailbox, in their order; one at least."""
+
+
 @dataclass(frozen=True, slots=True)
 class Appended:
     """Where the message is (RFC 4315 s3 APPENDUID), and the MODSEQ that shows it."""
 
     placed: Placed
     modseq: int
+
+
+def check_batch(request: pb.AppendMessagesRequest) -> None:
+    """Raises InvalidRequestError, LimitError for what is no batch for one mailbox."""
+    mailboxes = {message.mailbox_id for message in request.messages}
+    ids = {message.id for message in request.messages}
+    if len(mailboxes) != 1 or len(ids) < len(request.messages) or b"" in ids:
+        raise InvalidRequestError("no messages, or not for one mailbox, or not each with its id")
+    if len(request.messages) > MAX_MESSAGES:
+        raise LimitError("too many messages in one call")
 
 
 def inline_octets(content: MessageContent) -> bytes:
@@ -86,6 +109,14 @@ def check_digest(octets: bytes, content: MessageContent) -> None:
         raise ContentMismatchError("another digest than said")
 
 
+@dataclass(frozen=True, slots=True)
+class Replaced:
+    """A message that goes when another one comes (RFC 8508)."""
+
+    mailbox_id: UUID
+    uid: int
+
+
 async def append_message(
     database: Database, segment: OpenSegment, owner: Owner, appending: Appending, facts: MessageFacts
 ) -> Appended:
@@ -94,8 +125,6 @@ async def append_message(
     Raises MailboxNotFoundError, StagingFullError, OverQuotaError, InvalidRequestError (the id is another
     message's).
     """
-    if segment.full and appending.object_id is None:
-        raise StagingFullError("too much is staged")
 
     async def transact(connection: Connection) -> Appended:
         modseqs = await lock_accounts(connection, [owner.account_id])
@@ -104,34 +133,94 @@ async def append_message(
         )
         if before is not None:
             return Appended(Placed(before["uid_validity"], before["uid"]), before["modseq"])
-        await find_mailbox(connection, owner.account_id, appending.mailbox_id)
-        if await connection.fetchval(_ID_USED, appending.id):  # it would show a message of whoever has the id
-            raise InvalidRequestError("an id that another message has")
-        blob_id = await _keep_octets(connection, segment, owner, appending)
-        await insert_messages(connection, [NewMessage(appending.id, owner.tenant_id, blob_id, facts)])
-        word = await keyword_bits(connection, owner.account_id, appending.keywords)
-        placement = Placement(
-            account_id=owner.account_id,
-            tenant_id=owner.tenant_id,
-            mailbox_id=appending.mailbox_id,
-            message_id=appending.id,
-            flags=appending.flags & ALL_FLAGS,
-            keywords=word,
-            internal_date=appending.internal_date,
-            size=facts.size,
-        )
-        (placed,) = await place(connection, [placement], modseqs)
+        (placed,) = await _append(connection, segment, owner, [(appending, facts)], modseqs)
         await check_quota(connection, owner)
         reached("append.before_commit")
         return Appended(placed, modseqs[owner.account_id])
 
-    try:
+    _check_room(segment, [appending])
+    with _segment_dropped(segment):
         appended = await database.run(transact)
-    except asyncpg.UndefinedTableError:  # the segment was packed and dropped since its number was looked up
-        segment.forget()
-        raise UnavailableError("the open segment has changed") from None
     reached("append.after_commit")
     return appended
+
+
+async def append_messages(
+    database: Database,
+    segment: OpenSegment,
+    owner: Owner,
+    operation: Operation | None,
+    batch: Batch,
+    replaced: Replaced | None,
+) -> pb.AppendMessagesResponse:
+    """Append all of them, and expunge the replaced one, or do nothing (RFC 3502, RFC 8508).
+
+    Raises as `append_message`, and MessageNotFoundError when what is to be replaced is gone.
+    """
+
+    async def work(connection: Connection) -> pb.AppendMessagesResponse:
+        modseqs = await lock_accounts(connection, [owner.account_id])
+        modseq = modseqs[owner.account_id]
+        placed = await _append(connection, segment, owner, batch, modseqs)
+        if replaced is not None:
+            await find_mailbox(connection, owner.account_id, replaced.mailbox_id)
+            place_of_old = MailboxPlace(owner.account_id, replaced.mailbox_id, modseq)
+            if not await remove_messages(connection, place_of_old, [(replaced.uid, replaced.uid)]):
+                raise MessageNotFoundError("the message that is to be replaced is gone")
+        await check_quota(connection, owner)  # of what is left: RFC 8508 s3.4
+        reached("append.before_commit")
+        uids = range_messages(compress(each.uid for each in placed))
+        return pb.AppendMessagesResponse(uid_validity=placed[0].uid_validity, uids=uids, modseq=modseq)
+
+    _check_room(segment, [appending for appending, _ in batch])
+    with _segment_dropped(segment):
+        answered = await once(database, operation, pb.AppendMessagesResponse, work)
+    reached("append.after_commit")
+    return answered
+
+
+async def _append(
+    connection: Connection, segment: OpenSegment, owner: Owner, batch: Batch, modseqs: Mapping[UUID, int]
+) -> list[Placed]:
+    """Messages in their order into one mailbox of the locked account."""
+    await find_mailbox(connection, owner.account_id, batch[0][0].mailbox_id)
+    ids = [appending.id for appending, _ in batch]
+    if await connection.fetchval(_ID_USED, ids):  # it would show a message of whoever has the id
+        raise InvalidRequestError("an id that another message has")
+    messages: list[NewMessage] = []
+    placements: list[Placement] = []
+    for appending, facts in batch:
+        blob_id = await _keep_octets(connection, segment, owner, appending)
+        messages.append(NewMessage(appending.id, owner.tenant_id, blob_id, facts))
+        placements.append(
+            Placement(
+                account_id=owner.account_id,
+                tenant_id=owner.tenant_id,
+                mailbox_id=appending.mailbox_id,
+                message_id=appending.id,
+                flags=appending.flags & ALL_FLAGS,
+                keywords=await keyword_bits(connection, owner.account_id, appending.keywords),
+                internal_date=appending.internal_date,
+                size=facts.size,
+            )
+        )
+    await insert_messages(connection, messages)
+    return await place(connection, placements, modseqs)
+
+
+def _check_room(segment: OpenSegment, appendings: Sequence[Appending]) -> None:
+    if segment.full and any(appending.object_id is None for appending in appendings):
+        raise StagingFullError("too much is staged")
+
+
+@contextmanager
+def _segment_dropped(segment: OpenSegment) -> Generator[None]:
+    """The segment may be packed and dropped since its number was looked up."""
+    try:
+        yield
+    except asyncpg.UndefinedTableError:
+        segment.forget()
+        raise UnavailableError("the open segment has changed") from None
 
 
 async def _keep_octets(
