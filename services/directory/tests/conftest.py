@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
@@ -14,7 +15,9 @@ from directory.main import MIGRATIONS, add_to_server, build, open_database
 from directory.policy import POLICY
 from directory.settings import Settings
 from postroom.directory.v1 import directory_pb2 as pb
+from postroom.directory.v1.credential_pb2_grpc import CredentialServiceStub
 from postroom.directory.v1.directory_pb2_grpc import DirectoryServiceStub
+from postroom.directory.v1.login_pb2_grpc import LoginServiceStub
 from postroom_embedded.postgres import PostgresAddress
 from postroom_runtime.grpc_client import Metadata, channel, on_behalf_of
 from postroom_runtime.grpc_server import serve_grpc
@@ -47,6 +50,16 @@ class Replica:
     async def client(self, service: str = "mail-access") -> DirectoryServiceStub:
         """The stub with which this service calls."""
         return DirectoryServiceStub(await self._stack.enter_async_context(channel(self.address, service)))
+
+    async def logins(self) -> LoginServiceStub:
+        """What mail-access asks by other means than passwords."""
+        return LoginServiceStub(await self._stack.enter_async_context(channel(self.address, "mail-access")))
+
+    async def credentials(self) -> CredentialServiceStub:
+        """What webmail-api asks about credentials."""
+        return CredentialServiceStub(
+            await self._stack.enter_async_context(channel(self.address, "webmail-api"))
+        )
 
     async def admin(self) -> "Admin":
         """The administrator's calls."""
@@ -118,7 +131,7 @@ class Starter:
         self._sockets = sockets
         self._count = 0
 
-    async def __call__(self, address: PostgresAddress, postmaster: str | None = None) -> Replica:
+    async def __call__(self, address: PostgresAddress, postmaster: str | None = None, **more: Any) -> Replica:
         self._count += 1
         socket = f"unix:{self._sockets}/{self._count}.sock"
         settings = Settings(
@@ -128,6 +141,7 @@ class Starter:
             postmaster=postmaster,
             require_durable_database=False,
             grpc_listen=socket,
+            **more,
         )
         publisher = FakePublisher()
         database = await self._stack.enter_async_context(open_database(settings))

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from directory.policy import POLICY
+from postroom.directory.v1 import credential_pb2, login_pb2
 from postroom.directory.v1 import directory_pb2 as pb
 from postroom_contracts.errors import (
     AccountExistsError,
@@ -225,6 +226,9 @@ async def test_administration_needs_the_administrator_s_capability(replica: Any,
 def test_every_method_has_its_callers_and_every_admin_call_is_tested() -> None:
     service = pb.DESCRIPTOR.services_by_name["DirectoryService"]
     methods = {f"/{service.full_name}/{method.name}" for method in service.methods}
+    for other in (login_pb2.DESCRIPTOR, credential_pb2.DESCRIPTOR):
+        for each in other.services_by_name.values():
+            methods |= {f"/{each.full_name}/{method.name}" for method in each.methods}
     assert methods == {*POLICY} - {"/postroom.doctor.v1.DoctorService/Examine"}
     others = {
         "Authenticate",

@@ -86,6 +86,8 @@ class Capability:
     kind: Kind = Kind.CAPABILITY
     credential_version: int = 0
     quota: Quota = Quota()
+    credential_id: UUID | None = None
+    """The app password that it came of; None for the account's password and all else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +121,8 @@ def sign(capability: Capability, key: SigningKey, issued_at: datetime) -> str:
         "qoc": capability.quota.octets,
         "qme": capability.quota.messages,
     }
+    if capability.credential_id is not None:
+        claims["cid"] = str(capability.credential_id)
     return jwt.encode(claims, key.key, algorithm=_ALGORITHM, headers={"kid": key.key_id})
 
 
@@ -247,6 +251,7 @@ def decode(token: str, key: Ed25519PublicKey) -> Capability:
             expires_at=datetime.fromtimestamp(claims["exp"], UTC),
             kind=Kind(claims["knd"]),
             credential_version=int(claims["cv"]),
+            credential_id=UUID(claims["cid"]) if "cid" in claims else None,
             quota=Quota(_limit(claims.get("qoc")), _limit(claims.get("qme"))),
         )
     except (jwt.PyJWTError, KeyError, ValueError, TypeError):

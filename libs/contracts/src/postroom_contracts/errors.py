@@ -114,6 +114,13 @@ class AliasNotFoundError(PostroomError):
     name = "alias-not-found"
 
 
+class AppPasswordNotFoundError(PostroomError):
+    """The account has no such app password."""
+
+    code = StatusCode.NOT_FOUND
+    name = "app-password-not-found"
+
+
 class MailboxNotFoundError(PostroomError):
     """The account has no such mailbox."""
 

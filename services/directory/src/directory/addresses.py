@@ -41,6 +41,10 @@ class Address:
         base, _, _ = self.key.partition(SUBADDRESS_SEPARATOR)
         return base or self.key
 
+    def is_same(self, other: "Address") -> bool:
+        """Whether both are one account's."""
+        return (self.key, self.domain) == (other.key, other.domain)
+
     def __str__(self) -> str:
         return f"{self.local_part}@{self.domain}"
 

@@ -18,8 +18,9 @@ from sqlalchemy.dialects.postgresql import aggregate_order_by, insert
 from directory.accounts import Account, account_of
 from directory.addresses import Address, clean, parse_address, parse_domain
 from directory.limits import Limits
-from directory.passwords import Passwords
+from directory.passwords import Passwords, spellings
 from directory.schema import ACCOUNT, ADDRESS, ALIAS, ALIAS_TARGET, CREDENTIAL, DOMAIN, TENANT
+from directory.scram_keys import renew_keys
 from postroom_contracts.capability import Quota
 from postroom_contracts.errors import (
     AccountExistsError,
@@ -38,6 +39,7 @@ from postroom_runtime.steps import reached
 from postroom_storage.core import fetch, fetch_one
 from postroom_storage.database import Connection, Database
 from postroom_storage.operations import Operation, forget_old, once
+from postroom_wire.sasl.scram import Keys
 
 M = TypeVar("M", bound=Message)
 
@@ -168,6 +170,14 @@ class Administration:
         await fetch(connection, insert(CREDENTIAL).values(credential))
         return account_of(_one(made))
 
+    async def account(self, account_id: UUID) -> Account:
+        """Raises `AccountNotFoundError`."""
+        async with self._database.connection() as connection:
+            row = await fetch_one(connection, select(ACCOUNT).where(ACCOUNT.c.id == account_id))
+        if row is None:
+            raise AccountNotFoundError
+        return account_of(row)
+
     async def get_account(self, address: str) -> Account:
         """Raises `AccountNotFoundError`."""
         wanted = parse_address(address)
@@ -181,10 +191,12 @@ class Administration:
         """In the order of creation."""
         return [account_of(row) for row in await self._list(ACCOUNT, page)]
 
-    async def set_password(self, connection: Connection, address: str, kept: str) -> None:
+    async def set_password(
+        self, connection: Connection, address: str, kept: str, keys: Keys | None = None
+    ) -> None:
         """Bites at once: what was verified or signed with the old one ends. Raises `AccountNotFoundError`.
 
-        `kept` is what `hash_password` gave.
+        `kept` is what `hash_password` gave, `keys` what `scram_keys` did.
         """
         wanted = parse_address(address)
         statement = (
@@ -194,10 +206,12 @@ class Administration:
                 CREDENTIAL.c.kind == _KIND,
             )
             .values(hash=kept, version=CREDENTIAL.c.version + 1, changed_at=func.now())
-            .returning(CREDENTIAL.c.id)
+            .returning(CREDENTIAL.c.account_id, CREDENTIAL.c.version)
         )
-        if await fetch_one(connection, statement) is None:
+        if (changed := await fetch_one(connection, statement)) is None:
             raise AccountNotFoundError
+        if keys is not None:
+            await renew_keys(connection, changed["account_id"], changed["version"], keys)
 
     async def delete_account(self, connection: Connection, address: str) -> None:
         """Raises `AccountNotFoundError`. Its mail and files are the stores' business."""
@@ -254,7 +268,11 @@ class Administration:
         """What to keep of a password. Raises `InvalidRequestError` for one that nobody may have."""
         if len(clean(password, self._limits.password)) < self._limits.password_characters:
             raise InvalidRequestError("the password is too short")
-        return await self._passwords.hash(password)
+        return await self._passwords.hash(spellings(password)[0])
+
+    async def scram_keys(self, password: str) -> Keys | None:
+        """What `set_password` needs besides for an account that has opted in to SCRAM."""
+        return await self._passwords.scram_keys(clean(password, self._limits.password))
 
     async def digest_password(self, password: str, salt: bytes) -> bytes:
         """What tells a password from others, under a salt of one's own, as dear to try as what is kept."""

@@ -4,9 +4,11 @@ To rotate, insert a key whose `sign_from` lies some minutes ahead and give the o
 """
 
 import asyncio
+import hmac
 import secrets
 import time
 from collections.abc import Callable, Sequence
+from hashlib import sha256
 from typing import Final
 
 from asyncpg import Record
@@ -48,6 +50,10 @@ class KeyRing:
     async def public_keys(self) -> Sequence[PublicKey]:
         """All that verify, the one in use first."""
         return [PublicKey(row["id"], row["public_key"]) for row in await self._current()]
+
+    async def secrets(self, purpose: bytes) -> Sequence[bytes]:
+        """What all replicas know and nobody else, the one in use first; another for each purpose."""
+        return [hmac.digest(row["private_key"], purpose, sha256) for row in await self._current()]
 
     async def _current(self) -> Sequence[Record]:
         if self._is_fresh():

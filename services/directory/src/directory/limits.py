@@ -38,6 +38,24 @@ class Limits:
     verified_passwords: int = 10_000
     verified_seconds: float = 300.0
 
+    scram_iterations: int = 100_000
+    """RFC 7677 s4 asks for 4,096 at least; clients pay the same."""
+    scram_seconds: float = 120.0
+    """From our first message of SCRAM to the client's last one."""
+    app_passwords: int = 50
+    """Of one account."""
+    app_password_name: int = 100
+    app_password_used_seconds: float = 3_600.0
+    """So exact is it known when an app password was used last."""
+    access_token: int = 8_192
+    jwks: int = 262_144
+    jwks_seconds: float = 300.0
+    """Keys of the issuer are read again after so long, and for an unknown one."""
+    jwks_again_seconds: float = 10.0
+    """But not more often than that."""
+    jwks_fetch_seconds: float = 3.0
+    certificate: int = 16_384
+
     failures: int = 10
     """Failed logins of one address from one network within the window; then none is tried."""
     network_failures: int = 100

@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -11,16 +12,23 @@ import grpc
 from directory.addresses import Address, parse_address
 from directory.administration import Administration
 from directory.authentication import Authenticator
+from directory.bearer_tokens import BearerTokens
+from directory.client_certificates import ClientCertificates
+from directory.credential_service import CredentialService
 from directory.doctor_service import DoctorService
 from directory.keys import KeyRing
 from directory.limits import Limits
+from directory.login_service import LoginService
 from directory.passwords import Passwords
 from directory.policy import POLICY
 from directory.recipients import Recipients
 from directory.resolving import Resolver
+from directory.scram import Scram
 from directory.service import DirectoryService, Publisher
 from directory.settings import Settings
+from postroom.directory.v1.credential_pb2_grpc import add_CredentialServiceServicer_to_server
 from postroom.directory.v1.directory_pb2_grpc import add_DirectoryServiceServicer_to_server
+from postroom.directory.v1.login_pb2_grpc import add_LoginServiceServicer_to_server
 from postroom.doctor.v1.doctor_pb2_grpc import add_DoctorServiceServicer_to_server
 from postroom_contracts.capability import Quota
 from postroom_contracts.errors import InvalidAddressError, InvalidRequestError, UnavailableError
@@ -52,10 +60,10 @@ async def serve(settings: Settings, lifecycle: Lifecycle) -> None:
             raise ConfigurationError(str(error)) from None
         await tell_protection(settings, database.is_protected)
         bus = await stack.enter_async_context(await Bus.connect(settings.nats_url))
-        service = build(stack, settings, database, bus, lifecycle.closing)
+        services = build(stack, settings, database, bus, lifecycle.closing)
         server = await serve_grpc(
             settings.grpc_listen,
-            partial(add_to_server, service, database),
+            partial(add_to_server, services, database),
             policy=POLICY,
             tls=settings.grpc_tls,
             lifecycle=lifecycle,
@@ -94,14 +102,23 @@ async def check(settings: Settings) -> None:
         raise DependencyError("the schema directory is not migrated")
 
 
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What directory answers with."""
+
+    directory: DirectoryService
+    logins: LoginService
+    credentials: CredentialService
+
+
 def build(
     stack: AsyncExitStack,
     settings: Settings,
     database: Database,
     publisher: Publisher,
     closing: asyncio.Event,
-) -> DirectoryService:
-    """The service over its parts; `stack` ends those that need it. Raises `ConfigurationError`."""
+) -> Services:
+    """The services over their parts; `stack` ends those that need it. Raises `ConfigurationError`."""
     limits = Limits(
         untrusted=Networks(settings.untrusted_addresses),
         quota=Quota(settings.quota_octets, settings.quota_messages),
@@ -110,20 +127,27 @@ def build(
     stack.callback(passwords.close)
     keys = KeyRing(database, limits)
     token = settings.admin_token.get_secret_value() if settings.admin_token is not None else None
-    return DirectoryService(
-        Authenticator(database, keys, passwords, limits, token),
-        keys,
-        Recipients(Resolver(database, limits, _postmaster(settings)), limits, closing),
-        Administration(database, passwords, limits),
-        publisher,
-        limits,
+    authenticator = Authenticator(database, keys, passwords, limits, token)
+    administration = Administration(database, passwords, limits)
+    recipients = Recipients(Resolver(database, limits, _postmaster(settings)), limits, closing)
+    return Services(
+        DirectoryService(authenticator, keys, recipients, administration, publisher, limits),
+        LoginService(
+            Scram(authenticator, keys, limits),
+            BearerTokens(authenticator, limits, settings.issuer),
+            ClientCertificates(authenticator, limits, settings.client_ca_file),
+            limits,
+        ),
+        CredentialService(database, authenticator, administration, limits),
     )
 
 
-def add_to_server(service: DirectoryService, database: Database, server: grpc.aio.Server) -> None:
-    """Let the server answer for the service, and for whoever asks how its rows are."""
-    add_DirectoryServiceServicer_to_server(service, server)
-    doctor = DoctorService(database, MIGRATIONS, service.verifier)
+def add_to_server(services: Services, database: Database, server: grpc.aio.Server) -> None:
+    """Let the server answer for the services, and for whoever asks how our rows are."""
+    add_DirectoryServiceServicer_to_server(services.directory, server)
+    add_LoginServiceServicer_to_server(services.logins, server)
+    add_CredentialServiceServicer_to_server(services.credentials, server)
+    doctor = DoctorService(database, MIGRATIONS, services.directory.verifier)
     add_DoctorServiceServicer_to_server(doctor, server)
 
 

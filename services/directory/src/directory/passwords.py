@@ -17,6 +17,8 @@ from argon2.low_level import Type, hash_secret_raw
 
 from directory.limits import Limits
 from postroom_contracts.errors import UnavailableError
+from postroom_wire.sasl import PreparationError, saslprep
+from postroom_wire.sasl.scram import Keys, derive_keys
 
 T = TypeVar("T")
 
@@ -50,6 +52,14 @@ class Passwords:
         right = await self._in_thread(lambda: _matches(self._nobody if kept is None else kept, password))
         return right and kept is not None
 
+    async def scram_keys(self, password: str) -> Keys | None:
+        """SCRAM's keys of a password; None for one that SASLprep refuses. Raises as `hash` does."""
+        salt, iterations = secrets.token_bytes(16), self._limits.scram_iterations
+        try:
+            return await self._in_thread(lambda: derive_keys(password, salt, iterations))
+        except PreparationError:
+            return None
+
     async def _in_thread(self, call: Callable[[], T]) -> T:
         if self._running >= self._limits.hash_threads + self._limits.hashes_waiting:
             raise UnavailableError("too many passwords wait to be hashed")
@@ -58,6 +68,15 @@ class Passwords:
             return await asyncio.get_running_loop().run_in_executor(self._threads, call)
         finally:
             self._running -= 1
+
+
+def spellings(password: str) -> tuple[str, ...]:
+    """The password as SASLprep writes it (RFC 4013), which is kept, and as it came, which once was."""
+    try:
+        prepared = saslprep(password)
+    except PreparationError:
+        return (password,)
+    return (prepared, password) if prepared and prepared != password else (password,)
 
 
 class VerifiedPasswords:

@@ -34,7 +34,21 @@ _METHODS: Final = {
     "DeleteAlias": _ADMIN,
 }
 
+_LOGIN_METHODS: Final = ("BeginScram", "FinishScram", "AuthenticateBearer", "AuthenticateCertificate")
+_CREDENTIAL_METHODS: Final = (
+    "CreateAppPassword",
+    "ListAppPasswords",
+    "DeleteAppPassword",
+    "EnableScram",
+    "DisableScram",
+    "GetScram",
+)
+# Those who speak SASL.
+_SASL: Final = frozenset({"smtp-inbound", "mail-access"})
+
 POLICY: Final = {
     **{f"{_SERVICE}/{method}": callers for method, callers in _METHODS.items()},
+    **{f"/postroom.directory.v1.LoginService/{method}": _SASL for method in _LOGIN_METHODS},
+    **{f"/postroom.directory.v1.CredentialService/{method}": _ADMIN for method in _CREDENTIAL_METHODS},
     "/postroom.doctor.v1.DoctorService/Examine": frozenset({"webmail-api"}),
 }

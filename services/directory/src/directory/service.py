@@ -14,6 +14,7 @@ from directory.administration import Administration, Page
 from directory.authentication import Authenticator, Login, LoginRequest
 from directory.keys import KeyRing
 from directory.limits import Limits
+from directory.logins import logged_in, scope_of
 from directory.messages import (
     account_message,
     alias_message,
@@ -27,9 +28,8 @@ from directory.recipients import Recipients
 from postroom.directory.v1 import directory_pb2 as pb
 from postroom.directory.v1.directory_pb2_grpc import DirectoryServiceServicer
 from postroom_contracts.capability import Capability, CapabilityVerifier, Scope
-from postroom_contracts.errors import InvalidRequestError, PostroomError, UnavailableError
+from postroom_contracts.errors import InvalidRequestError, UnavailableError
 from postroom_contracts.ids import parse_id
-from postroom_runtime import metrics
 from postroom_runtime.grpc_server import capability_token
 from postroom_storage.database import Connection
 from postroom_storage.operations import operation_of
@@ -48,17 +48,6 @@ _Change: TypeAlias = (
     | pb.SetQuotaRequest
 )
 
-_SCOPES: Final = {
-    pb.SCOPE_IMAP: Scope.IMAP,
-    pb.SCOPE_POP3: Scope.POP3,
-    pb.SCOPE_SUBMISSION: Scope.SUBMISSION,
-    pb.SCOPE_FTP: Scope.FTP,
-    pb.SCOPE_API: Scope.API,
-    pb.SCOPE_ADMIN: Scope.ADMIN,
-}
-_LOGINS: Final = metrics.counter(
-    "directory_logins_total", "Logins by what they were for and how they ended.", ["scope", "outcome"]
-)
 _OWNING: Final = frozenset({Scope.IMAP, Scope.API})
 _PUBLISH_SECONDS: Final = 0.5
 
@@ -99,28 +88,10 @@ class DirectoryService(DirectoryServiceServicer):
         self, request: pb.AuthenticateRequest, context: _Context
     ) -> pb.AuthenticateResponse:
         """Checks an address and its password."""
-        if (scope := _SCOPES.get(request.scope)) is None:
-            raise InvalidRequestError("no scope")
+        scope = scope_of(request.scope)
         wanted = LoginRequest(request.address, request.password, scope, request.peer_address, request.session)
-        outcome = "failed"
-        try:
-            async with self._in_time():
-                login = await self._authenticator.authenticate(wanted)
-            outcome = "ok"
-        except PostroomError as error:
-            outcome = error.name
-            raise
-        finally:
-            _LOGINS.labels(scope, outcome).inc()
-        answer = pb.AuthenticateResponse(
-            account=maybe_account_message(login.account, self._limits.quota),
-            capability=login.capability.text,
-            capability_expires_at=timestamp(login.capability.expires_at),
-        )
-        if login.session is not None:
-            answer.session_token = login.session.text
-            answer.session_expires_at.CopyFrom(timestamp(login.session.expires_at))
-        return answer
+        async with self._in_time():
+            return await logged_in(self._authenticator.authenticate(wanted), scope, self._limits)
 
     async def AuthenticateAdmin(
         self, request: pb.AuthenticateAdminRequest, context: _Context
@@ -255,9 +226,10 @@ class DirectoryService(DirectoryServiceServicer):
         """Another password, from now on."""
         async with self._as_admin(changes="credential") as admin:
             kept = await self._administration.hash_password(request.password)
+            keys = await self._administration.scram_keys(request.password)
 
             async def change(connection: Connection) -> pb.SetPasswordResponse:
-                await self._administration.set_password(connection, request.address, kept)
+                await self._administration.set_password(connection, request.address, kept, keys)
                 return pb.SetPasswordResponse()
 
             masked = await self._masked(request)

@@ -1,8 +1,12 @@
 """Settings of directory, from the environment: `POSTROOM_DIRECTORY_<FIELD>` and the shared names."""
 
-from pydantic import Field, SecretStr
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import SettingsConfigDict
 
+from directory.issuer import Issuer
 from postroom_runtime.settings import (
     CommaSeparated,
     CoreSettings,
@@ -23,6 +27,23 @@ class Settings(CoreSettings):
     admin_token: SecretStr | None = Field(
         default=None, min_length=20, description="Exchanged for the administrator's capability; none without."
     )
+    oauth_issuer: str | None = Field(
+        default=None, description="Whose access tokens are taken (`iss`); OAUTHBEARER and XOAUTH2."
+    )
+    oauth_audience: str = Field(default="postroom", min_length=1, description="Of the tokens (`aud`).")
+    oauth_jwks: str | None = Field(
+        default=None,
+        pattern=r"^(https://|/)",
+        description="The issuer's keys (RFC 7517): an https URL that this process may reach, or a file.",
+    )
+    oauth_address_claim: str = Field(
+        default="email", min_length=1, description="Which claim says the account's address."
+    )
+    client_ca_file: Path | None = Field(
+        default=None,
+        validation_alias="POSTROOM_CLIENT_CA_FILE",
+        description="Who signs certificates of clients; SASL EXTERNAL.",
+    )
     postmaster: str | None = Field(
         default=None, description="Address for postmaster@ of domains that have no such address (RFC 5321)."
     )
@@ -36,6 +57,19 @@ class Settings(CoreSettings):
     require_durable_database: bool = Field(
         default=True, description="Refuse a Postgres that confirms what it may lose; off in tests only."
     )
+
+    @property
+    def issuer(self) -> Issuer | None:
+        """Whose access tokens are taken, if anybody's."""
+        if self.oauth_issuer is None or self.oauth_jwks is None:
+            return None
+        return Issuer(self.oauth_issuer, self.oauth_audience, self.oauth_jwks, self.oauth_address_claim)
+
+    @model_validator(mode="after")
+    def _keys_of_the_issuer(self) -> Self:
+        if (self.oauth_issuer is None) is not (self.oauth_jwks is None):
+            raise ValueError("OAUTH_ISSUER and OAUTH_JWKS belong together")
+        return self
 
 
 class SetupSettings(ServiceSettings):

@@ -72,6 +72,13 @@ def parse_opening(octets: bytes, channel: Channel, *, plus: bool, plus_offered: 
     )
 
 
+def parse_bare(octets: bytes) -> ScramOpening:
+    """client-first-message-bare, from whoever took it out of its message. Raises `SaslError`."""
+    if (bare := _FIRST_BARE.fullmatch(octets)) is None:
+        raise SaslError("not a first message of SCRAM")
+    return ScramOpening("", _saslname(bare[1]), bare[2].decode("ascii"), octets)
+
+
 def parse_proof(octets: bytes, opening: Opening, server_first: bytes) -> ScramProof:
     """client-final-message. Raises `SaslError`, also where nonce or channel are not this exchange's."""
     found, first = _FINAL.fullmatch(octets), _SERVER_FIRST.fullmatch(server_first)
