@@ -1,6 +1,7 @@
 """What a client, or the mail itself, does wrong."""
 
 import pytest
+from prometheus_client import REGISTRY
 
 from postroom_testing.imap_client import Connect
 
@@ -146,3 +147,12 @@ async def test_a_client_that_hangs_up_in_the_middle_of_a_fetch_harms_nobody(imap
     await phone.ok("SELECT INBOX")
     fetched = await phone.ok("FETCH 1:* BODY.PEEK[]")
     assert [len(each) > len(body) for each in fetched] == [True] * 8
+
+
+async def test_what_cannot_be_read_as_a_command_is_counted(imap: Connect) -> None:
+    labels = {"command": "none", "outcome": "bad"}
+    before = REGISTRY.get_sample_value("postroom_imap_commands_total", labels) or 0
+    alice = await imap()
+    for nonsense in ("FECTH 1 FLAGS", "FETCH 1 FLAGS", "LOGIN"):
+        assert not (await alice.command(nonsense)).ok
+    assert REGISTRY.get_sample_value("postroom_imap_commands_total", labels) == before + 3

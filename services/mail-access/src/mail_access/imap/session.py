@@ -120,6 +120,7 @@ class Session:
             case ContinuationRequest(octets):
                 self._context.output.write(octets)
             case CommandRefused():
+                _COMMANDS.labels("none", event.refusal.condition.name.lower()).inc()
                 self._tell_refused(event)
             case (
                 AppendMessageStarted()
