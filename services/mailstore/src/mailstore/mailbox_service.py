@@ -45,8 +45,8 @@ from postroom_contracts.errors import InvalidRequestError, LimitError, MailboxNo
 from postroom_contracts.ids import parse_id
 from postroom_runtime.grpc_server import capability_token
 from postroom_storage.database import Database
-
 from postroom_storage.operations import operation_of
+
 _Context = grpc.aio.ServicerContext[Any, Any]
 
 _READING: Final = frozenset({Scope.IMAP, Scope.POP3, Scope.API})
@@ -256,6 +256,9 @@ class MailboxService(mailbox_pb2_grpc.MailboxServiceServicer):
         appended = await append_message(self._database, self._segment, owner, appending, facts)
         await self._publish_changed(owner.account_id, appended.modseq)
         return mailbox_pb2.AppendMessageResponse(
+            uid_validity=appended.placed.uid_validity, uid=appended.placed.uid, modseq=appended.modseq
+        )
+
     async def AppendMessages(
         self, request: mailbox_pb2.AppendMessagesRequest, context: _Context
     ) -> mailbox_pb2.AppendMessagesResponse:
@@ -271,9 +274,6 @@ class MailboxService(mailbox_pb2_grpc.MailboxServiceServicer):
         answer = await append_messages(self._database, self._segment, owner, operation, batch, replaced)
         await self._publish_changed(owner.account_id, answer.modseq)
         return answer
-
-            uid_validity=appended.placed.uid_validity, uid=appended.placed.uid, modseq=appended.modseq
-        )
 
     async def BeginAppendUpload(
         self, request: mailbox_pb2.BeginAppendUploadRequest, context: _Context
