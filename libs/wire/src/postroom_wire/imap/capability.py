@@ -42,6 +42,10 @@ _AFTER_LOGIN: Final = (
     b"METADATA",
     b"LIST-METADATA",
     b"PREVIEW",
+    b"BINARY",
+    b"MULTIAPPEND",
+    b"CATENATE",
+    b"REPLACE",
 )
 
 
