@@ -67,9 +67,7 @@ async def test_an_expunge_is_told_only_when_allowed(imap: Connect) -> None:
     await alice.ok("EXPUNGE")
 
     assert await phone.ok("FETCH 1,3 UID") == [b"* 1 FETCH (UID 1)", b"* 3 FETCH (UID 3)"]
-    gone = await phone.command("FETCH 1:3 UID")
-    assert gone.text == b"NO [EXPUNGEISSUED] Some of the messages were expunged"
-    assert gone.untagged == [b"* 1 FETCH (UID 1)", b"* 3 FETCH (UID 3)"]
+    assert await phone.ok("FETCH 1:3 UID") == [b"* %d FETCH (UID %d)" % (each, each) for each in (1, 2, 3)]
     assert await phone.ok("SEARCH ALL") == [b"* SEARCH 1 3"]
     assert await phone.ok("NOOP") == [b"* 2 EXPUNGE"]
     assert await phone.ok("FETCH 1:2 UID") == [b"* 1 FETCH (UID 1)", b"* 2 FETCH (UID 3)"]

@@ -47,7 +47,8 @@ async def test_expunged_messages_are_remembered_as_they_were(store: MailStore) -
     )
     flags.uids.add(first=2, last=2)
     await store.mailbox.StoreFlags(flags, metadata=ann.metadata)
-    row = "SELECT internal_date, saved_at, prefix, message_id, size FROM mailstore.{} WHERE account_id = $1"
+    columns = "internal_date, saved_at, prefix, message_id, size, modseq"
+    row = f"SELECT {columns} FROM mailstore.{{}} WHERE account_id = $1"
     async with store.database.connection() as connection:
         before = await connection.fetchrow(row.format("mailbox_message") + " AND uid = 2", ann.id)
         request = mailbox_pb2.ExpungeMessagesRequest(mailbox_id=inbox)
@@ -59,7 +60,6 @@ async def test_expunged_messages_are_remembered_as_they_were(store: MailStore) -
     assert [(each.first, each.last) for each in answer.expunged] == [(2, 2)]
     kept = await expunged(store, ann)
     assert (kept[2]["kind"], kept[2]["flags"], kept[2]["keywords"]) == (1, DELETED, 1)
-    assert kept[2]["modseq"] == answer.modseq
     assert list(await store.rows(ann, inbox)) == [1, 3]
     assert await store.counters_are_right(ann)
 

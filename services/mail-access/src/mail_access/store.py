@@ -129,8 +129,11 @@ class MailStore:
     async def read_messages(
         self, login: Login, mailbox_id: UUID, reads: Iterable[mailbox_pb2.MessageRange]
     ) -> AsyncGenerator[mailbox_pb2.ReadMessagesResponse]:
-        """Octets of up to 1,000 ranges; `content.read_ranges` is what resumes a broken stream."""
-        request = mailbox_pb2.ReadMessagesRequest(mailbox_id=mailbox_id.bytes, reads=reads)
+        """Octets of up to 1,000 ranges; `content.read_ranges` is what resumes a broken stream.
+
+        Also of messages that are gone while the session does not know it yet.
+        """
+        request = mailbox_pb2.ReadMessagesRequest(mailbox_id=mailbox_id.bytes, reads=reads, expunged=True)
         stream = self._stub.ReadMessages(request, metadata=on_behalf_of(await login.token()))
         async with aclosing(self._each_in_time(stream)) as chunks:
             async for chunk in chunks:

@@ -66,6 +66,7 @@ def facts_message(facts: StoredFacts) -> mailbox_pb2.Facts:
         size=facts.size,
         flags=facts.flags,
         keywords=facts.keywords,
+        modseq=facts.modseq,
         summary=facts.summary,
         email_id=facts.email_id.bytes if facts.email_id else b"",
         thread_id=facts.thread_id.bytes if facts.thread_id else b"",

@@ -13,6 +13,7 @@ from mail_access.imap.refusals import EXPUNGED, CommandRefusedError
 from mail_access.imap.sections import Message, Needs, needs_of, sets_seen
 from mail_access.imap.synchronizing import tell_changes
 from mail_access.imap.telling import Page, attribute
+from mail_access.imap.untold import read_rows
 from mail_access.mailbox_rows import SEEN, Row
 from mail_access.store import uid_ranges
 from postroom.mailstore.v1 import mailbox_pb2
@@ -47,7 +48,7 @@ async def _from_memory(
     """How many messages were told."""
     told = 0
     for some in chunks(numbers, _ROWS_AT_ONCE):
-        rows = selected.mailbox.rows.read(selected.view, some)
+        rows = await read_rows(context, selected, some)
         told += len(rows)
         if frozenset(items) == _UID_FLAGS:
             flags = ((row.sequence_number, row.uid, selected.flag_list(row.uid, row.word)) for row in rows)
@@ -73,7 +74,7 @@ async def _with_store(
         extra: frozenset[int] = frozenset()
         if marks and not selected.read_only:
             extra = await _mark_seen(context, selected, some)
-        rows = {row.uid: row for row in selected.mailbox.rows.read(selected.view, some)}
+        rows = {row.uid: row for row in await read_rows(context, selected, some)}
         try:
             async with aclosing(_messages(context, selected, rows, needs)) as pages:
                 async for page in pages:
@@ -119,6 +120,7 @@ async def _messages(
         header=needs.header,
         object_ids=needs.object_ids,
         preview=needs.preview,
+        expunged=True,
     )
     async with aclosing(store.fetch_facts(login, request)) as pages:
         async for page in pages:
@@ -137,6 +139,7 @@ async def _add_parts(context: Context, selected: Selected, messages: list[Messag
         mailbox_id=selected.mailbox.id.bytes,
         uids=uid_ranges(NumberRanges.of(sorted(lacking)).ranges),
         structure=True,
+        expunged=True,
     )
     async with aclosing(context.resources.store.fetch_facts(context.login, request)) as pages:
         async for page in pages:

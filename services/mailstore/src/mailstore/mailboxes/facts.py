@@ -21,7 +21,7 @@ SELECT * FROM (
            row_number() OVER (ORDER BY uid) AS number
     FROM (
         SELECT mm.uid, mm.message_id, m.blob_id, mm.flags, mm.keywords, mm.size, mm.internal_date,
-               mm.saved_at, mm.prefix, m.header_complete,
+               mm.saved_at, mm.prefix, mm.modseq, m.header_complete,
                CASE WHEN $12 THEN mailstore.email_of(mm.message_id, mm.prefix) END AS email_id,
                CASE WHEN $12 THEN coalesce(m.thread_id, mailstore.thread_of(m.id, m.summary)) END
                    AS thread_id,
@@ -43,7 +43,8 @@ SELECT * FROM (
 WHERE number = 1 OR running <= $11 ORDER BY uid
 """
 _OF_TABLE: Final = """
-SELECT uid, message_id, flags, keywords, size, internal_date, saved_at, prefix FROM mailstore.{table}
+SELECT uid, message_id, flags, keywords, size, internal_date, saved_at, prefix, modseq
+FROM mailstore.{table}
 WHERE account_id = $1 AND mailbox_id = $2 AND uid BETWEEN greatest(r.first, $5 + 1) AND r.last
 """
 _PRESENT: Final = _OF_TABLE.format(table="mailbox_message")
@@ -82,6 +83,7 @@ class StoredFacts:
     internal_date: dt.datetime
     saved_at: dt.datetime
     prefix: bytes
+    modseq: int
     header_complete: bool
     email_id: UUID | None
     thread_id: UUID | None

@@ -33,7 +33,7 @@ WITH gone AS (
     INSERT INTO mailstore.expunged (
         account_id, mailbox_id, uid, message_id, tenant_id, kind, flags, keywords, modseq, internal_date,
         saved_at, size, prefix)
-    SELECT account_id, mailbox_id, uid, message_id, tenant_id, $7, flags, keywords, $6, internal_date,
+    SELECT account_id, mailbox_id, uid, message_id, tenant_id, $7, flags, keywords, modseq, internal_date,
            saved_at, size, prefix
     FROM gone
 ), counted AS (

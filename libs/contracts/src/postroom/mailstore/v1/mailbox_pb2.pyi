@@ -784,6 +784,7 @@ class Facts(_message.Message):
     THREAD_ID_FIELD_NUMBER: _builtins.int
     SAVED_AT_FIELD_NUMBER: _builtins.int
     PREVIEW_FIELD_NUMBER: _builtins.int
+    MODSEQ_FIELD_NUMBER: _builtins.int
     uid: _builtins.int
     message_id: _builtins.bytes
     envelope: _builtins.bytes
@@ -808,6 +809,8 @@ class Facts(_message.Message):
     """The same for messages of one conversation (RFC 8474 s5.2)."""
     preview: _builtins.str
     """The beginning of the text, in one line (RFC 8970)."""
+    modseq: _builtins.int
+    """Of a message that is gone: the last that it had."""
     @_builtins.property
     def internal_date(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -835,10 +838,11 @@ class Facts(_message.Message):
         thread_id: _builtins.bytes = ...,
         saved_at: _timestamp_pb2.Timestamp | None = ...,
         preview: _builtins.str = ...,
+        modseq: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["internal_date", b"internal_date", "saved_at", b"saved_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "body_structure", b"body_structure", "email_id", b"email_id", "envelope", b"envelope", "flags", b"flags", "header", b"header", "header_complete", b"header_complete", "internal_date", b"internal_date", "keywords", b"keywords", "message_id", b"message_id", "parts", b"parts", "prefix", b"prefix", "preview", b"preview", "saved_at", b"saved_at", "size", b"size", "summary", b"summary", "thread_id", b"thread_id", "uid", b"uid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "body_structure", b"body_structure", "email_id", b"email_id", "envelope", b"envelope", "flags", b"flags", "header", b"header", "header_complete", b"header_complete", "internal_date", b"internal_date", "keywords", b"keywords", "message_id", b"message_id", "modseq", b"modseq", "parts", b"parts", "prefix", b"prefix", "preview", b"preview", "saved_at", b"saved_at", "size", b"size", "summary", b"summary", "thread_id", b"thread_id", "uid", b"uid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

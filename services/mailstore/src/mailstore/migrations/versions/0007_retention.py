@@ -7,7 +7,7 @@ down_revision: str | None = "0006"
 
 _STATEMENTS = (
     # A row of mailbox_message as it was when it went. kind: 1 expunged, 2 moved elsewhere, 3 purged with its
-    # mailbox. `modseq` is the one of the removal. While a row is here its message and octets stay.
+    # mailbox. While a row is here its message and octets stay.
     """
     CREATE TABLE mailstore.expunged (
         account_id uuid NOT NULL,
