@@ -20,7 +20,7 @@ def nested(depth: int) -> bytes:
 
 BROKEN = {
     "no header at all": b"\r\njust a body\r\n",
-    "empty": b"",
+    "only an empty line": b"\r\n",
     "no empty line": b"Subject: only a header\r\n",
     "a boundary that never ends": (
         b"Content-Type: multipart/mixed; boundary=x\r\n\r\n--x\r\n\r\none\r\n--x\r\nContent-Type: text/"
