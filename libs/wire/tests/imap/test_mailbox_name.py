@@ -162,3 +162,49 @@ def test_a_pattern_of_many_stars_costs_no_more_than_another() -> None:
 
 def test_a_pattern_beyond_the_limit_matches_nothing() -> None:
     assert not ListPattern(b"", b"*" * (MAX_PATTERN + 1)).matches(MailboxName("a"))
+
+
+@given(name=names)
+def test_a_name_in_utf8_is_read_as_it_is_told(name: str) -> None:
+    told = MailboxName.of(name, utf8=True).encode()
+    assert told == MailboxName.of(name).value.encode()
+    assert MailboxName.decode(told, utf8=True) == MailboxName.of(name)
+
+
+def test_utf8_is_read_of_whoever_sends_it_and_told_to_who_enabled_it() -> None:
+    """RFC 6855 s3."""
+    sent = "Entwürfe & mehr".encode()
+    assert MailboxName.decode(sent) == MailboxName.decode(sent, utf8=True)
+    assert MailboxName.decode(sent).encode() == b"Entw&APw-rfe &- mehr"
+    assert MailboxName.decode(sent, utf8=True).encode() == sent
+    assert MailboxName.decode(b"Q&A", utf8=True).value == "Q&A"
+    assert MailboxName.decode(b"&ZeVnLIqe-", utf8=True).value == "&ZeVnLIqe-"
+
+
+@pytest.mark.parametrize(
+    "octets", [b"a\xff", b"\xc3", b"\xed\xa0\x80", "a\u0085b".encode(), "a\u2028b".encode()]
+)
+@pytest.mark.parametrize("utf8", [False, True])
+def test_octets_that_are_no_name_in_utf8_are_refused(octets: bytes, utf8: bool) -> None:
+    with pytest.raises(MailboxNameError):
+        MailboxName.decode(octets, utf8=utf8)
+
+
+def test_new_names_in_utf8_are_composed() -> None:
+    """RFC 9051 s5.1."""
+    assert MailboxName.of("caf\u00e9", utf8=True).is_net_unicode
+    assert not MailboxName.of("cafe\u0301", utf8=True).is_net_unicode
+    assert MailboxName.of("cafe\u0301").is_net_unicode
+
+
+def test_patterns_in_utf8_match_names_in_utf8() -> None:
+    pattern = ListPattern(b"", "Entwü*".encode())
+    assert pattern.matches(MailboxName.of("Entwürfe/ä", utf8=True))
+    assert not pattern.matches(MailboxName.of("Entwürfe/ä"))
+    assert ListPattern(b"", b"%").matches(MailboxName.of("ä", utf8=True))
+    assert not ListPattern(b"", b"%").matches(MailboxName.of("ä/b", utf8=True))
+
+
+def test_what_is_above_a_name_is_told_like_it() -> None:
+    (above,) = MailboxName.of("ä/b", utf8=True).ancestors()
+    assert above.encode() == "ä".encode()

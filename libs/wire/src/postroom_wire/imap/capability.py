@@ -6,14 +6,16 @@ from typing import Final
 from postroom_wire.imap.state import State
 from postroom_wire.sasl import Mechanism
 
-_BEFORE_LOGIN: Final = (b"IMAP4rev1", b"SASL-IR", b"LITERAL-", b"ID")
+_BEFORE_LOGIN: Final = (b"IMAP4rev1", b"IMAP4rev2", b"SASL-IR", b"LITERAL-", b"ID")
 _AFTER_LOGIN: Final = (
     b"IMAP4rev1",
+    b"IMAP4rev2",
     b"LITERAL+",  # RFC 7888 s5: never together with LITERAL-
     b"ID",
     b"ENABLE",
     b"CONDSTORE",
     b"QRESYNC",
+    b"UTF8=ACCEPT",
     b"IDLE",
     b"NAMESPACE",
     b"CHILDREN",

@@ -11,6 +11,7 @@ from postroom_wire.imap.errors import (
     BAD_BASE64,
     BAD_FLAG,
     BAD_MAILBOX_NAME,
+    BAD_STRING,
     SYNTAX_ERROR,
     TOO_MANY_ITEMS,
     UNKNOWN_COMMAND,
@@ -23,6 +24,8 @@ from postroom_wire.imap.mailbox_name import MailboxName, MailboxNameError
 from postroom_wire.imap.sequence import STAR, SequenceSet
 
 MAX_NUMBER: Final = 4_294_967_295
+MAX_NUMBER64: Final = 2**63 - 1
+_MAX_DIGITS: Final = len(str(MAX_NUMBER64))
 
 # ATOM-CHAR = <any CHAR except atom-specials>
 _ATOM: Final = re.compile(rb"[!#$&'+,\-./0-9:;<=>?@A-Z\[^_`a-z|}~]+")
@@ -63,11 +66,13 @@ _Value = TypeVar("_Value")
 class Cursor:
     """A place in one complete command. Each method is the ABNF rule of its name.
 
+    `utf8`: the client has enabled it, so quoted strings and mailbox names are (RFC 6855 s3, RFC 9051 s4.3).
     All raise `RemoteProtocolError` without a tag, and then the cursor is of no more use.
     """
 
-    def __init__(self, data: bytes, limits: Limits = DEFAULT_LIMITS) -> None:
+    def __init__(self, data: bytes, limits: Limits = DEFAULT_LIMITS, *, utf8: bool = False) -> None:
         self.limits = limits
+        self._utf8 = utf8
         self._data = data
         self._at = 0
 
@@ -169,7 +174,7 @@ class Cursor:
     def string(self) -> bytes:
         """quoted / literal."""
         if not self.next_is(b"{"):
-            return _ESCAPED.sub(rb"\1", self._take(_QUOTED, "string")[1])
+            return self._quoted(_ESCAPED.sub(rb"\1", self._take(_QUOTED, "string")[1]))
         size = int(self._take(_LITERAL, "literal")[1])
         value = self._data[self._at : self._at + size]
         if len(value) != size or b"\x00" in value:  # CHAR8 has no NUL
@@ -207,6 +212,13 @@ class Cursor:
         """digit-nz *DIGIT, unsigned 32-bit."""
         return self._bounded(self._take(_NZ_NUMBER, "nz-number")[0])
 
+    def number64(self) -> int:
+        """1*DIGIT, unsigned 63-bit (RFC 9051 s9)."""
+        digits = self.digits()
+        if len(digits.lstrip(b"0")) > _MAX_DIGITS or (value := int(digits[-_MAX_DIGITS:])) > MAX_NUMBER64:
+            raise self.wrong("a 63-bit number")
+        return value
+
     def digits(self) -> bytes:
         """1*DIGIT, of any length."""
         return self._take(_NUMBER, "digits")[0]
@@ -232,9 +244,16 @@ class Cursor:
     def mailbox_name(self, octets: bytes) -> MailboxName:
         """The name that an astring spells."""
         try:
-            return MailboxName.decode(octets)
+            return MailboxName.decode(octets, utf8=self._utf8)
         except MailboxNameError as error:
             raise self.wrong("mailbox", BAD_MAILBOX_NAME) from error
+
+    def new_mailbox(self, octets: bytes) -> MailboxName:
+        """The name of a mailbox to be."""
+        name = self.mailbox_name(octets)
+        if not name.is_net_unicode:
+            raise self.wrong("Net-Unicode", BAD_MAILBOX_NAME)
+        return name
 
     def list_mailbox(self) -> bytes:
         """1*list-char / string."""
@@ -299,6 +318,15 @@ class Cursor:
         if not _BASE64.fullmatch(octets):
             raise self.wrong("base64", BAD_BASE64)
         return binascii.a2b_base64(octets)
+
+    def _quoted(self, octets: bytes) -> bytes:
+        """Of whom has enabled UTF-8 it must be that (RFC 6855 s3)."""
+        if self._utf8 and not octets.isascii():
+            try:
+                octets.decode("utf-8")
+            except UnicodeDecodeError as error:
+                raise self.wrong("UTF-8", BAD_STRING) from error
+        return octets
 
     def _seq_number(self, octets: bytes) -> int:
         return STAR if octets == b"*" else self._bounded(octets)

@@ -51,5 +51,7 @@ def encode_astring(octets: bytes) -> bytes:
 
 
 def encode_mailbox(name: MailboxName) -> bytes:
-    """mailbox: INBOX bare, any other name as a string in modified UTF-7."""
-    return b"INBOX" if name.is_inbox else encode_string(name.encode())
+    """mailbox: INBOX bare, any other name as a string in modified UTF-7, or quoted in UTF-8 (RFC 6855 s3)."""
+    if name.is_inbox:
+        return b"INBOX"
+    return encode_quoted(name.encode()) if name.utf8 else encode_string(name.encode())

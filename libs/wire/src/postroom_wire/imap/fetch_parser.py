@@ -81,12 +81,14 @@ def parse_section(cursor: Cursor) -> Section:
 
 
 def parse_partial(cursor: Cursor) -> Partial | None:
-    """["<" number "." nz-number ">"]."""
+    """["<" number64 "." nz-number64 ">"]   (RFC 9051 s9)."""
     if not cursor.accept(b"<"):
         return None
-    offset = cursor.number()
+    offset = cursor.number64()
     cursor.expect(b".")
-    length = cursor.nz_number()
+    length = cursor.number64()
+    if not length:
+        raise cursor.wrong("nz-number64")
     cursor.expect(b">")
     return Partial(offset, length)
 

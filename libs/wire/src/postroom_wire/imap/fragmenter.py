@@ -73,6 +73,8 @@ class Fragmenter:
 
     def __init__(self, limits: Limits = DEFAULT_LIMITS) -> None:
         self.authenticated = False
+        self.utf8 = False
+        """Whether the client has enabled UTF-8."""
         self._limits = limits
         self._buffer = bytearray()
         self._searched = 0
@@ -200,7 +202,7 @@ class Fragmenter:
         """The first piece of an APPEND, which ends with the mark or with the command."""
         if mark is not None and not self.authenticated and mark.size > self._early_limit(mark):
             return self._refuse(LITERAL_TOO_BIG, mark)
-        cursor = Cursor(bytes(self._command[head.end(1) + 1 :]), self._limits)
+        cursor = Cursor(bytes(self._command[head.end(1) + 1 :]), self._limits, utf8=self.utf8)
         try:
             command = parse_append_command(cursor)
             reader = AppendReader(self._limits, single=isinstance(command, Replace))
@@ -218,7 +220,7 @@ class Fragmenter:
         if mark is not None and HELD_URL.search(self._command):
             return self._held(mark)
         try:
-            self._pieces.extend(reader.read(Cursor(bytes(self._command), self._limits)))
+            self._pieces.extend(reader.read(Cursor(bytes(self._command), self._limits, utf8=self.utf8)))
         except RemoteProtocolError as error:
             return self._refuse(error.refusal, mark, ended=True)
         self._command.clear()

@@ -1,9 +1,9 @@
-"""Mailbox names: their rules, modified UTF-7 both ways, and LIST patterns (RFC 3501 s5.1, s6.3.8)."""
+"""Mailbox names: rules, modified UTF-7 both ways or UTF-8, and LIST patterns (RFC 3501 s5.1, s6.3.8)."""
 
 import binascii
 import re
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 DELIMITER: Final = "/"
@@ -27,10 +27,12 @@ class MailboxNameError(ValueError):
 class MailboxName:
     """A valid name in Unicode, levels separated by `/`.
 
-    A first level INBOX is folded to upper case (s5.1). Use `MailboxName.of`, which does so.
+    A first level INBOX is folded to upper case (s5.1). Use `MailboxName.of`, which does so. `utf8`: on the
+    wire it is UTF-8, to a client that has enabled it (RFC 6855 s3, RFC 9051 s5.1), else modified UTF-7.
     """
 
     value: str
+    utf8: bool = field(default=False, compare=False)
 
     def __post_init__(self) -> None:
         levels = self.value.split(DELIMITER)
@@ -44,19 +46,32 @@ class MailboxName:
             raise MailboxNameError("INBOX is spelled in upper case")
 
     @classmethod
-    def of(cls, name: str) -> "MailboxName":
+    def of(cls, name: str, *, utf8: bool = False) -> "MailboxName":
         """The mailbox of that name. Raises `MailboxNameError`."""
         first, slash, rest = name.partition(DELIMITER)
-        return cls(_INBOX + slash + rest if _is_inbox(first) else name)
+        return cls(_INBOX + slash + rest if _is_inbox(first) else name, utf8)
 
     @classmethod
-    def decode(cls, octets: bytes) -> "MailboxName":
-        """From modified UTF-7. Raises `MailboxNameError`."""
-        return cls.of(decode_modified_utf7(octets))
+    def decode(cls, octets: bytes, *, utf8: bool = False) -> "MailboxName":
+        """From what a client sent: modified UTF-7 unless it has enabled UTF-8. Raises `MailboxNameError`.
+
+        A name with 8-bit octets is UTF-8 in either case (RFC 6855 s3).
+        """
+        if not utf8 and octets.isascii():
+            return cls.of(decode_modified_utf7(octets))
+        try:
+            return cls.of(octets.decode("utf-8"), utf8=utf8)
+        except UnicodeDecodeError as error:
+            raise MailboxNameError("not UTF-8") from error
 
     def encode(self) -> bytes:
-        """In modified UTF-7."""
-        return encode_modified_utf7(self.value)
+        """As the client is told of it."""
+        return self.value.encode("utf-8") if self.utf8 else encode_modified_utf7(self.value)
+
+    @property
+    def is_net_unicode(self) -> bool:
+        """Whether it is in the one form that new names must have in UTF-8 (RFC 9051 s5.1, RFC 5198 s2)."""
+        return not self.utf8 or unicodedata.is_normalized("NFC", self.value)
 
     @property
     def is_inbox(self) -> bool:
@@ -66,7 +81,7 @@ class MailboxName:
     def ancestors(self) -> "tuple[MailboxName, ...]":
         """The names above it, outermost first; they need not exist."""
         levels = self.value.split(DELIMITER)
-        return tuple(MailboxName(DELIMITER.join(levels[:end])) for end in range(1, len(levels)))
+        return tuple(MailboxName(DELIMITER.join(levels[:end]), self.utf8) for end in range(1, len(levels)))
 
 
 def encode_modified_utf7(name: str) -> bytes:
@@ -96,8 +111,8 @@ def decode_modified_utf7(octets: bytes) -> str:
 class ListPattern:
     """LIST's reference and mailbox pattern: `*` is anything, `%` anything but the delimiter.
 
-    Both stay in modified UTF-7, and so does the name while it is compared. All places in the pattern that the
-    name can have reached are bits of one integer: linear in the name, without backtracking.
+    Both stay as the client sent them, and the name is compared in the form that it is told of. All places in
+    the pattern that the name can have reached are bits of one integer: linear in the name, no backtracking.
     """
 
     def __init__(self, reference: bytes, pattern: bytes) -> None:

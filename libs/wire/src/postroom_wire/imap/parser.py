@@ -59,7 +59,7 @@ class TaggedCommand:
     command: Command
 
 
-def parse_command(octets: bytes, limits: Limits = DEFAULT_LIMITS) -> TaggedCommand:
+def parse_command(octets: bytes, limits: Limits = DEFAULT_LIMITS, *, utf8: bool = False) -> TaggedCommand:
     """command = tag SP (command-any / ...), without its last CRLF, with its literals inside.
 
     Raises `RemoteProtocolError`, with the tag if there is one, and nothing else.
@@ -68,7 +68,7 @@ def parse_command(octets: bytes, limits: Limits = DEFAULT_LIMITS) -> TaggedComma
     if found is None:
         raise RemoteProtocolError(NO_TAG, "no tag")
     tag = Tag(found[1])
-    cursor = Cursor(octets[found.end() :], limits)
+    cursor = Cursor(octets[found.end() :], limits, utf8=utf8)
     try:
         command = _parse_named(cursor)
         cursor.end()
@@ -138,7 +138,7 @@ def parse_enable(cursor: Cursor) -> Enable:
 def parse_create(cursor: Cursor) -> Create:
     """create = "CREATE" SP mailbox [create-params]; a trailing delimiter is only a declaration (s6.3.3)."""
     cursor.sp()
-    name = cursor.mailbox_name(cursor.astring().removesuffix(DELIMITER.encode("ascii")))
+    name = cursor.new_mailbox(cursor.astring().removesuffix(DELIMITER.encode("ascii")))
     return Create(name, create_params(cursor))
 
 
@@ -147,7 +147,7 @@ def parse_rename(cursor: Cursor) -> Rename:
     cursor.sp()
     source = cursor.mailbox()
     cursor.sp()
-    return Rename(source, cursor.mailbox())
+    return Rename(source, cursor.new_mailbox(cursor.astring()))
 
 
 def parse_uid_expunge(cursor: Cursor) -> Expunge:

@@ -15,7 +15,6 @@ from postroom_wire.imap.sequence import STAR, NumberRanges, SequenceSet
 from postroom_wire.imap.view import SessionView
 
 MAX_MODSEQ: Final = 2**63 - 1
-_MAX_DIGITS: Final = len(str(MAX_MODSEQ))
 
 
 class Match(NamedTuple):
@@ -76,10 +75,7 @@ def mod_sequence_value(cursor: Cursor) -> int:
 
 def mod_sequence_valzer(cursor: Cursor) -> int:
     """mod-sequence-valzer = "0" / mod-sequence-value."""
-    digits = cursor.digits()
-    if len(digits.lstrip(b"0")) > _MAX_DIGITS or (value := int(digits)) > MAX_MODSEQ:
-        raise cursor.wrong("a 63-bit number")
-    return value
+    return cursor.number64()
 
 
 def select_params(cursor: Cursor) -> SelectParameters:

@@ -178,8 +178,8 @@ class _SearchKeys:
         return HasFlag(self._cursor.flag_keyword())
 
     def number(self) -> int:
-        """number."""
-        return self._cursor.number()
+        """number64."""
+        return self._cursor.number64()
 
     def interval(self) -> int:
         """nz-number, in seconds (RFC 5032 s3)."""

@@ -56,6 +56,10 @@ class ServerSession:
         self._awaits_line = False
         self._streams = False
 
+    def enable_utf8(self) -> None:
+        """From the next command on quoted strings and mailbox names are UTF-8 (RFC 6855 s3)."""
+        self._fragmenter.utf8 = True
+
     def receive_data(self, octets: bytes) -> None:
         """Store what came from the network."""
         self._fragmenter.receive_data(octets)
@@ -144,7 +148,7 @@ class ServerSession:
 
     def _command(self, octets: bytes) -> SessionEvent:
         try:
-            tagged = parse_command(octets, self._limits)
+            tagged = parse_command(octets, self._limits, utf8=self._fragmenter.utf8)
         except RemoteProtocolError as error:
             return CommandRefused(error.tag, error.refusal)
         if (self.state, type(tagged.command)) not in TRANSITIONS:

@@ -136,6 +136,16 @@ class Context:
         return self._login is not None
 
     @property
+    def utf8(self) -> bool:
+        """Whether mailbox names go in UTF-8 (RFC 6855 s3, RFC 9051 s5.1)."""
+        return not self.enabled.isdisjoint({Extension.IMAP4REV2, Extension.UTF8_ACCEPT})
+
+    @property
+    def tells_recent(self) -> bool:
+        """Whether the client is told of \\Recent, which IMAP4rev2 does not have (RFC 9051 appendix E)."""
+        return Extension.IMAP4REV2 not in self.enabled
+
+    @property
     def is_private(self) -> bool:
         """Whether somebody may log in over this connection: TLS, or the same machine."""
         return self.connection.tls or self.connection.peer.is_loopback

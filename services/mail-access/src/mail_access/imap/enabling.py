@@ -12,4 +12,8 @@ def enable(context: Context, command: Enable) -> Done:
     found = wanted_extensions(command.capabilities, capability_list(context))
     context.output.write(responses.enabled(each.value for each in found if each not in context.enabled))
     context.enabled |= with_implied(found)
+    if context.utf8:
+        context.engine.enable_utf8()
+    if context.selected is not None and not context.tells_recent:
+        context.selected.recent.clear()
     return Done(b"ENABLE completed")

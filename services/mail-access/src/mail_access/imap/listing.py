@@ -55,7 +55,7 @@ async def list_mailboxes(context: Context, command: List) -> Done:
     if command.patterns == (b"",) and not command.extended:
         context.output.write(responses.hierarchy_delimiter())
         return Done(b"LIST completed")
-    listed = _hierarchy(await context.resources.store.list_mailboxes(context.login))
+    listed = _hierarchy(context, await context.resources.store.list_mailboxes(context.login))
     # RFC 5258 s3: an empty pattern of an extended LIST matches nothing, whatever the reference.
     patterns = [ListPattern(command.reference, pattern) for pattern in command.patterns if pattern]
     matched = {each.name for each in listed.values() if any(one.matches(each.name) for one in patterns)}
@@ -99,6 +99,13 @@ def _tell(context: Context, command: List, each: _Listed, more: _More) -> None:
         context.output.write(metadata(each.name, named(annotations, command.metadata)))
 
 
+async def tell_mailbox(context: Context, name: MailboxName) -> None:
+    """LIST of one mailbox, as SELECT has it in IMAP4rev2 (RFC 9051 s6.3.2)."""
+    listed = _hierarchy(context, await context.resources.store.list_mailboxes(context.login))
+    if (each := listed.get(name)) is not None:
+        context.output.write(responses.mailbox_list(_attributes(each, frozenset()), each.name))
+
+
 async def lsub(context: Context, command: Lsub) -> Done:
     """LSUB: a name above a subscribed one is told as \\Noselect where the pattern ends there (s6.3.9)."""
     if not command.pattern:
@@ -106,7 +113,7 @@ async def lsub(context: Context, command: Lsub) -> Done:
         return Done(b"LSUB completed")
     answer = await context.resources.store.list_mailboxes(context.login)
     names = [mailbox.name for mailbox in answer.mailboxes if mailbox.subscribed]
-    subscribed = _names([*names, *answer.subscribed_absent])
+    subscribed = _names(context, [*names, *answer.subscribed_absent])
     pattern = ListPattern(command.reference, command.pattern)
     above: set[MailboxName] = set()
     if b"%" in command.pattern:
@@ -165,14 +172,14 @@ def _status_values(
     return {item: known[item] for item in items}
 
 
-def _hierarchy(answer: mailbox_pb2.ListMailboxesResponse) -> dict[MailboxName, _Listed]:
+def _hierarchy(context: Context, answer: mailbox_pb2.ListMailboxesResponse) -> dict[MailboxName, _Listed]:
     """All names, those above them that do not exist included; INBOX first, as people expect."""
     found: dict[MailboxName, _Listed] = {}
     for mailbox in answer.mailboxes:
-        for name in _names([mailbox.name]):
+        for name in _names(context, [mailbox.name]):
             use = SPECIAL_USES.get(mailbox.special_use)
             found[name] = _Listed(name, mailbox, subscribed=mailbox.subscribed, use=use)
-    for name in _names(answer.subscribed_absent):
+    for name in _names(context, answer.subscribed_absent):
         found[name] = _Listed(name, subscribed=True)
     for name, listed in list(found.items()):
         for above in name.ancestors():
@@ -198,11 +205,11 @@ def _choose(
                 listed[above].chosen_unseen_below |= name not in matched
 
 
-def _names(texts: Iterable[str]) -> list[MailboxName]:
+def _names(context: Context, texts: Iterable[str]) -> list[MailboxName]:
     names: list[MailboxName] = []
     for text in texts:
         try:
-            names.append(MailboxName.of(text))
+            names.append(MailboxName.of(text, utf8=context.utf8))
         except MailboxNameError:  # one that REST made and IMAP cannot say
             log.warning("mailbox_name_hidden")
     return names

@@ -3,6 +3,7 @@
 from contextlib import AsyncExitStack
 
 from mail_access.imap.context import Context, Done, Selected, id_of
+from mail_access.imap.listing import tell_mailbox
 from mail_access.imap.synchronizing import check_parameters, resynchronize
 from mail_access.imap.updates import add_recent, count_recent, take_highest_modseq, tell_flags
 from postroom.mailstore.v1 import mailbox_pb2
@@ -37,10 +38,13 @@ async def _select(context: Context, command: Select | Examine) -> Done:
             )
         )
         selected = Selected(opened, reader, read_only, stack, opened.names)
-        await _claim_recent(context, selected, mailbox)
+        if context.tells_recent:
+            await _claim_recent(context, selected, mailbox)
         selected.place = stack.pop_all()
     context.selected = selected
     _describe(context, selected)
+    if Extension.IMAP4REV2 in context.enabled:
+        await tell_mailbox(context, command.mailbox)
     if command.parameters.resynchronization is not None:
         await resynchronize(context, selected, command.parameters.resynchronization)
     if read_only:
@@ -88,9 +92,10 @@ def _describe(context: Context, selected: Selected) -> None:
     mailbox, output = selected.mailbox, context.output
     tell_flags(context, selected)
     output.write(responses.exists(selected.view.exists))
-    output.write(responses.recent(count_recent(selected)))
-    if (unseen := mailbox.rows.first_unseen()) is not None and unseen <= selected.view.exists:
-        output.write(responses.untagged(Condition.OK, b"First unseen", codes.unseen(unseen)))
+    if context.tells_recent:  # neither RECENT nor UNSEEN is in IMAP4rev2 (RFC 9051 s6.3.2)
+        output.write(responses.recent(count_recent(selected)))
+        if (unseen := mailbox.rows.first_unseen()) is not None and unseen <= selected.view.exists:
+            output.write(responses.untagged(Condition.OK, b"First unseen", codes.unseen(unseen)))
     output.write(responses.untagged(Condition.OK, b"UIDs valid", codes.uid_validity(mailbox.uid_validity)))
     output.write(responses.untagged(Condition.OK, b"Next UID", codes.uid_next(mailbox.uid_next)))
     output.write(responses.untagged(Condition.OK, b"Highest", take_highest_modseq(selected)))

@@ -44,14 +44,19 @@ async def tell_updates(
     if updates.expunged:
         output.write(_expunges(context, updates))
     if updates.exists is not None:
-        output.write(responses.exists(updates.exists))
-        output.write(responses.recent(count_recent(selected)))
+        _tell_exists(context, selected, updates.exists)
     numbers = NumberRanges.of(number for number, _ in updates.changed)
     for some in chunks(numbers, _ROWS_AT_ONCE):
         write_flags(context, selected, selected.mailbox.rows.read(selected.view, some), uid=True)
     if highest:
         tell_highest_modseq(context)
     await output.flow()
+
+
+def _tell_exists(context: Context, selected: Selected, count: int) -> None:
+    context.output.write(responses.exists(count))
+    if context.tells_recent:
+        context.output.write(responses.recent(count_recent(selected)))
 
 
 def write_flags(context: Context, selected: Selected, rows: Sequence[Row], *, uid: bool) -> None:
@@ -62,7 +67,7 @@ def write_flags(context: Context, selected: Selected, rows: Sequence[Row], *, ui
         pieces = fetch_response.with_modseqs(
             (row.sequence_number, row.uid, each, row.modseq) for row, each in flags
         )
-    elif uid:
+    elif uid or Extension.IMAP4REV2 in context.enabled:  # RFC 9051 s7.5.2
         pieces = fetch_response.uids_and_flags((row.sequence_number, row.uid, each) for row, each in flags)
     else:
         pieces = fetch_response.only_flags((row.sequence_number, each) for row, each in flags)
@@ -127,7 +132,7 @@ def add_recent(selected: Selected, first: int, last: int) -> None:
 
 async def claim_recent(context: Context, selected: Selected) -> None:
     """New messages are \\Recent to the first session that was told of them and asks (s2.3.2)."""
-    if not selected.claims_recent or selected.mailbox.gone:
+    if not selected.claims_recent or selected.mailbox.gone or not context.tells_recent:
         return
     selected.claims_recent = False
     try:
