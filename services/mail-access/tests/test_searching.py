@@ -157,3 +157,14 @@ async def test_the_messages_of_a_fetch_are_paged(alice: ImapClient) -> None:
     changed = await alice.ok("UID FETCH 1:* (UID) (PARTIAL -1:-3 CHANGEDSINCE 1)")
     assert [line.split(b" ")[1] for line in changed if b"FETCH" in line] == [b"3", b"4", b"5"]
     assert (await alice.command("FETCH 1:* (UID) (PARTIAL 1:2)")).text.startswith(b"BAD ")
+
+
+@pytest.mark.parametrize("text", ["Grüße", "GRU\u0308SSE", "gru\u0308ße", "rüß"])
+async def test_strings_are_compared_by_unicode_casemap(imap: Connect, text: str) -> None:
+    alice = await imap()
+    octets = b"Subject: =?utf-8?q?gr=C3=BC=C3=9Fe?=\r\n\r\nHello.\r\n"
+    assert (await alice.append("INBOX", octets)).ok
+    await alice.ok("SELECT INBOX")
+    hit = b" 1" if "ß" in text else b""  # RFC 5051 s2: it has no other form of one character
+    quoted = f"SEARCH CHARSET UTF-8 SUBJECT {{{len(text.encode())}+}}\r\n{text}"
+    assert await alice.ok(quoted) == [b"* SEARCH" + hit]

@@ -145,15 +145,14 @@ class MailStore:
         mailbox_id: UUID,
         uids: Iterable[tuple[int, int]],
         terms: Iterable[mailbox_pb2.TextTerm],
-    ) -> list[list[tuple[int, int]]]:
-        """For each of up to 64 terms the UIDs that have it."""
+    ) -> mailbox_pb2.SearchTextResponse:
+        """For each of up to 64 terms the UIDs that have it, and for which UIDs to ask again."""
         request = mailbox_pb2.SearchTextRequest(
-            mailbox_id=mailbox_id.bytes, uids=uid_ranges(uids), terms=terms
+            mailbox_id=mailbox_id.bytes, uids=uid_ranges(uids), terms=terms, partial=True
         )
-        answer = await self._stub.SearchText(
+        return await self._stub.SearchText(
             request, timeout=self.limits.search_seconds, metadata=on_behalf_of(await login.token())
         )
-        return [ranges_of(matches.ranges) for matches in answer.matches]
 
     async def append_message(
         self, login: Login, request: mailbox_pb2.AppendMessageRequest

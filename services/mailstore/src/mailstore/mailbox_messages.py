@@ -1,18 +1,17 @@
 """The contract's messages of mailboxes, made from what the store reads."""
 
-from collections.abc import Iterable, Mapping
-from datetime import date
+from collections.abc import Mapping
 from typing import Final
 
+from mailstore.finding.text_index import Matches
 from mailstore.mailboxes.catalogue import MailboxRow
 from mailstore.mailboxes.facts import StoredFacts
 from mailstore.mailboxes.rows import RowColumns
-from mailstore.mailboxes.searching import SearchField, SearchTerm
+from mailstore.mailboxes.uid_ranges import compress, range_messages
 from mailstore.scanning import preview_of
 from postroom.mailstore.v1 import mailbox_pb2
 from postroom_contracts.errors import InvalidRequestError
 
-MAX_TERM: Final = 4_096
 _SPECIAL_USES: Final = mailbox_pb2.SpecialUse.values()
 
 
@@ -84,17 +83,7 @@ def parse_use(value: int) -> int:
     return value
 
 
-def parse_terms(terms: Iterable[mailbox_pb2.TextTerm]) -> list[SearchTerm]:
-    """A request's search terms. Raises InvalidRequestError."""
-    return [_term(term) for term in terms]
-
-
-def _term(term: mailbox_pb2.TextTerm) -> SearchTerm:
-    if len(term.value) > MAX_TERM or len(term.header_name) > MAX_TERM:
-        raise InvalidRequestError("a term is too long")
-    try:
-        field = SearchField(term.field)
-        day = date.fromisoformat(term.value) if field.value >= SearchField.SENT_BEFORE.value else None
-    except ValueError:
-        raise InvalidRequestError("no such field or date") from None
-    return SearchTerm(field, term.header_name.lower().encode(), term.value.lower(), day)
+def matches_message(matches: Matches) -> mailbox_pb2.UidSet:
+    """What has a term."""
+    scores = [matches.scores[uid] for uid in matches.uids] if matches.scores else ()
+    return mailbox_pb2.UidSet(ranges=range_messages(compress(matches.uids)), scores=scores)

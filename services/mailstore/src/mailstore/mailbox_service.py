@@ -9,6 +9,8 @@ import grpc
 from mailstore.accounts import ensure_accounts
 from mailstore.blobs.reader import BlobReader
 from mailstore.blobs.segments import OpenSegment
+from mailstore.finding.searching import Place, search_text
+from mailstore.finding.terms import MAX_TERMS, parse_terms
 from mailstore.intake.item import Uploaded, parse_content, parse_instant
 from mailstore.intake.uploads import Uploads, presigned_messages
 from mailstore.mailbox_changes import MailboxChanges
@@ -16,7 +18,7 @@ from mailstore.mailbox_messages import (
     facts_message,
     keyword_messages,
     mailbox_message,
-    parse_terms,
+    matches_message,
     rows_message,
 )
 from mailstore.mailboxes import catalogue
@@ -35,7 +37,6 @@ from mailstore.mailboxes.flags import MAX_MODSEQ, keywords_of, parse_keywords
 from mailstore.mailboxes.octets import RangeWanted, ReadFrom, read_messages
 from mailstore.mailboxes.recent import claim_recent
 from mailstore.mailboxes.rows import Since, changes_since, pages
-from mailstore.mailboxes.searching import MAX_TERMS, search_text
 from mailstore.mailboxes.uid_ranges import parse_ranges, range_messages
 from mailstore.mailboxes.vanished import vanished_since
 from mailstore.scanning import MessageFacts, message_facts
@@ -235,16 +236,12 @@ class MailboxService(mailbox_pb2_grpc.MailboxServiceServicer):
         owner, mailbox_id = await self._owner(), parse_id(request.mailbox_id)
         if len(request.terms) > MAX_TERMS:
             raise LimitError("too many terms")
-        found = await search_text(
-            self._database,
-            self._reader,
-            owner.account_id,
-            mailbox_id,
-            parse_ranges(request.uids),
-            parse_terms(request.terms),
+        place = Place(owner.account_id, mailbox_id, parse_ranges(request.uids))
+        terms = parse_terms(request.terms)
+        found = await search_text(self._database, self._reader, place, terms, partial=request.partial)
+        return mailbox_pb2.SearchTextResponse(
+            matches=[matches_message(each) for each in found.matches], unread=range_messages(found.unread)
         )
-        sets = [mailbox_pb2.UidSet(ranges=range_messages(ranges)) for ranges in found]
-        return mailbox_pb2.SearchTextResponse(matches=sets)
 
     async def AppendMessage(
         self, request: mailbox_pb2.AppendMessageRequest, context: _Context

@@ -14,6 +14,7 @@ from mailstore.blobs.reader import BlobReader
 from mailstore.blobs.segments import OpenSegment, SegmentLimits
 from mailstore.delivery_service import DeliveryService
 from mailstore.doctor_service import DoctorService
+from mailstore.finding.worker import ANY_CHANGE, FindingWorker
 from mailstore.finding_service import FindingService
 from mailstore.intake.committer import CommitLimits, Committer
 from mailstore.intake.uploads import UploadLimits, Uploads
@@ -188,6 +189,7 @@ class _Parts:
             lifecycle=lifecycle,
             limits=FilingLimits(lease_seconds=settings.lane_lease_seconds),
         )
+        finding = FindingWorker(database, self._reader)
         bouncer = Bouncer(database, self._reader, self._segment, self._ring, hostname=settings.hostname)
         # An id is kept for longer than anybody may still ask with it: a day more than its mail may wait.
         sweep = SweepLimits(known_seconds=settings.queue_lifetime_seconds + 86_400.0)
@@ -200,6 +202,8 @@ class _Parts:
             bouncer.run(),
             upkeep.run(),
             upkeep.run_gauges(),
+            finding.run(),
+            _hear_changes(bus, finding),
             Packer(database, self._objects, self._segment, self._segment_limits).run(),
             Janitor(database, self._objects, JanitorLimits(settings.deleted_octets_seconds)).run(),
         ]
@@ -238,6 +242,15 @@ async def _hear_bells(bus: Bus, worker: LocalDeliveryWorker) -> None:
         if (lane := lane_of_bell(subject)) is not None:
             worker.ring(lane)
             await worker.wait_for_turn(lane)  # until then a bell is for whoever has room
+
+
+async def _hear_changes(bus: Bus, worker: FindingWorker) -> None:
+    """Any account's change may be a new message; wake-ups are shared by all, and lost ones cost a moment."""
+    subscription = await bus.subscribe(ANY_CHANGE, lambda _subject, _payload: worker.wake())
+    try:
+        await asyncio.Event().wait()
+    finally:
+        await subscription.unsubscribe()
 
 
 async def _measure(database: Database, segment: OpenSegment) -> None:

@@ -5,6 +5,7 @@ from typing import Final
 
 from mail_access.imap.context import Context, Selected
 from mail_access.imap.refusals import CommandRefusedError
+from mail_access.store import ranges_of
 from postroom.mailstore.v1 import mailbox_pb2
 from postroom_wire.imap.errors import TOO_MANY_ITEMS
 from postroom_wire.imap.search import SearchProgram, SearchRow
@@ -12,6 +13,7 @@ from postroom_wire.imap.search_keys import HeaderContains, LeafKey, Sent, TextCo
 from postroom_wire.imap.sequence import NumberRanges
 
 _TERMS_AT_ONCE: Final = 64
+_MAX_RANGES: Final = 50_000
 _MAX_TERM: Final = 4_096
 _SENT: Final[Mapping[When, mailbox_pb2.TextTerm.Field.ValueType]] = {
     When.BEFORE: mailbox_pb2.TextTerm.FIELD_SENT_BEFORE,
@@ -25,13 +27,29 @@ async def ask_store(
 ) -> None:
     """Let the program learn what the store says about these messages. Raises `CommandRefusedError`."""
     uids = NumberRanges.of(row.uid for row in candidates).ranges
+    if len(uids) > _MAX_RANGES:
+        uids = ((uids[0][0], uids[-1][1]),)
     for start in range(0, len(program.asked), _TERMS_AT_ONCE):
-        keys = program.asked[start : start + _TERMS_AT_ONCE]
-        answers = await context.resources.store.search_text(
-            context.login, selected.mailbox.id, uids, [_term(key) for key in keys]
-        )
-        for key, ranges in zip(keys, answers, strict=True):
-            program.learn(key, NumberRanges(tuple(ranges)))
+        await _ask(context, selected, program, program.asked[start : start + _TERMS_AT_ONCE], uids)
+
+
+async def _ask(
+    context: Context,
+    selected: Selected,
+    program: SearchProgram,
+    keys: Sequence[LeafKey],
+    uids: Sequence[tuple[int, int]],
+) -> None:
+    """The answers to some keys, which may come in parts."""
+    terms = [_term(key) for key in keys]
+    found: list[list[tuple[int, int]]] = [[] for _ in keys]
+    while uids:
+        answer = await context.resources.store.search_text(context.login, selected.mailbox.id, uids, terms)
+        for ranges, matches in zip(found, answer.matches, strict=True):
+            ranges += ranges_of(matches.ranges)
+        uids = ranges_of(answer.unread)
+    for key, ranges in zip(keys, found, strict=True):
+        program.learn(key, NumberRanges().union(NumberRanges(tuple(ranges))))
 
 
 def _term(key: LeafKey) -> mailbox_pb2.TextTerm:

@@ -24,7 +24,6 @@ from postroom_wire.imap.sequence import NumberRanges
 from postroom_wire.imap.sorting import Sort
 
 _ROWS_AT_ONCE: Final = 2_000
-_ASKED_AT_ONCE: Final = 500
 _COLUMNS: Final = frozenset({Column.SIZE, Column.INTERNAL_DATE})
 
 
@@ -73,11 +72,9 @@ async def find(context: Context, selected: Selected, key: SearchKey, saved: Sequ
             elif verdict:
                 found.append(row)
         await asyncio.sleep(0)  # many rows must not hold the loop
-    for start in range(0, len(undecided), _ASKED_AT_ONCE):
-        candidates = undecided[start : start + _ASKED_AT_ONCE]
-        await ask_store(context, selected, program, candidates)
-        found.extend(row for row in candidates if program.verdict(row))
     if undecided:
+        await ask_store(context, selected, program, undecided)
+        found.extend(row for row in undecided if program.verdict(row))
         found.sort(key=_uid_of)
     return found
 

@@ -941,6 +941,13 @@ class TextTerm(_message.Message):
         """The Date: header field's date (RFC 3501 s6.4.4), `value` as YYYY-MM-DD."""
         FIELD_SENT_ON: TextTerm._Field.ValueType  # 5
         FIELD_SENT_SINCE: TextTerm._Field.ValueType  # 6
+        FIELD_SAVED_BEFORE: TextTerm._Field.ValueType  # 7
+        """When the message came into the mailbox (RFC 8514), by the day in UTC; `value` the same."""
+        FIELD_SAVED_ON: TextTerm._Field.ValueType  # 8
+        FIELD_SAVED_SINCE: TextTerm._Field.ValueType  # 9
+        FIELD_EMAIL_ID: TextTerm._Field.ValueType  # 10
+        """`email_id` and `thread_id` of Facts, `value` in hexadecimal."""
+        FIELD_THREAD_ID: TextTerm._Field.ValueType  # 11
 
     class Field(_Field, metaclass=_FieldEnumTypeWrapper): ...
     FIELD_UNSPECIFIED: TextTerm.Field.ValueType  # 0
@@ -953,24 +960,35 @@ class TextTerm(_message.Message):
     """The Date: header field's date (RFC 3501 s6.4.4), `value` as YYYY-MM-DD."""
     FIELD_SENT_ON: TextTerm.Field.ValueType  # 5
     FIELD_SENT_SINCE: TextTerm.Field.ValueType  # 6
+    FIELD_SAVED_BEFORE: TextTerm.Field.ValueType  # 7
+    """When the message came into the mailbox (RFC 8514), by the day in UTC; `value` the same."""
+    FIELD_SAVED_ON: TextTerm.Field.ValueType  # 8
+    FIELD_SAVED_SINCE: TextTerm.Field.ValueType  # 9
+    FIELD_EMAIL_ID: TextTerm.Field.ValueType  # 10
+    """`email_id` and `thread_id` of Facts, `value` in hexadecimal."""
+    FIELD_THREAD_ID: TextTerm.Field.ValueType  # 11
 
     FIELD_FIELD_NUMBER: _builtins.int
     HEADER_NAME_FIELD_NUMBER: _builtins.int
     VALUE_FIELD_NUMBER: _builtins.int
+    FUZZY_FIELD_NUMBER: _builtins.int
     field: Global___TextTerm.Field.ValueType
     header_name: _builtins.str
     value: _builtins.str
-    """Compared without case."""
+    """Compared by i;unicode-casemap."""
+    fuzzy: _builtins.bool
+    """Also what is only like it, with a score (RFC 6203)."""
     def __init__(
         self,
         *,
         field: Global___TextTerm.Field.ValueType = ...,
         header_name: _builtins.str = ...,
         value: _builtins.str = ...,
+        fuzzy: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["field", b"field", "header_name", b"header_name", "value", b"value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["field", b"field", "fuzzy", b"fuzzy", "header_name", b"header_name", "value", b"value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -983,7 +1001,10 @@ class SearchTextRequest(_message.Message):
     MAILBOX_ID_FIELD_NUMBER: _builtins.int
     UIDS_FIELD_NUMBER: _builtins.int
     TERMS_FIELD_NUMBER: _builtins.int
+    PARTIAL_FIELD_NUMBER: _builtins.int
     mailbox_id: _builtins.bytes
+    partial: _builtins.bool
+    """Lets the store leave messages for another call, which it names as `unread`."""
     @_builtins.property
     def uids(self) -> _containers.RepeatedCompositeFieldContainer[Global___UidRange]: ...
     @_builtins.property
@@ -994,10 +1015,11 @@ class SearchTextRequest(_message.Message):
         mailbox_id: _builtins.bytes = ...,
         uids: _abc.Iterable[Global___UidRange] | None = ...,
         terms: _abc.Iterable[Global___TextTerm] | None = ...,
+        partial: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["mailbox_id", b"mailbox_id", "terms", b"terms", "uids", b"uids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["mailbox_id", b"mailbox_id", "partial", b"partial", "terms", b"terms", "uids", b"uids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1008,16 +1030,24 @@ class SearchTextResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     MATCHES_FIELD_NUMBER: _builtins.int
+    UNREAD_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def matches(self) -> _containers.RepeatedCompositeFieldContainer[Global___UidSet]: ...
+    def matches(self) -> _containers.RepeatedCompositeFieldContainer[Global___UidSet]:
+        """In the order of the terms."""
+
+    @_builtins.property
+    def unread(self) -> _containers.RepeatedCompositeFieldContainer[Global___UidRange]:
+        """These were not looked at, or not whole: ask again for them."""
+
     def __init__(
         self,
         *,
         matches: _abc.Iterable[Global___UidSet] | None = ...,
+        unread: _abc.Iterable[Global___UidRange] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["matches", b"matches"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["matches", b"matches", "unread", b"unread"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1028,16 +1058,22 @@ class UidSet(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     RANGES_FIELD_NUMBER: _builtins.int
+    SCORES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def ranges(self) -> _containers.RepeatedCompositeFieldContainer[Global___UidRange]: ...
+    @_builtins.property
+    def scores(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """From 1 to 100 for each UID of the ranges, when the term was fuzzy and could be ranked."""
+
     def __init__(
         self,
         *,
         ranges: _abc.Iterable[Global___UidRange] | None = ...,
+        scores: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ranges", b"ranges"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ranges", b"ranges", "scores", b"scores"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,56 @@
+"""The texts of a message that are searched, folded by i;unicode-casemap: substrings then are without case."""
+
+import datetime as dt
+from dataclasses import dataclass
+from typing import Final
+
+from postroom_wire.imap.casemap import casemap
+from postroom_wire.mime import clean_text, decode_parts, decode_words, part_text, written_date
+from postroom_wire.mime.fields import Scan, read_fields, unfold
+from postroom_wire.mime.limits import DEFAULT_LIMITS
+
+LARGEST_SEARCHED: Final = 8 * 1024 * 1024
+"""Octets of a message whose body is looked into."""
+_TEXT_OCTETS: Final = 4 * 1024 * 1024
+"""Of all text parts of one message, encoded."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeaderText:
+    """The fields of a header block, decoded and folded, one `NAME: value` in each line."""
+
+    lines: str
+    sent_on: dt.date | None
+    """The day of the Date field, as it is written there."""
+
+
+def header_text(header: bytes) -> HeaderText:
+    """The text of a header block."""
+    scan = Scan(header, DEFAULT_LIMITS)
+    fields = read_fields(scan, 0, len(header))
+    lines = (
+        f"{name.decode('latin-1')}: {decode_words(unfold(value))}"
+        for name, values in fields.items()
+        for value in values
+    )
+    dates = fields.get(b"date", [])
+    return HeaderText(
+        casemap(clean_text("\n".join(lines))), written_date(unfold(dates[0])) if dates else None
+    )
+
+
+def body_text(octets: bytes, parts: bytes) -> str:
+    """The decoded text parts, folded; `parts` is the message's stored part table."""
+    texts: list[str] = []
+    room = _TEXT_OCTETS
+    for part in decode_parts(parts).parts:
+        if part.media_type.startswith("text/") and room > 0:
+            texts.append(part_text(octets, part, room))
+            room -= part.extent.body_length
+    return casemap(clean_text("\n".join(texts)))
+
+
+def has_field(lines: str, name: str, value: str) -> bool:
+    """Whether one of the header's fields of this folded name has this folded value in it."""
+    head = f"{name}: "
+    return any(value in line[len(head) :] for line in lines.split("\n") if line.startswith(head))

@@ -1,0 +1,233 @@
+"""The worker that reads messages behind their delivery, for searching and sorting.
+
+A trigger notes each new message as due. Wake-ups may be lost: a timer looks for what is due by itself. Due
+messages are taken for a time, and taken again when that runs out; to read one twice changes nothing. Half of
+the time it rests: mail that comes in goes first.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+import zstandard
+from asyncpg import PostgresError, Record
+
+from mailstore.blobs.reader import BlobReader
+from mailstore.finding.keys import SortKeys, sort_keys
+from mailstore.finding.ordering import INSERT_KEYS, key_row
+from mailstore.finding.texts import LARGEST_SEARCHED, HeaderText, body_text, header_text
+from mailstore.finding.words import plain
+from postroom_contracts.errors import MessageNotFoundError, PostroomError
+from postroom_runtime import metrics
+from postroom_runtime.logs import log
+from postroom_storage.database import Database
+from postroom_wire.mime.limits import DEFAULT_LIMITS
+from postroom_wire.mime.part_codec import PartTableError
+
+ANY_CHANGE: Final = "postroom.changed.*"
+"""The wake-ups of all accounts."""
+
+_READ: Final = metrics.counter("finding_messages_total", "Messages read for searching.", ["outcome"])
+
+_TAKE: Final = """
+WITH taken AS (
+    UPDATE mailstore.finding_due SET due_at = now() + make_interval(secs => $2), failures = failures + 1
+    WHERE message_id = ANY (ARRAY(
+        SELECT message_id FROM mailstore.finding_due WHERE due_at <= now()
+        ORDER BY due_at LIMIT $1 FOR UPDATE SKIP LOCKED))
+    RETURNING message_id, failures
+)
+SELECT m.id, m.blob_id, m.size, m.header, m.header_complete, m.parts, m.summary, m.sent_at, taken.failures
+FROM taken JOIN mailstore.message AS m ON m.id = taken.message_id ORDER BY m.id
+"""
+_INSERT_TEXT: Final = """
+INSERT INTO mailstore.message_text (message_id, tenant_id, text, header, sent_on, complete, words)
+SELECT m.id, m.tenant_id, $2, $3, $4, $5,
+       setweight(to_tsvector('simple', $6), 'A') || setweight(to_tsvector('simple', $7), 'B')
+       || setweight(to_tsvector('simple', $8), 'C') || setweight(to_tsvector('simple', $9), 'D')
+FROM mailstore.message AS m WHERE m.id = $1
+ON CONFLICT (message_id) DO NOTHING
+"""
+_DONE: Final = "DELETE FROM mailstore.finding_due WHERE message_id = ANY($1::uuid[])"
+_FIELDS: Final = {"SUBJECT": 0, "FROM": 1, "TO": 2, "CC": 2, "BCC": 2}
+
+
+@dataclass(frozen=True, slots=True)
+class FindingLimits:
+    """Of one batch (messages, octets), of what is kept of a message (characters), and seconds."""
+
+    batch_messages: int = 50
+    batch_octets: int = 16 * 1024 * 1024
+    text: int = 256 * 1024
+    words: int = 100_000
+    lease_seconds: float = 60.0
+    timer_seconds: float = 5.0
+    gather_seconds: float = 1.0
+    attempts: int = 5
+    """After so many a message is found by its header only."""
+
+
+class FindingWorker:
+    """Reads what is due. Run `run` in a task group."""
+
+    def __init__(self, database: Database, reader: BlobReader, limits: FindingLimits | None = None) -> None:
+        self._database, self._reader, self._limits = database, reader, limits or FindingLimits()
+        self._wake = asyncio.Event()
+
+    def wake(self) -> None:
+        """There may be something to read."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Read what is due, whenever woken and by a timer, until cancelled."""
+        while True:
+            try:
+                async with asyncio.timeout(self._limits.timer_seconds * random.uniform(0.7, 1.3)):
+                    await self._wake.wait()
+            except TimeoutError:
+                pass
+            self._wake.clear()
+            await self._read_all()
+            await asyncio.sleep(self._limits.gather_seconds)
+
+    async def _read_all(self) -> None:
+        while True:
+            started = time.monotonic()
+            try:
+                if not await self.read_some():
+                    return
+            except PostroomError as error:
+                log.warning("finding_put_off", error=error.name)
+                return
+            except Exception:  # noqa: BLE001  # what is due comes again
+                log.exception("finding_failed")
+                return
+            await asyncio.sleep(time.monotonic() - started)
+
+    async def read_some(self) -> int:
+        """One batch; returns how many messages were due."""
+        limits = self._limits
+        async with self._database.connection() as connection:
+            due = await connection.fetch(_TAKE, limits.batch_messages, limits.lease_seconds)
+        for batch in self._batches(due):
+            octets = await self._load(batch)
+            read = await asyncio.to_thread(self._read, batch, octets)
+            await self._keep(read)
+            _READ.labels("read").inc(len(read))
+        return len(due)
+
+    def _batches(self, due: Sequence[Record]) -> list[list[Record]]:
+        batches: list[list[Record]] = []
+        room = 0
+        for row in due:
+            size = row["size"] if self._has_body(row) else 0
+            if not batches or size > room:
+                batches.append([])
+                room = self._limits.batch_octets
+            batches[-1].append(row)
+            room -= size
+        return batches
+
+    def _has_body(self, row: Record) -> bool:
+        return row["size"] <= LARGEST_SEARCHED and row["failures"] <= self._limits.attempts
+
+    async def _load(self, batch: Sequence[Record]) -> dict[UUID, bytes]:
+        """The octets by blob; of what is broken there are none."""
+        wanted = [row["blob_id"] for row in batch if self._has_body(row)]
+        try:
+            return await self._reader.load(wanted)
+        except (MessageNotFoundError, zstandard.ZstdError):
+            pass
+        found: dict[UUID, bytes] = {}
+        for blob_id in wanted:
+            try:
+                found |= await self._reader.load([blob_id])
+            except (MessageNotFoundError, zstandard.ZstdError):
+                log.warning("finding_without_octets", blob_id=str(blob_id))
+        return found
+
+    def _read(self, batch: Sequence[Record], octets: dict[UUID, bytes]) -> "list[_ReadMessage]":
+        read: list[_ReadMessage] = []
+        for row in batch:
+            try:
+                read.append(_read(row, octets.get(row["blob_id"]), self._limits))
+            except Exception:  # noqa: BLE001  # one message's trouble must not keep its neighbours
+                log.exception("finding_unreadable", message_id=str(row["id"]))
+                read.append(_unreadable(row["id"]))
+        return read
+
+    async def _keep(self, read: "Sequence[_ReadMessage]") -> None:
+        """Keep a batch; when Postgres refuses a value in it, one message after the other."""
+        try:
+            await self._insert(read)
+        except PostgresError:
+            for each in read:
+                try:
+                    await self._insert([each])
+                except PostgresError as error:
+                    log.error("finding_refused", message_id=str(each.id), exc_info=error)
+                    await self._insert([_unreadable(each.id)])
+
+    async def _insert(self, read: "Sequence[_ReadMessage]") -> None:
+        async with self._database.transaction() as connection:
+            await connection.executemany(_INSERT_TEXT, [each.text for each in read])
+            await connection.executemany(INSERT_KEYS, [each.keys for each in read])
+            await connection.execute(_DONE, [each.id for each in read])
+
+
+@dataclass(frozen=True, slots=True)
+class _ReadMessage:
+    id: UUID
+    text: tuple[object, ...]
+    keys: tuple[object, ...]
+
+
+def _read(row: Record, octets: bytes | None, limits: FindingLimits) -> _ReadMessage:
+    """What is kept of a message. Without octets it is incomplete, unless it is too large to look into."""
+    complete = octets is not None or row["size"] > LARGEST_SEARCHED
+    header = _header(row, octets)
+    complete = complete and (row["header_complete"] or octets is not None)
+    body = ""
+    if octets is not None:
+        try:
+            body = body_text(octets, row["parts"])
+        except PartTableError:
+            complete = False
+    complete = complete and len(body) <= limits.text and len(header.lines) <= limits.text
+    text = (
+        row["id"],
+        body[: limits.text],
+        header.lines[: limits.text],
+        header.sent_on,
+        complete,
+        *_places(header.lines[: limits.words]),
+        plain(body[: limits.words]),
+    )
+    return _ReadMessage(row["id"], text, key_row(row["id"], sort_keys(row["summary"], row["sent_at"])))
+
+
+def _unreadable(message_id: UUID) -> _ReadMessage:
+    """Of what cannot be read nothing is kept: whoever searches looks at it again."""
+    keys = SortKeys(None, "", False, "", "", "", "", "", None, [])
+    text = (message_id, "", "", None, False, "", "", "", "")
+    return _ReadMessage(message_id, text, key_row(message_id, keys))
+
+
+def _header(row: Record, octets: bytes | None) -> HeaderText:
+    whole = row["header"] if row["header_complete"] else octets or b""
+    return header_text(whole[: DEFAULT_LIMITS.header_octets])
+
+
+def _places(lines: str) -> tuple[str, str, str]:
+    """The words of subject, sender and recipients, which weigh differently."""
+    places: tuple[list[str], list[str], list[str]] = ([], [], [])
+    for line in lines.split("\n"):
+        name, _, value = line.partition(": ")
+        if name in _FIELDS:
+            places[_FIELDS[name]].append(value)
+    subject, sender, recipients = (plain(" ".join(words)) for words in places)
+    return subject, sender, recipients
