@@ -32,7 +32,7 @@ async def test_all_of_a_message_that_is_gone_untold_is_fetched(imap: Connect) ->
     assert flags[1] == b"* 2 FETCH (UID 2 FLAGS (\\Flagged \\Deleted $Tea))"
     assert [line.split()[1] for line in flags] == [b"1", b"2", b"3"]
     assert await session.ok("FETCH 2:3 BODY.PEEK[HEADER.FIELDS (SUBJECT)]") == [
-        b"* %d FETCH (BODY[HEADER.FIELDS (SUBJECT)] {25}\r\nSubject: Tea at five\r\n\r\n)" % number
+        b"* %d FETCH (BODY[HEADER.FIELDS (SUBJECT)] {24}\r\nSubject: Tea at five\r\n\r\n)" % number
         for number in (2, 3)
     ]
     assert await session.ok("NOOP") == [b"* 2 EXPUNGE"]

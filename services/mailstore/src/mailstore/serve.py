@@ -12,6 +12,7 @@ from mailstore.blobs.janitor import Janitor, JanitorLimits
 from mailstore.blobs.packer import Packer
 from mailstore.blobs.reader import BlobReader
 from mailstore.blobs.segments import OpenSegment, SegmentLimits
+from mailstore.cutting import CutLimits
 from mailstore.delivery_service import DeliveryService
 from mailstore.doctor_service import DoctorService
 from mailstore.finding.worker import ANY_CHANGE, FindingWorker
@@ -193,7 +194,10 @@ class _Parts:
         bouncer = Bouncer(database, self._reader, self._segment, self._ring, hostname=settings.hostname)
         # An id is kept for longer than anybody may still ask with it: a day more than its mail may wait.
         sweep = SweepLimits(known_seconds=settings.queue_lifetime_seconds + 86_400.0)
-        upkeep = Upkeep(database, self._objects, UpkeepLimits(sweep=sweep, retention=self._retention))
+        cut = CutLimits(journal_seconds=settings.journal_seconds)
+        upkeep = Upkeep(
+            database, self._objects, UpkeepLimits(sweep=sweep, retention=self._retention, cut=cut)
+        )
         return [
             self._committer.run(),
             worker.run(),

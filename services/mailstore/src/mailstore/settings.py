@@ -43,6 +43,11 @@ class Settings(CoreSettings):
     retention_seconds: float = Field(
         default=14 * 86_400.0, ge=3_600, description="Expunged messages can be restored for so long."
     )
+    journal_seconds: float = Field(
+        default=90 * 86_400.0,
+        ge=86_400,
+        description="IMAP clients that were away for longer load their mailboxes anew.",
+    )
     deleted_octets_seconds: float = Field(
         default=15 * 86_400.0,
         ge=3_600,

@@ -2,8 +2,8 @@
 
 Purging the messages of deleted mailboxes in slices, forgetting what was expunged long ago, sweeping uploads
 that were never used, claims that are long over and operations that nobody asks about any more, ending and
-forgetting what the queue is done with (`queue.sweeping`), and making the coming months' partitions of journal
-and history.
+forgetting what the queue is done with (`queue.sweeping`), making the coming months' partitions of journal and
+history, and cutting off what is old of both.
 """
 
 import asyncio
@@ -17,6 +17,7 @@ from uuid import UUID
 
 from mailstore.accounts import lock_accounts
 from mailstore.blobs.reader import message_key
+from mailstore.cutting import CHANGE, HISTORY, CutLimits, cut_history, cut_journal
 from mailstore.mailboxes.moving import MailboxPlace, Removal, remove_messages
 from mailstore.mailboxes.retention import RetentionLimits, forget_expunged
 from mailstore.queue.sweeping import (
@@ -72,7 +73,7 @@ _OLD_CLAIMS: Final = """
 DELETE FROM mailstore.claim AS c WHERE c.expires_at < now() - interval '1 hour'
 AND NOT EXISTS (SELECT FROM mailstore.delivery AS d WHERE d.claim_id = c.id)
 """
-_PARTITIONED: Final = ("change", "delivery_history")
+_PARTITIONED: Final = (CHANGE, HISTORY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +87,7 @@ class UpkeepLimits:
     months_ahead: int = 2
     sweep: SweepLimits = field(default_factory=SweepLimits)
     retention: RetentionLimits = field(default_factory=RetentionLimits)
+    cut: CutLimits = field(default_factory=CutLimits)
 
 
 class Upkeep:
@@ -93,7 +95,7 @@ class Upkeep:
 
     def __init__(self, database: Database, objects: ObjectStore, limits: UpkeepLimits | None = None) -> None:
         self._database, self._objects, self._limits = database, objects, limits or UpkeepLimits()
-        self._lanes_forgotten_at = float("-inf")
+        self._lanes_forgotten_at = self._cut_at = float("-inf")
 
     async def run(self) -> None:
         """Do the chores when no other process does, until cancelled."""
@@ -141,6 +143,7 @@ class Upkeep:
             self._sweep_operations,
             self._sweep_queue,
             self._forget_expunged,
+            self._cut_off,
         )
         for chore in chores:
             try:
@@ -153,6 +156,13 @@ class Upkeep:
 
     async def _forget_expunged(self) -> None:
         await forget_expunged(self._database, self._limits.retention)
+
+    async def _cut_off(self) -> None:
+        limits = self._limits.cut
+        if time.monotonic() - self._cut_at >= limits.look_seconds:
+            await cut_journal(self._database, limits)
+            await cut_history(self._database, limits)
+            self._cut_at = time.monotonic()
 
     async def _sweep_queue(self) -> None:
         limits = self._limits.sweep
