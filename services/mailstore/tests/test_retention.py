@@ -8,13 +8,14 @@ from mailstore.mailboxes.retention import RetentionLimits
 from mailstore.upkeep import Upkeep, UpkeepLimits
 from postroom.mailstore.v1 import mailbox_pb2
 from postroom.mailstore.v1 import retention_pb2 as pb
-from postroom_contracts.capability import Scope
+from postroom_contracts.capability import Quota, Scope
 from postroom_contracts.errors import (
     InvalidCredentialsError,
     InvalidRequestError,
     LimitError,
     MailboxNotFoundError,
     NotPermittedError,
+    OverQuotaError,
     PostroomError,
 )
 from postroom_contracts.ids import NOBODY, new_id
@@ -249,6 +250,20 @@ async def test_no_more_is_restored_at_once_than_a_transaction_bears(
     assert await listed(store, ann) == {1: "0", 2: "1", 3: "2"}
     await restore(store, ann, inbox, 1, 2)
     assert await listed(store, ann) == {3: "2"}
+
+
+async def test_a_full_account_restores_nothing_unless_an_administrator_does(store: MailStore) -> None:
+    ann = store.account(quota=Quota(messages=3))
+    inbox = await filled(store, ann)
+    await expunge(store, ann, inbox, 1)
+    await store.deliver(ann, b"Subject: meanwhile\r\n\r\n")
+    with pytest.raises(OverQuotaError):
+        await restore(store, ann, inbox)
+    assert await listed(store, ann) == {1: "0"}
+    request = pb.RestoreMessagesRequest(account_id=ann.id.bytes, mailbox_id=inbox)
+    await store.retention.RestoreMessages(request, metadata=ADMIN)
+    assert list(await store.rows(ann, inbox)) == [2, 3, 4, 5]
+    assert await store.counters_are_right(ann)
 
 
 async def test_after_its_time_nothing_is_restored_and_what_is_left_is_the_janitors(

@@ -8,7 +8,9 @@ import grpc
 
 from mailstore.accounts import lock_accounts
 from mailstore.mailbox_messages import keyword_messages
+from mailstore.mailboxes.catalogue import Owner
 from mailstore.mailboxes.flags import keywords_of
+from mailstore.mailboxes.quota import check_quota
 from mailstore.mailboxes.retention import (
     ExpungedMessage,
     Listed,
@@ -53,7 +55,7 @@ class RetentionService(RetentionServiceServicer):
         self, request: pb.ListExpungedRequest, context: _Context
     ) -> pb.ListExpungedResponse:
         """A page of what can be restored."""
-        account_id, _ = await self._account(request.account_id)
+        account_id = (await self._owner(request.account_id)).account_id
         if request.limit < 0:
             raise InvalidRequestError("a negative limit")
         limit = min(request.limit or _DEFAULT_PAGE, _MAX_PAGE)
@@ -73,7 +75,8 @@ class RetentionService(RetentionServiceServicer):
         self, request: pb.RestoreMessagesRequest, context: _Context
     ) -> pb.RestoreMessagesResponse:
         """Messages back in their mailbox, or in INBOX."""
-        account_id, tenant_id = await self._account(request.account_id)
+        owner = await self._owner(request.account_id)
+        account_id = owner.account_id
         wanted = parse_id(request.mailbox_id), parse_ranges(request.uids) or _ALL_UIDS
         changed = 0
 
@@ -83,6 +86,7 @@ class RetentionService(RetentionServiceServicer):
             if modseq is None:
                 raise MailboxNotFoundError("no such mailbox")
             restored = await restore_messages(connection, account_id, modseq, wanted, self._limits)
+            await check_quota(connection, owner)
             reached("restore.before_commit")
             changed, copied = modseq, restored.copied
             return pb.RestoreMessagesResponse(
@@ -94,20 +98,25 @@ class RetentionService(RetentionServiceServicer):
                 target=range_messages(copied.target if copied else ()),
             )
 
-        operation = operation_of(account_id, tenant_id, request.operation_id, request)
+        operation = operation_of(account_id, owner.tenant_id, request.operation_id, request)
         answered = await once(self._database, operation, pb.RestoreMessagesResponse, work)
         reached("mailbox.after_commit")
         if changed:
             await self._publish_changed(account_id, changed)
         return answered
 
-    async def _account(self, asked: bytes) -> tuple[UUID, UUID]:
-        """Whose messages, and the tenant of whoever asks. Raises InvalidRequestError."""
+    async def _owner(self, asked: bytes) -> Owner:
+        """Whose messages, with the tenant of whoever asks; an administrator heeds no quota.
+
+        Raises InvalidRequestError.
+        """
         capability = await self._verifier.verify(capability_token(), scopes=_USING)
         administers = capability.scope is Scope.ADMIN
         if administers != bool(asked):
             raise InvalidRequestError("an administrator names an account, and nobody else does")
-        return parse_id(asked) if administers else capability.account_id, capability.tenant_id
+        if administers:
+            return Owner(parse_id(asked), capability.tenant_id)
+        return Owner(capability.account_id, capability.tenant_id, capability.quota)
 
 
 def _message(expunged: ExpungedMessage) -> pb.ExpungedMessage:
