@@ -37,6 +37,22 @@ def test_a_domain_comes_and_goes(postroom: Run, name: Name) -> None:
     assert domain not in postroom("domain", "list").stdout
 
 
+def test_an_app_password_is_made_listed_and_removed(postroom: Run, url: str, name: Name) -> None:
+    domain = name()
+    postroom("domain", "add", domain)
+    address = f"ann@{domain}"
+    postroom("account", "add", address, "--password-stdin", stdin=f"{PASSWORD}\n")
+    added = postroom("account", "app-password", "add", address, "laptop", "--scope", "api", "--scope", "imap")
+    assert (added.returncode, added.stderr) == (0, "")
+    assert logs_in(url, address, added.stdout.strip())
+    listed = json.loads(postroom("account", "app-password", "list", address, "--json").stdout)
+    (found,) = listed["items"]
+    assert (found["name"], found["scopes"]) == ("laptop", ["api", "imap"])
+    removed = postroom("account", "app-password", "remove", address, found["id"])
+    assert (removed.returncode, removed.stdout) == (0, f"removed {found['id']}\n")
+    assert not logs_in(url, address, added.stdout.strip())
+
+
 def test_json_is_the_rest_document(postroom: Run, url: str, name: Name) -> None:
     domain = name()
     added = json.loads(postroom("domain", "add", domain, "--json").stdout)

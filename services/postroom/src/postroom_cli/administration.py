@@ -6,12 +6,14 @@ from typing import Annotated
 import typer
 
 from postroom_cli.api import Api, segment
+from postroom_cli.app_passwords import app_password
 from postroom_cli.errors import CommandError
 from postroom_cli.options import AsJson, Data
 from postroom_cli.output import show, tell
 
 domain = typer.Typer(help="Domains that get mail here.", no_args_is_help=True)
 account = typer.Typer(help="People with a mailbox.", no_args_is_help=True)
+account.add_typer(app_password, name="app-password")
 alias = typer.Typer(help="Addresses that lead to others.", no_args_is_help=True)
 
 Name = Annotated[str, typer.Argument(help="Such as example.org.")]

@@ -18,6 +18,7 @@ from postroom_runtime.logs import log
 from postroom_runtime.networks import Networks
 from webmail_api import (
     admin_routes,
+    credential_routes,
     file_routes,
     mailbox_routes,
     message_routes,
@@ -64,13 +65,14 @@ def application(house: House, lifecycle: Lifecycle) -> FastAPI:
     )
     app.state.house = house
     routes = APIRouter(prefix=BASE)
-    # Those of retention before those of accounts, whose addresses are paths.
+    # Those of retention and credentials before those of accounts, whose addresses are paths.
     for module in (
         session_routes,
         mailbox_routes,
         message_routes,
         file_routes,
         retention_routes,
+        credential_routes,
         admin_routes,
         upkeep_routes,
     ):

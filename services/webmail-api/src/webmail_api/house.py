@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from postroom.directory.v1.credential_pb2_grpc import CredentialServiceStub
 from postroom.directory.v1.directory_pb2_grpc import DirectoryServiceStub
 from postroom.doctor.v1.doctor_pb2_grpc import DoctorServiceStub
 from postroom.mailstore.v1.mailbox_pb2_grpc import MailboxServiceStub
@@ -30,6 +31,7 @@ class House:
     limits: Limits
     sessions: Sessions
     directory: DirectoryServiceStub
+    credentials: CredentialServiceStub
     queue: QueueServiceStub
     mailboxes: MailboxServiceStub
     retention: RetentionServiceStub

@@ -118,6 +118,7 @@ _STATUSES: Final[Mapping[str, tuple[HTTPStatus, str]]] = {
     "domain-not-found": (HTTPStatus.NOT_FOUND, "There is no such domain."),
     "account-not-found": (HTTPStatus.NOT_FOUND, "There is no such account."),
     "alias-not-found": (HTTPStatus.NOT_FOUND, "There is no such alias."),
+    "app-password-not-found": (HTTPStatus.NOT_FOUND, "There is no such app password."),
     "mailbox-not-found": (HTTPStatus.NOT_FOUND, "There is no such mailbox."),
     "message-not-found": (HTTPStatus.NOT_FOUND, "There is no such message."),
     "delivery-not-found": (HTTPStatus.NOT_FOUND, "There is no such delivery."),

@@ -5,6 +5,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import grpc
 
+from postroom.directory.v1.credential_pb2_grpc import CredentialServiceStub
 from postroom.directory.v1.directory_pb2_grpc import DirectoryServiceStub
 from postroom.doctor.v1.doctor_pb2_grpc import DoctorServiceStub
 from postroom.filestore.v1.file_pb2_grpc import FileServiceStub
@@ -89,6 +90,7 @@ async def open_house(settings: Settings, stack: AsyncExitStack) -> House:
         limits=limits,
         sessions=Sessions(directory, limits),
         directory=directory,
+        credentials=CredentialServiceStub(directory_channel),
         queue=QueueServiceStub(mailstore),
         mailboxes=mailboxes,
         retention=RetentionServiceStub(mailstore),
