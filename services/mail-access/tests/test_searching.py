@@ -168,3 +168,33 @@ async def test_strings_are_compared_by_unicode_casemap(imap: Connect, text: str)
     hit = b" 1" if "ß" in text else b""  # RFC 5051 s2: it has no other form of one character
     quoted = f"SEARCH CHARSET UTF-8 SUBJECT {{{len(text.encode())}+}}\r\n{text}"
     assert await alice.ok(quoted) == [b"* SEARCH" + hit]
+
+
+async def test_fuzzy_keys_find_what_is_like_them_and_say_how_well(imap: Connect) -> None:
+    alice = await imap()
+    for subject, body in (
+        ("report", "x"),
+        ("other", "The reports of March: a report"),
+        ("none", "report it"),
+    ):
+        assert (await alice.append("INBOX", mail(subject, body))).ok
+    await alice.ok("SELECT INBOX")
+    assert await alice.ok('SEARCH FUZZY TEXT "report"') == [b"* SEARCH 1 2 3"]
+    (line,) = await esearch(alice, "SEARCH RETURN (RELEVANCY ALL) FUZZY BODY report")
+    assert line.startswith(b"ALL 2:3 RELEVANCY (")
+    scores = [int(score) for score in line.rpartition(b"(")[2].rstrip(b")").split()]
+    assert all(1 <= score <= 100 for score in scores)
+    best = b"2 3" if scores[0] >= scores[1] else b"3 2"
+    assert await alice.ok("SORT (RELEVANCY) UTF-8 FUZZY BODY report") == [b"* SORT " + best]
+    assert await alice.ok("SORT (SIZE REVERSE RELEVANCY) UTF-8 FUZZY BODY absent") == [b"* SORT"]
+    assert (await alice.command("SEARCH RETURN (RELEVANCY) BODY report")).text.startswith(b"BAD ")
+
+
+async def test_messages_are_found_by_their_ids_and_the_day_they_were_saved(alice: ImapClient) -> None:
+    (line,) = await alice.ok("FETCH 3 (EMAILID THREADID)")
+    email, thread = (part.split(b")")[0].decode() for part in line.split(b"(")[2:])
+    assert await alice.ok(f"SEARCH EMAILID {email}") == [b"* SEARCH 3"]
+    assert await alice.ok(f"SEARCH THREADID {thread}") == [b"* SEARCH 3"]
+    assert await alice.ok(f"SEARCH OR EMAILID {thread} THREADID Tnobody") == [b"* SEARCH"]
+    assert await alice.ok("SEARCH SAVEDSINCE 1-Jan-2020 SAVEDATESUPPORTED") == [b"* SEARCH 1 2 3 4 5"]
+    assert await alice.ok("SEARCH SAVEDBEFORE 1-Jan-2020") == [b"* SEARCH"]

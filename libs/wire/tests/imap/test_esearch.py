@@ -19,9 +19,9 @@ from postroom_wire.imap.esearch import (
     partial_range,
 )
 from postroom_wire.imap.parser import parse_command
-from postroom_wire.imap.search_keys import All
+from postroom_wire.imap.search_keys import All, TextContains, TextField
 
-MIN, MAX, ALL, COUNT, SAVE = ResultOption
+MIN, MAX, ALL, COUNT, SAVE, RELEVANCY = ResultOption
 FOUND = (2, 10, 11, 12, 13, 14, 15, 21)
 
 
@@ -63,6 +63,7 @@ def test_each_option_is_known(text: bytes, options: ReturnOptions) -> None:
         b"RETURN  (ALL) ALL",
         b"RETURN ( ALL) ALL",
         b"RETURN (NONE) ALL",
+        b"RETURN (RELEVANCY) TEXT x",
         b"RETURN (PARTIAL) ALL",
         b"RETURN (PARTIAL 1) ALL",
         b"RETURN (PARTIAL 0:1) ALL",
@@ -121,6 +122,23 @@ def test_results_that_are_sorted_keep_their_order() -> None:
 
 def test_the_highest_modseq_comes_last() -> None:
     assert told(FOUND, wanted(MIN), modseq=917162488).endswith(b" MIN 2 MODSEQ 917162488\r\n")
+
+
+def test_scores_belong_to_the_results_that_are_told() -> None:
+    results = Results((1, 5, 10), scores=(4, 99, 42))
+    assert encode_esearch(Tag(b"B1"), results, wanted(ALL, RELEVANCY), uid=False) == (
+        b'* ESEARCH (TAG "B1") ALL 1,5,10 RELEVANCY (4 99 42)\r\n'  # RFC 6203 s4
+    )
+    paged = wanted(RELEVANCY, partial=PartialRange(2, 9))
+    assert encode_esearch(Tag(b"B1"), results, paged, uid=False) == (
+        b'* ESEARCH (TAG "B1") PARTIAL (2:9 5,10) RELEVANCY (99 42)\r\n'
+    )
+    assert told((), wanted(RELEVANCY, COUNT)) == b'* ESEARCH (TAG "a1") COUNT 0 RELEVANCY ()\r\n'
+
+
+def test_scores_are_asked_for_with_a_fuzzy_key() -> None:
+    command = parse_command(b"a SEARCH RETURN (RELEVANCY) FUZZY TEXT x").command
+    assert command == Search(TextContains(TextField.TEXT, "x", fuzzy=True), returns=wanted(RELEVANCY))
 
 
 def test_without_return_options_results_are_a_list() -> None:

@@ -153,6 +153,14 @@ def test_a_program_says_which_rows_it_can_need() -> None:
     assert program(Not(Uids(numbers((5, 5))))).uids is None
 
 
+def test_a_score_is_the_mean_of_what_the_store_says() -> None:
+    search = program(Or(TEXT, HEADER))
+    assert search.score(30) == 100
+    search.learn(TEXT, {30, 31}, {30: 80, 31: 1})
+    search.learn(HEADER, {30}, {30: 40})
+    assert [search.score(uid) for uid in (30, 31, 32)] == [60, 1, 1]
+
+
 leaves: st.SearchStrategy[SearchKey] = st.sampled_from(
     [All(), HasFlag(SEEN), IsRecent(), TEXT, HEADER, Larger(100), Smaller(101), Uids(numbers((1, 30)))]
 )

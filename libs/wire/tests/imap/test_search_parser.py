@@ -24,13 +24,16 @@ from postroom_wire.imap.search_keys import (
     And,
     Arrived,
     ChangedSince,
+    HasEmailId,
     HasFlag,
+    HasThreadId,
     HeaderContains,
     IsRecent,
     Larger,
     Not,
     Older,
     Or,
+    Saved,
     SearchKey,
     Sent,
     SequenceNumbers,
@@ -69,6 +72,21 @@ KEYS: dict[bytes, SearchKey] = {
     b"SENTSINCE 1-Feb-1994": Sent(When.SINCE, date(1994, 2, 1)),
     b"LARGER 0": Larger(0),
     b"OLDER 1": Older(1),
+    b"SAVEDBEFORE 1-Feb-1994": Saved(When.BEFORE, date(1994, 2, 1)),
+    b"SAVEDON 1-Feb-1994": Saved(When.ON, date(1994, 2, 1)),
+    b"SAVEDSINCE 1-Feb-1994": Saved(When.SINCE, date(1994, 2, 1)),
+    b"SAVEDATESUPPORTED": All(),
+    b"EMAILID M000102030405060708090a0b0c0d0e0f": HasEmailId(bytes(range(16))),
+    b"THREADID T000102030405060708090a0b0c0d0e0f": HasThreadId(bytes(range(16))),
+    b"EMAILID T000102030405060708090a0b0c0d0e0f": Not(All()),
+    b"THREADID somebody_else-s": Not(All()),
+    b'FUZZY SUBJECT "IMAP break"': TextContains(TextField.SUBJECT, "IMAP break", fuzzy=True),
+    b"FUZZY (NOT BODY x OR HEADER y z SEEN)": And(
+        (
+            Not(TextContains(TextField.BODY, "x", fuzzy=True)),
+            Or(HeaderContains("y", "z", fuzzy=True), HasFlag(SEEN)),
+        )
+    ),
     b"MODSEQ 0": ChangedSince(0),
     b'modseq "/flags/\\\\draft" all 620162338': ChangedSince(620162338),
     b"YOUNGER 4294967295": Younger(4294967295),
@@ -133,6 +151,13 @@ REFUSED: dict[bytes, Refusal] = {
     b'MODSEQ "/flags/x" 1': SYNTAX_ERROR,
     b'MODSEQ "/flags/x" every 1': SYNTAX_ERROR,
     b"OLDER 0": SYNTAX_ERROR,
+    b"SAVEDON yesterday": SYNTAX_ERROR,
+    b"EMAILID": SYNTAX_ERROR,
+    b'EMAILID "M"': SYNTAX_ERROR,
+    b"EMAILID a.b": SYNTAX_ERROR,
+    b"THREADID " + b"a" * 256: SYNTAX_ERROR,
+    b"FUZZY": SYNTAX_ERROR,
+    b"FUZZY " * 33 + b"ALL": NESTED_TOO_DEEPLY,
     b"0": SYNTAX_ERROR,
     b"CHARSET": SYNTAX_ERROR,
     b"CHARSET UTF-8": SYNTAX_ERROR,
@@ -188,6 +213,9 @@ leaves: st.SearchStrategy[SearchKey] = st.one_of(
     st.builds(Younger, numbers),
     st.builds(Arrived, st.sampled_from(When), days),
     st.builds(Sent, st.sampled_from(When), days),
+    st.builds(Saved, st.sampled_from(When), days),
+    st.builds(HasEmailId, st.binary(min_size=16, max_size=16)),
+    st.builds(HasThreadId, st.binary(min_size=16, max_size=16)),
     st.builds(HeaderContains, words, words),
     st.builds(TextContains, st.sampled_from(TextField), words),
 )
@@ -231,6 +259,9 @@ def spelled_leaf(
     | Younger
     | Arrived
     | Sent
+    | Saved
+    | HasEmailId
+    | HasThreadId
     | ChangedSince,
 ) -> bytes:
     match key:
@@ -248,8 +279,10 @@ def spelled_leaf(
             return b"MODSEQ %d" % modseq
         case Arrived(when, day):
             return when.value.encode() + b" " + spelled_day(day)
-        case Sent(when, day):
-            return b"SENT" + when.value.encode() + b" " + spelled_day(day)
+        case Sent(when, day) | Saved(when, day):
+            return type(key).__name__.upper().encode() + when.value.encode() + b" " + spelled_day(day)
+        case HasEmailId(octets) | HasThreadId(octets):
+            return (b"EMAILID M" if isinstance(key, HasEmailId) else b"THREADID T") + octets.hex().encode()
 
 
 @given(key=st.recursive(leaves, extended, max_leaves=8))

@@ -24,6 +24,9 @@ COMMANDS = {
     b"UID SORT RETURN () (REVERSE DATE) UTF-8 UNDELETED": Sort(
         (SortCriterion(SortKey.DATE, reverse=True),), Not(HasFlag(DELETED)), uid=True, returns=ALL_RESULTS
     ),
+    b"SORT (RELEVANCY REVERSE DATE) UTF-8 FUZZY ALL": Sort(
+        (SortCriterion(SortKey.RELEVANCY), SortCriterion(SortKey.DATE, reverse=True)), All()
+    ),
     b"SORT RETURN (SAVE) (DATE) KOI8-R ALL": Sort(
         (SortCriterion(SortKey.DATE),),
         All(),
@@ -40,6 +43,7 @@ REFUSED: dict[bytes, Refusal] = {
     b"SORT (REVERSE) UTF-8 ALL": SYNTAX_ERROR,
     b"SORT (REVERSE REVERSE DATE) UTF-8 ALL": SYNTAX_ERROR,
     b"SORT (RELEVANCE) UTF-8 ALL": SYNTAX_ERROR,
+    b"SORT (RELEVANCY) UTF-8 ALL": SYNTAX_ERROR,
     b"SORT (DATE) KOI8-R ALL": BAD_CHARSET,
     b"SORT (DATE) CHARSET UTF-8 ALL": BAD_CHARSET,
     b"SORT (DATE) RETURN () UTF-8 ALL": BAD_CHARSET,

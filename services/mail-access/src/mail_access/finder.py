@@ -28,6 +28,7 @@ _KEYS: Final[Mapping[SortKey, pb.SortKey.ValueType]] = {
     SortKey.TO: pb.SORT_KEY_TO,
     SortKey.DISPLAYFROM: pb.SORT_KEY_DISPLAYFROM,
     SortKey.DISPLAYTO: pb.SORT_KEY_DISPLAYTO,
+    SortKey.RELEVANCY: pb.SORT_KEY_RELEVANCY,
 }
 _ALGORITHMS: Final[Mapping[Algorithm, pb.ThreadAlgorithm.ValueType]] = {
     Algorithm.ORDEREDSUBJECT: pb.THREAD_ALGORITHM_ORDEREDSUBJECT,
@@ -48,12 +49,18 @@ class Finder:
         mailbox_id: UUID,
         uids: Sequence[tuple[int, int]],
         criteria: Iterable[SortCriterion],
+        scores: Mapping[int, int],
     ) -> list[int]:
-        """The UIDs of these ranges in the order of the criteria; at most `MAX_RANGES` ranges."""
+        """The UIDs of these ranges in the order of the criteria; at most `MAX_RANGES` ranges.
+
+        `scores` are of UIDs, for RELEVANCY.
+        """
         request = pb.SortMessagesRequest(
             mailbox_id=mailbox_id.bytes,
             uids=uid_ranges(uids),
             criteria=[pb.SortCriterion(key=_KEYS[each.key], reverse=each.reverse) for each in criteria],
+            scored_uids=scores.keys(),
+            scores=scores.values(),
         )
         metadata = on_behalf_of(await login.token())
         stream = self._stub.SortMessages(request, timeout=self._limits.search_seconds, metadata=metadata)

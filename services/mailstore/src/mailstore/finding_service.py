@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import grpc
 
-from mailstore.finding.ordering import MAX_CRITERIA, Criterion, SortKey, sorted_uids, threads
+from mailstore.finding.ordering import MAX_CRITERIA, Criterion, Order, SortKey, sorted_uids, threads
 from mailstore.mailboxes.catalogue import Owner
 from mailstore.mailboxes.uid_ranges import parse_ranges
 from postroom.mailstore.v1 import finding_pb2 as pb
@@ -21,6 +21,7 @@ _Context = grpc.aio.ServicerContext[Any, Any]
 
 _READING: Final = frozenset({Scope.IMAP, Scope.API})
 _PAGE: Final = 100_000
+_MAX_SCORE: Final = 100
 _KEYS: Final[Mapping[pb.SortKey.ValueType, SortKey]] = {
     pb.SORT_KEY_ARRIVAL: SortKey.ARRIVAL,
     pb.SORT_KEY_CC: SortKey.CC,
@@ -31,6 +32,7 @@ _KEYS: Final[Mapping[pb.SortKey.ValueType, SortKey]] = {
     pb.SORT_KEY_TO: SortKey.TO,
     pb.SORT_KEY_DISPLAYFROM: SortKey.DISPLAYFROM,
     pb.SORT_KEY_DISPLAYTO: SortKey.DISPLAYTO,
+    pb.SORT_KEY_RELEVANCY: SortKey.RELEVANCY,
 }
 _ALGORITHMS: Final[Mapping[pb.ThreadAlgorithm.ValueType, Algorithm]] = {
     pb.THREAD_ALGORITHM_ORDEREDSUBJECT: Algorithm.ORDEREDSUBJECT,
@@ -54,7 +56,10 @@ class FindingService(FindingServiceServicer):
         if len(criteria) > MAX_CRITERIA:
             raise LimitError("too many criteria")
         ranges = parse_ranges(request.uids)
-        uids = await sorted_uids(self._database, owner.account_id, mailbox_id, ranges, criteria)
+        order = Order(criteria, request.scored_uids, request.scores)
+        if len(order.scores) != len(order.scored_uids) or max(order.scores, default=0) > _MAX_SCORE:
+            raise InvalidRequestError("scores of nothing, or too high ones")
+        uids = await sorted_uids(self._database, owner.account_id, mailbox_id, ranges, order)
         for start in range(0, len(uids), _PAGE):
             yield pb.SortMessagesResponse(uids=uids[start : start + _PAGE])
 

@@ -27,6 +27,7 @@ _AFTER_LOGIN: Final = (
     b"SEARCHRES",
     b"WITHIN",
     b"PARTIAL",
+    b"SEARCH=FUZZY",
     b"I18NLEVEL=1",
     b"SORT",
     b"SORT=DISPLAY",

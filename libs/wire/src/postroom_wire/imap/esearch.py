@@ -20,6 +20,8 @@ class ResultOption(Enum):
     COUNT = b"COUNT"
     SAVE = b"SAVE"
     """RFC 5182 s2.1."""
+    RELEVANCY = b"RELEVANCY"
+    """RFC 6203 s4."""
 
 
 _OPTIONS: Final = {option.value: option for option in ResultOption}
@@ -62,6 +64,11 @@ class ReturnOptions:
         return ResultOption.SAVE in self.options
 
     @property
+    def scores(self) -> bool:
+        """Whether scores are told."""
+        return ResultOption.RELEVANCY in self.options
+
+    @property
     def answers(self) -> bool:
         """Whether there is a response: SAVE alone suppresses it (RFC 5182 s1)."""
         return self.partial is not None or self.options != _SAVE_ALONE
@@ -97,10 +104,14 @@ class Search:
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """What was found: `numbers` in their order, the highest MODSEQ that is to be told, if any."""
+    """What was found: `numbers` in their order, the highest MODSEQ that is to be told, if any.
+
+    `scores` belong to the numbers, where RELEVANCY was asked for.
+    """
 
     numbers: Sequence[int]
     modseq: int | None = None
+    scores: Sequence[int] = ()
 
 
 def parse_return(cursor: Cursor) -> ReturnOptions | None:
@@ -136,6 +147,10 @@ def encode_esearch(tag: Tag, found: Results, wanted: ReturnOptions, *, uid: bool
         parts.append(b"PARTIAL (%b %b)" % (wanted.partial.encode(), some or b"NIL"))
     if numbers and ResultOption.ALL in options:
         parts.append(b"ALL " + encode_uid_set(numbers))
+    if wanted.scores:
+        # Beside PARTIAL the scores are of those results, else of all.
+        scores = found.scores if wanted.partial is None else found.scores[wanted.partial.of(len(numbers))]
+        parts.append(("RELEVANCY (" + " ".join(map(str, scores)) + ")").encode("ascii"))
     if numbers and found.modseq is not None:
         parts.append(b"MODSEQ %d" % found.modseq)
     return b" ".join(parts) + b"\r\n"

@@ -5,7 +5,7 @@ memory does not hold: those rows are the candidates. Ask the store which candida
 `learn` what it says, and take the verdicts of the candidates again.
 """
 
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from datetime import date
 from enum import Enum
@@ -18,7 +18,9 @@ from postroom_wire.imap.search_keys import (
     And,
     Arrived,
     ChangedSince,
+    HasEmailId,
     HasFlag,
+    HasThreadId,
     HeaderContains,
     IsRecent,
     Larger,
@@ -26,6 +28,7 @@ from postroom_wire.imap.search_keys import (
     Not,
     Older,
     Or,
+    Saved,
     SearchKey,
     Sent,
     SequenceNumbers,
@@ -67,6 +70,7 @@ EVERYTHING: Final = frozenset(Column)
 _NOTHING: Final[frozenset[int]] = frozenset()
 _EPOCH: Final = date(1970, 1, 1).toordinal()
 _DAY: Final = 86_400
+_BEST_SCORE: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,15 +98,27 @@ class SearchProgram:
         self._columns = scope.columns
         self._answers: dict[LeafKey, Container[int]] = {}
         self._asked: dict[LeafKey, None] = {}
+        self._scores: list[Mapping[int, int]] = []
         self.verdict: Verdict = self._compile(key)
         self.asked: tuple[LeafKey, ...] = tuple(self._asked)
         """The keys that the store must answer, each once; empty when memory answers all."""
         self.sequence_numbers, self.uids = self._bounds(key)
         """Outside of these no row can match; None is no bound."""
 
-    def learn(self, key: LeafKey, uids: Container[int]) -> None:
-        """The store's answer to one key of `asked`: the UIDs that match, of the candidates at least."""
+    def learn(self, key: LeafKey, uids: Container[int], scores: Mapping[int, int] | None = None) -> None:
+        """The store's answer to one key of `asked`: the UIDs that match, of the candidates at least.
+
+        `scores`, from 1 to 100, are how well they match a key that is fuzzy.
+        """
         self._answers[key] = uids
+        if scores:
+            self._scores.append(scores)
+
+    def score(self, uid: int) -> int:
+        """How well a message matches, from 1 to 100 (RFC 6203 s4): the mean of what is known."""
+        if not self._scores:
+            return _BEST_SCORE
+        return max(round(sum(scores.get(uid, 0) for scores in self._scores) / len(self._scores)), 1)
 
     def _bounds(self, key: SearchKey) -> tuple[NumberRanges | None, NumberRanges | None]:
         numbers: NumberRanges | None = None
@@ -125,7 +141,7 @@ class SearchProgram:
                 return partial(_or, self._compile(left), self._compile(right))
             case And(keys):
                 return partial(_and, tuple(self._compile(part) for part in keys))
-            case TextContains() | HeaderContains():
+            case TextContains() | HeaderContains() | Saved() | HasEmailId() | HasThreadId():
                 return self._ask(key)
             case Larger() | Smaller():
                 return self._sized(key)

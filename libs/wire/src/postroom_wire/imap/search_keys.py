@@ -1,7 +1,7 @@
 """The keys of SEARCH (RFC 3501 s6.4.4, RFC 5032) as a tree; two spellings of one thing are one value."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from enum import Enum
 from typing import TypeAlias
@@ -114,19 +114,43 @@ class Sent:
 
 
 @dataclass(frozen=True, slots=True)
+class Saved:
+    """SAVEDBEFORE, SAVEDON, SAVEDSINCE: when it came into the mailbox, by the day (RFC 8514 s4.3)."""
+
+    when: When
+    day: date
+
+
+@dataclass(frozen=True, slots=True)
+class HasEmailId:
+    """EMAILID, as the octets that it stands for (RFC 8474 s6)."""
+
+    email_id: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class HasThreadId:
+    """THREADID, as the octets that it stands for (RFC 8474 s6)."""
+
+    thread_id: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class HeaderContains:
-    """HEADER field-name string; an empty value asks only that the field exists."""
+    """HEADER field-name string; an empty value asks only that the field exists. `fuzzy`: see `fuzzied`."""
 
     name: str
     value: str
+    fuzzy: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class TextContains:
-    """BCC, CC, FROM, SUBJECT, TO, BODY and TEXT: a substring, without case."""
+    """BCC, CC, FROM, SUBJECT, TO, BODY and TEXT: a substring, without case. `fuzzy`: see `fuzzied`."""
 
     field: TextField
     value: str
+    fuzzy: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,10 +188,28 @@ LeafKey: TypeAlias = (
     | Younger
     | ChangedSince
     | Sent
+    | Saved
+    | HasEmailId
+    | HasThreadId
     | HeaderContains
     | TextContains
 )
 SearchKey: TypeAlias = LeafKey | Not | Or | And
+
+
+def fuzzied(key: SearchKey) -> SearchKey:
+    """FUZZY key: its strings match what is like them, the rest is exact (RFC 6203 s3, s5)."""
+    match key:
+        case Not(inner):
+            return Not(fuzzied(inner))
+        case Or(left, right):
+            return Or(fuzzied(left), fuzzied(right))
+        case And(keys):
+            return And(tuple(fuzzied(part) for part in keys))
+        case HeaderContains() | TextContains():
+            return replace(key, fuzzy=True)
+        case _:
+            return key
 
 
 def leaves(key: SearchKey) -> Iterator[LeafKey]:

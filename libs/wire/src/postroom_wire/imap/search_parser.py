@@ -15,19 +15,23 @@ from postroom_wire.imap.errors import (
 )
 from postroom_wire.imap.esearch import ReturnOptions, Search, parse_return
 from postroom_wire.imap.flags import ANSWERED, DELETED, DRAFT, FLAGGED, SEEN
+from postroom_wire.imap.object_id import OBJECT_ID, email_id_of, thread_id_of
 from postroom_wire.imap.qresync import mod_sequence_valzer
 from postroom_wire.imap.search_keys import (
     All,
     And,
     Arrived,
     ChangedSince,
+    HasEmailId,
     HasFlag,
+    HasThreadId,
     HeaderContains,
     IsRecent,
     Larger,
     Not,
     Older,
     Or,
+    Saved,
     SearchKey,
     Sent,
     SequenceNumbers,
@@ -37,6 +41,7 @@ from postroom_wire.imap.search_keys import (
     Uids,
     When,
     Younger,
+    fuzzied,
 )
 
 # US-ASCII is a part of UTF-8, and clients that send 8-bit octets without a CHARSET mean UTF-8.
@@ -44,6 +49,7 @@ _CHARSETS: Final = {b"US-ASCII", b"ASCII", b"UTF-8", b"UTF8"}
 
 _BARE: Final[dict[bytes, SearchKey]] = {
     b"ALL": All(),
+    b"SAVEDATESUPPORTED": All(),  # RFC 8514 s4.3
     b"ANSWERED": HasFlag(ANSWERED),
     b"DELETED": HasFlag(DELETED),
     b"DRAFT": HasFlag(DRAFT),
@@ -58,10 +64,12 @@ _BARE: Final[dict[bytes, SearchKey]] = {
     b"UNFLAGGED": Not(HasFlag(FLAGGED)),
     b"UNSEEN": Not(HasFlag(SEEN)),
 }
+_NONE: Final = Not(All())
 # entry-type-req = entry-type-resp / "all"   (RFC 7162 s7)
 _ENTRY_TYPES: Final = {b"PRIV": True, b"SHARED": True, b"ALL": True}
 _TEXTS: Final = {field.value.encode("ascii"): field for field in TextField}
 _ARRIVED: Final = {when.value.encode("ascii"): when for when in When}
+_SAVED: Final = {b"SAVED" + when.value.encode("ascii"): when for when in When}
 _SENT: Final = {b"SENT" + name: when for name, when in _ARRIVED.items()}
 
 
@@ -69,7 +77,9 @@ def parse_search(cursor: Cursor, *, uid: bool = False) -> Search:
     """search = "SEARCH" [search-return-opts] SP search-program   (RFC 4466 s2.6.1)."""
     cursor.sp()
     returns = parse_return(cursor)
-    key, refused = _saving(cursor, returns, _SearchKeys(cursor).program)
+    keys = _SearchKeys(cursor)
+    key, refused = _saving(cursor, returns, keys.program)
+    keys.check(returns, refused)
     return Search(key, uid, returns, refused)
 
 
@@ -78,9 +88,17 @@ def parse_uid_search(cursor: Cursor) -> Search:
     return parse_search(cursor, uid=True)
 
 
-def parse_criteria(cursor: Cursor, returns: ReturnOptions | None) -> tuple[SearchKey, Refusal | None]:
-    """search-criteria = charset 1*(SP search-key)   (RFC 5256 s5); with a NO that has a consequence."""
-    return _saving(cursor, returns, _SearchKeys(cursor).criteria)
+def parse_criteria(
+    cursor: Cursor, returns: ReturnOptions | None, *, scored: bool = False
+) -> tuple[SearchKey, Refusal | None]:
+    """search-criteria = charset 1*(SP search-key)   (RFC 5256 s5); with a NO that has a consequence.
+
+    `scored`: what is found is put in order by its score.
+    """
+    keys = _SearchKeys(cursor)
+    key, refused = _saving(cursor, returns, keys.criteria)
+    keys.check(returns, refused, scored=scored)
+    return key, refused
 
 
 def _saving(
@@ -102,6 +120,7 @@ class _SearchKeys:
     def __init__(self, cursor: Cursor) -> None:
         self._cursor = cursor
         self._count = 0
+        self.has_fuzzy = False
 
     def program(self) -> SearchKey:
         """["CHARSET" SP astring SP] search-key *(SP search-key); the keys are joined by AND."""
@@ -110,6 +129,12 @@ class _SearchKeys:
             cursor.sp()
             return self.criteria()
         return self._keys(depth=0)
+
+    def check(self, returns: ReturnOptions | None, refused: Refusal | None, *, scored: bool = False) -> None:
+        """RFC 6203 s4, s6: scores are only asked for with a FUZZY key."""
+        scored = scored or (returns is not None and returns.scores)
+        if scored and not self.has_fuzzy and refused is None:
+            raise self._cursor.wrong("FUZZY")
 
     def criteria(self) -> SearchKey:
         """charset 1*(SP search-key)."""
@@ -148,6 +173,9 @@ class _SearchKeys:
         self._cursor.sp()
         if name == b"NOT":
             return Not(self._key(depth + 1))
+        if name == b"FUZZY":  # RFC 6203 s7
+            self.has_fuzzy = True
+            return fuzzied(self._key(depth + 1))
         if name == b"OR":
             left = self._key(depth + 1)
             self._cursor.sp()
@@ -162,6 +190,8 @@ class _SearchKeys:
             return Arrived(_ARRIVED[name], cursor.date())
         if name in _SENT:
             return Sent(_SENT[name], cursor.date())
+        if name in _SAVED:
+            return Saved(_SAVED[name], cursor.date())
         parser = _ARGUMENTS.get(name)
         if parser is None:
             raise cursor.wrong("search-key")
@@ -196,9 +226,25 @@ class _SearchKeys:
             cursor.sp()
         return ChangedSince(mod_sequence_valzer(cursor))
 
+    def email_id(self) -> SearchKey:
+        """ "EMAILID" SP objectid   (RFC 8474 s7)."""
+        found = email_id_of(self._object_id())
+        return _NONE if found is None else HasEmailId(found)
+
+    def thread_id(self) -> SearchKey:
+        """ "THREADID" SP objectid   (RFC 8474 s7)."""
+        found = thread_id_of(self._object_id())
+        return _NONE if found is None else HasThreadId(found)
+
     def uids(self) -> Uids:
         """ "UID" SP sequence-set."""
         return Uids(self._cursor.sequence_set())
+
+    def _object_id(self) -> bytes:
+        octets = self._cursor.atom()
+        if not OBJECT_ID.fullmatch(octets):
+            raise self._cursor.wrong("objectid")
+        return octets
 
     def _text(self) -> str:
         octets = self._cursor.astring()
@@ -209,6 +255,7 @@ class _SearchKeys:
 
 
 _ARGUMENTS: Final[dict[bytes, Callable[[_SearchKeys], SearchKey]]] = {
+    b"EMAILID": _SearchKeys.email_id,
     b"HEADER": _SearchKeys.header,
     b"KEYWORD": _SearchKeys.keyword,
     b"UNKEYWORD": lambda keys: Not(keys.keyword()),
@@ -216,6 +263,7 @@ _ARGUMENTS: Final[dict[bytes, Callable[[_SearchKeys], SearchKey]]] = {
     b"MODSEQ": _SearchKeys.changed_since,
     b"OLDER": lambda keys: Older(keys.interval()),
     b"SMALLER": lambda keys: Smaller(keys.number()),
+    b"THREADID": _SearchKeys.thread_id,
     b"UID": _SearchKeys.uids,
     b"YOUNGER": lambda keys: Younger(keys.interval()),
 }

@@ -1,4 +1,4 @@
-"""SORT with its RETURN (RFC 5256, RFC 5957, RFC 5267 s3)."""
+"""SORT with its RETURN (RFC 5256, RFC 5957, RFC 5267 s3, RFC 6203 s6)."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -24,6 +24,8 @@ class SortKey(Enum):
     DISPLAYFROM = b"DISPLAYFROM"
     """RFC 5957 s4."""
     DISPLAYTO = b"DISPLAYTO"
+    RELEVANCY = b"RELEVANCY"
+    """By score, the best first (RFC 6203 s6)."""
 
 
 _KEYS: Final = {key.value: key for key in SortKey}
@@ -54,7 +56,8 @@ def parse_sort(cursor: Cursor, *, uid: bool = False) -> Sort:
     returns = parse_return(cursor)
     criteria = _criteria(cursor)
     cursor.sp()
-    key, refused = parse_criteria(cursor, returns)
+    scored = any(each.key is SortKey.RELEVANCY for each in criteria)
+    key, refused = parse_criteria(cursor, returns, scored=scored)
     return Sort(criteria, key, uid, returns, refused)
 
 

@@ -9,7 +9,17 @@ from mail_access.store import ranges_of
 from postroom.mailstore.v1 import mailbox_pb2
 from postroom_wire.imap.errors import TOO_MANY_ITEMS
 from postroom_wire.imap.search import SearchProgram, SearchRow
-from postroom_wire.imap.search_keys import HeaderContains, LeafKey, Sent, TextContains, TextField, When
+from postroom_wire.imap.search_keys import (
+    HasEmailId,
+    HasThreadId,
+    HeaderContains,
+    LeafKey,
+    Saved,
+    Sent,
+    TextContains,
+    TextField,
+    When,
+)
 from postroom_wire.imap.sequence import NumberRanges
 
 _TERMS_AT_ONCE: Final = 64
@@ -19,6 +29,12 @@ _SENT: Final[Mapping[When, mailbox_pb2.TextTerm.Field.ValueType]] = {
     When.BEFORE: mailbox_pb2.TextTerm.FIELD_SENT_BEFORE,
     When.ON: mailbox_pb2.TextTerm.FIELD_SENT_ON,
     When.SINCE: mailbox_pb2.TextTerm.FIELD_SENT_SINCE,
+}
+
+_SAVED: Final[Mapping[When, mailbox_pb2.TextTerm.Field.ValueType]] = {
+    When.BEFORE: mailbox_pb2.TextTerm.FIELD_SAVED_BEFORE,
+    When.ON: mailbox_pb2.TextTerm.FIELD_SAVED_ON,
+    When.SINCE: mailbox_pb2.TextTerm.FIELD_SAVED_SINCE,
 }
 
 
@@ -43,13 +59,17 @@ async def _ask(
     """The answers to some keys, which may come in parts."""
     terms = [_term(key) for key in keys]
     found: list[list[tuple[int, int]]] = [[] for _ in keys]
+    scores: list[dict[int, int]] = [{} for _ in keys]
     while uids:
         answer = await context.resources.store.search_text(context.login, selected.mailbox.id, uids, terms)
-        for ranges, matches in zip(found, answer.matches, strict=True):
-            ranges += ranges_of(matches.ranges)
+        for ranges, scored, matches in zip(found, scores, answer.matches, strict=True):
+            some = ranges_of(matches.ranges)
+            ranges += some
+            if matches.scores:
+                scored |= dict(zip(NumberRanges(tuple(some)), matches.scores, strict=True))
         uids = ranges_of(answer.unread)
-    for key, ranges in zip(keys, found, strict=True):
-        program.learn(key, NumberRanges().union(NumberRanges(tuple(ranges))))
+    for key, ranges, scored in zip(keys, found, scores, strict=True):
+        program.learn(key, NumberRanges().union(NumberRanges(tuple(ranges))), scored)
 
 
 def _term(key: LeafKey) -> mailbox_pb2.TextTerm:
@@ -58,14 +78,20 @@ def _term(key: LeafKey) -> mailbox_pb2.TextTerm:
     match key:
         case Sent(when, day):
             return term(field=_SENT[when], value=day.isoformat())
-        case HeaderContains(name, value):
-            found = term(field=term.FIELD_HEADER, header_name=name, value=value)
-        case TextContains(TextField.BODY, value):
-            found = term(field=term.FIELD_BODY, value=value)
-        case TextContains(TextField.TEXT, value):
-            found = term(field=term.FIELD_TEXT, value=value)
-        case TextContains(field, value):
-            found = term(field=term.FIELD_HEADER, header_name=field.value, value=value)
+        case Saved(when, day):
+            return term(field=_SAVED[when], value=day.isoformat())
+        case HasEmailId(octets):
+            return term(field=term.FIELD_EMAIL_ID, value=octets.hex())
+        case HasThreadId(octets):
+            return term(field=term.FIELD_THREAD_ID, value=octets.hex())
+        case HeaderContains(name, value, fuzzy):
+            found = term(field=term.FIELD_HEADER, header_name=name, value=value, fuzzy=fuzzy)
+        case TextContains(TextField.BODY, value, fuzzy):
+            found = term(field=term.FIELD_BODY, value=value, fuzzy=fuzzy)
+        case TextContains(TextField.TEXT, value, fuzzy):
+            found = term(field=term.FIELD_TEXT, value=value, fuzzy=fuzzy)
+        case TextContains(field, value, fuzzy):
+            found = term(field=term.FIELD_HEADER, header_name=field.value, value=value, fuzzy=fuzzy)
         case _:
             raise CommandRefusedError(TOO_MANY_ITEMS)
     if max(len(found.value), len(found.header_name)) > _MAX_TERM:

@@ -4,7 +4,7 @@ import asyncio
 from array import array
 from collections.abc import Sequence
 from time import time
-from typing import Final
+from typing import Final, NamedTuple
 
 from mail_access.imap.asking import ask_store
 from mail_access.imap.context import Context, Done, Selected, chunks
@@ -40,20 +40,27 @@ async def search(context: Context, command: Search) -> Done:
     if command.refused is not None:
         raise CommandRefusedError(command.refused)
     found = await find(context, selected, command.key, saved)
-    results = results_of(command, found)
+    results = results_of(command, found.rows, found.program)
     if returns is None:
         context.output.write(encode_search(results))
         return Done(b"SEARCH completed")
     if saves:
-        save(selected, found, returns)
+        save(selected, found.rows, returns)
     if returns.answers:
         tag = context.engine.pending_tag
         context.output.write(encode_esearch(tag, results, returns, uid=command.uid))
     return Done(b"SEARCH completed, result saved" if saves else b"SEARCH completed")
 
 
-async def find(context: Context, selected: Selected, key: SearchKey, saved: Sequence[int]) -> list[SearchRow]:
-    """The messages that match, by ascending UID; `saved` is what `$` means."""
+class Found(NamedTuple):
+    """The messages that match, by ascending UID; the program knows how well."""
+
+    rows: list[SearchRow]
+    program: SearchProgram
+
+
+async def find(context: Context, selected: Selected, key: SearchKey, saved: Sequence[int]) -> Found:
+    """Search the selected mailbox; `saved` is what `$` means."""
     view = selected.view
     scope = SearchScope(
         exists=view.exists, last_uid=view.last_uid, columns=_COLUMNS, saved=frozenset(saved), now=int(time())
@@ -76,16 +83,18 @@ async def find(context: Context, selected: Selected, key: SearchKey, saved: Sequ
         await ask_store(context, selected, program, undecided)
         found.extend(row for row in undecided if program.verdict(row))
         found.sort(key=_uid_of)
-    return found
+    return Found(found, program)
 
 
-def results_of(command: Search | Sort, found: Sequence[SearchRow]) -> Results:
+def results_of(command: Search | Sort, found: Sequence[SearchRow], program: SearchProgram) -> Results:
     """The numbers to tell, and the MODSEQ where the search has one (RFC 7162 s3.1.5, RFC 4731 s3.2)."""
     numbers = [row.uid if command.uid else row.sequence_number for row in found]
+    returns = command.returns or ALL_RESULTS
+    scores = [program.score(row.uid) for row in found] if returns.scores else ()
     if not any(isinstance(leaf, ChangedSince) for leaf in leaves(command.key)):
-        return Results(numbers)
-    told = (command.returns or ALL_RESULTS).among(range(len(found)))
-    return Results(numbers, max((found[at].modseq for at in told), default=None))
+        return Results(numbers, scores=scores)
+    told = returns.among(range(len(found)))
+    return Results(numbers, max((found[at].modseq for at in told), default=None), scores)
 
 
 def save(selected: Selected, found: Sequence[SearchRow], returns: ReturnOptions) -> None:

@@ -11,7 +11,7 @@ from postroom_wire.imap.errors import TOO_MANY_ITEMS
 from postroom_wire.imap.esearch import encode_esearch, encode_sort
 from postroom_wire.imap.search import SearchRow
 from postroom_wire.imap.sequence import NumberRanges
-from postroom_wire.imap.sorting import Sort
+from postroom_wire.imap.sorting import Sort, SortKey
 from postroom_wire.imap.thread_algorithms import Forest, Place
 from postroom_wire.imap.threads import Thread, encode_threads
 
@@ -26,14 +26,18 @@ async def sort(context: Context, command: Sort) -> Done:
         selected.view.saved = array("I")  # RFC 5182 s2.1: what a NO leaves
     if command.refused is not None:
         raise CommandRefusedError(command.refused)
-    found = {row.uid: row for row in await find(context, selected, command.key, saved)}
+    rows, program = await find(context, selected, command.key, saved)
+    found = {row.uid: row for row in rows}
     ordered: list[SearchRow] = []
     if found:
+        scores: dict[int, int] = {}
+        if any(each.key is SortKey.RELEVANCY for each in command.criteria):
+            scores = {uid: program.score(uid) for uid in found}
         uids = await context.resources.finder.sort(
-            context.login, selected.mailbox.id, _or_all_between(_ranges(found)), command.criteria
+            context.login, selected.mailbox.id, _or_all_between(_ranges(found)), command.criteria, scores
         )
         ordered = [row for uid in uids if (row := found.get(uid)) is not None]
-    results = results_of(command, ordered)
+    results = results_of(command, ordered, program)
     if returns is None:
         context.output.write(encode_sort(results))
         return Done(b"SORT completed")
@@ -48,7 +52,8 @@ async def sort(context: Context, command: Sort) -> Done:
 async def thread(context: Context, command: Thread) -> Done:
     """THREAD and UID THREAD."""
     selected = context.require_selected()
-    found = {row.uid: row for row in await find(context, selected, command.key, selected.view.saved)}
+    rows, _ = await find(context, selected, command.key, selected.view.saved)
+    found = {row.uid: row for row in rows}
     forest: Forest = []
     if found:
         uids = _ranges(found)

@@ -39,8 +39,9 @@ ON CONFLICT DO NOTHING
 """
 _SORT: Final = """
 SELECT array_agg(m.uid ORDER BY {order}) AS uids
-FROM {ranges} JOIN mailstore.message_key AS k ON k.message_id = m.message_id
+FROM {ranges} JOIN mailstore.message_key AS k ON k.message_id = m.message_id {scored}
 """
+_SCORED: Final = "LEFT JOIN unnest($5::bigint[], $6::smallint[]) AS w(uid, score) ON w.uid = m.uid"
 _THREAD: Final = f"""
 SELECT m.uid, extract(epoch FROM coalesce(k.sent_at, m.internal_date))::bigint AS sent,
        extract(epoch FROM m.internal_date)::bigint AS arrived,
@@ -62,6 +63,7 @@ class SortKey(Enum):
     TO = "k.to_mailbox"
     DISPLAYFROM = "k.from_name"
     DISPLAYTO = "k.to_name"
+    RELEVANCY = "-coalesce(w.score, 0)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,16 +74,37 @@ class Criterion:
     reverse: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Order:
+    """The criteria, and the scores of UIDs where one of them is RELEVANCY."""
+
+    criteria: Sequence[Criterion]
+    scored_uids: Sequence[int] = ()
+    scores: Sequence[int] = ()
+
+    @property
+    def by_score(self) -> bool:
+        """Whether scores are looked at."""
+        return any(each.key is SortKey.RELEVANCY for each in self.criteria)
+
+    def statement(self) -> str:
+        """The query for it."""
+        keys = [f"{each.key.value} {'DESC' if each.reverse else 'ASC'}" for each in self.criteria]
+        scored = _SCORED if self.by_score else ""
+        return _SORT.format(order=", ".join([*keys, "m.uid"]), ranges=IN_RANGES, scored=scored)
+
+
 async def sorted_uids(
-    database: Database, account_id: UUID, mailbox_id: UUID, ranges: Ranges, criteria: Sequence[Criterion]
+    database: Database, account_id: UUID, mailbox_id: UUID, ranges: Ranges, order: Order
 ) -> list[int]:
     """These messages in the order of the criteria, then of their UIDs."""
-    order = ", ".join(f"{each.key.value} {'DESC' if each.reverse else 'ASC'}" for each in criteria)
-    statement = _SORT.format(order=f"{order}, m.uid", ranges=IN_RANGES)
     await _make_keys(database, account_id, mailbox_id, ranges)
+    arguments: list[object] = [account_id, mailbox_id, *bounds(ranges)]
+    if order.by_score:
+        arguments += [order.scored_uids, order.scores]
     async with database.transaction(seconds=_SECONDS, readonly=True) as connection:
         await _take_time(connection)
-        return await connection.fetchval(statement, account_id, mailbox_id, *bounds(ranges)) or []
+        return await connection.fetchval(order.statement(), *arguments) or []
 
 
 async def threads(

@@ -25,27 +25,27 @@ _sym_db = _symbol_database.Default()
 from postroom.mailstore.v1 import mailbox_pb2 as postroom_dot_mailstore_dot_v1_dot_mailbox__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#postroom/mailstore/v1/finding.proto\x12\x15postroom.mailstore.v1\x1a#postroom/mailstore/v1/mailbox.proto\"M\n\rSortCriterion\x12+\n\x03key\x18\x01 \x01(\x0e\x32\x1e.postroom.mailstore.v1.SortKey\x12\x0f\n\x07reverse\x18\x02 \x01(\x08\"\x90\x01\n\x13SortMessagesRequest\x12\x12\n\nmailbox_id\x18\x01 \x01(\x0c\x12-\n\x04uids\x18\x02 \x03(\x0b\x32\x1f.postroom.mailstore.v1.UidRange\x12\x36\n\x08\x63riteria\x18\x03 \x03(\x0b\x32$.postroom.mailstore.v1.SortCriterion\"$\n\x14SortMessagesResponse\x12\x0c\n\x04uids\x18\x01 \x03(\r\"\x95\x01\n\x15ThreadMessagesRequest\x12\x12\n\nmailbox_id\x18\x01 \x01(\x0c\x12-\n\x04uids\x18\x02 \x03(\x0b\x32\x1f.postroom.mailstore.v1.UidRange\x12\x39\n\talgorithm\x18\x03 \x01(\x0e\x32&.postroom.mailstore.v1.ThreadAlgorithm\"6\n\x16ThreadMessagesResponse\x12\x0c\n\x04uids\x18\x01 \x03(\r\x12\x0e\n\x06\x64\x65pths\x18\x02 \x03(\r*\xdc\x01\n\x07SortKey\x12\x18\n\x14SORT_KEY_UNSPECIFIED\x10\x00\x12\x14\n\x10SORT_KEY_ARRIVAL\x10\x01\x12\x0f\n\x0bSORT_KEY_CC\x10\x02\x12\x11\n\rSORT_KEY_DATE\x10\x03\x12\x11\n\rSORT_KEY_FROM\x10\x04\x12\x11\n\rSORT_KEY_SIZE\x10\x05\x12\x14\n\x10SORT_KEY_SUBJECT\x10\x06\x12\x0f\n\x0bSORT_KEY_TO\x10\x07\x12\x18\n\x14SORT_KEY_DISPLAYFROM\x10\x08\x12\x16\n\x12SORT_KEY_DISPLAYTO\x10\t*\x94\x01\n\x0fThreadAlgorithm\x12 \n\x1cTHREAD_ALGORITHM_UNSPECIFIED\x10\x00\x12#\n\x1fTHREAD_ALGORITHM_ORDEREDSUBJECT\x10\x01\x12\x1f\n\x1bTHREAD_ALGORITHM_REFERENCES\x10\x02\x12\x19\n\x15THREAD_ALGORITHM_REFS\x10\x03\x32\xec\x01\n\x0e\x46indingService\x12i\n\x0cSortMessages\x12*.postroom.mailstore.v1.SortMessagesRequest\x1a+.postroom.mailstore.v1.SortMessagesResponse0\x01\x12o\n\x0eThreadMessages\x12,.postroom.mailstore.v1.ThreadMessagesRequest\x1a-.postroom.mailstore.v1.ThreadMessagesResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#postroom/mailstore/v1/finding.proto\x12\x15postroom.mailstore.v1\x1a#postroom/mailstore/v1/mailbox.proto\"M\n\rSortCriterion\x12+\n\x03key\x18\x01 \x01(\x0e\x32\x1e.postroom.mailstore.v1.SortKey\x12\x0f\n\x07reverse\x18\x02 \x01(\x08\"\xb5\x01\n\x13SortMessagesRequest\x12\x12\n\nmailbox_id\x18\x01 \x01(\x0c\x12-\n\x04uids\x18\x02 \x03(\x0b\x32\x1f.postroom.mailstore.v1.UidRange\x12\x36\n\x08\x63riteria\x18\x03 \x03(\x0b\x32$.postroom.mailstore.v1.SortCriterion\x12\x13\n\x0bscored_uids\x18\x04 \x03(\x07\x12\x0e\n\x06scores\x18\x05 \x03(\r\"$\n\x14SortMessagesResponse\x12\x0c\n\x04uids\x18\x01 \x03(\r\"\x95\x01\n\x15ThreadMessagesRequest\x12\x12\n\nmailbox_id\x18\x01 \x01(\x0c\x12-\n\x04uids\x18\x02 \x03(\x0b\x32\x1f.postroom.mailstore.v1.UidRange\x12\x39\n\talgorithm\x18\x03 \x01(\x0e\x32&.postroom.mailstore.v1.ThreadAlgorithm\"6\n\x16ThreadMessagesResponse\x12\x0c\n\x04uids\x18\x01 \x03(\r\x12\x0e\n\x06\x64\x65pths\x18\x02 \x03(\r*\xf4\x01\n\x07SortKey\x12\x18\n\x14SORT_KEY_UNSPECIFIED\x10\x00\x12\x14\n\x10SORT_KEY_ARRIVAL\x10\x01\x12\x0f\n\x0bSORT_KEY_CC\x10\x02\x12\x11\n\rSORT_KEY_DATE\x10\x03\x12\x11\n\rSORT_KEY_FROM\x10\x04\x12\x11\n\rSORT_KEY_SIZE\x10\x05\x12\x14\n\x10SORT_KEY_SUBJECT\x10\x06\x12\x0f\n\x0bSORT_KEY_TO\x10\x07\x12\x18\n\x14SORT_KEY_DISPLAYFROM\x10\x08\x12\x16\n\x12SORT_KEY_DISPLAYTO\x10\t\x12\x16\n\x12SORT_KEY_RELEVANCY\x10\n*\x94\x01\n\x0fThreadAlgorithm\x12 \n\x1cTHREAD_ALGORITHM_UNSPECIFIED\x10\x00\x12#\n\x1fTHREAD_ALGORITHM_ORDEREDSUBJECT\x10\x01\x12\x1f\n\x1bTHREAD_ALGORITHM_REFERENCES\x10\x02\x12\x19\n\x15THREAD_ALGORITHM_REFS\x10\x03\x32\xec\x01\n\x0e\x46indingService\x12i\n\x0cSortMessages\x12*.postroom.mailstore.v1.SortMessagesRequest\x1a+.postroom.mailstore.v1.SortMessagesResponse0\x01\x12o\n\x0eThreadMessages\x12,.postroom.mailstore.v1.ThreadMessagesRequest\x1a-.postroom.mailstore.v1.ThreadMessagesResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'postroom.mailstore.v1.finding_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_SORTKEY']._serialized_start=572
-  _globals['_SORTKEY']._serialized_end=792
-  _globals['_THREADALGORITHM']._serialized_start=795
-  _globals['_THREADALGORITHM']._serialized_end=943
+  _globals['_SORTKEY']._serialized_start=609
+  _globals['_SORTKEY']._serialized_end=853
+  _globals['_THREADALGORITHM']._serialized_start=856
+  _globals['_THREADALGORITHM']._serialized_end=1004
   _globals['_SORTCRITERION']._serialized_start=99
   _globals['_SORTCRITERION']._serialized_end=176
   _globals['_SORTMESSAGESREQUEST']._serialized_start=179
-  _globals['_SORTMESSAGESREQUEST']._serialized_end=323
-  _globals['_SORTMESSAGESRESPONSE']._serialized_start=325
-  _globals['_SORTMESSAGESRESPONSE']._serialized_end=361
-  _globals['_THREADMESSAGESREQUEST']._serialized_start=364
-  _globals['_THREADMESSAGESREQUEST']._serialized_end=513
-  _globals['_THREADMESSAGESRESPONSE']._serialized_start=515
-  _globals['_THREADMESSAGESRESPONSE']._serialized_end=569
-  _globals['_FINDINGSERVICE']._serialized_start=946
-  _globals['_FINDINGSERVICE']._serialized_end=1182
+  _globals['_SORTMESSAGESREQUEST']._serialized_end=360
+  _globals['_SORTMESSAGESRESPONSE']._serialized_start=362
+  _globals['_SORTMESSAGESRESPONSE']._serialized_end=398
+  _globals['_THREADMESSAGESREQUEST']._serialized_start=401
+  _globals['_THREADMESSAGESREQUEST']._serialized_end=550
+  _globals['_THREADMESSAGESRESPONSE']._serialized_start=552
+  _globals['_THREADMESSAGESRESPONSE']._serialized_end=606
+  _globals['_FINDINGSERVICE']._serialized_start=1007
+  _globals['_FINDINGSERVICE']._serialized_end=1243
 # @@protoc_insertion_point(module_scope)

@@ -36,6 +36,8 @@ class _SortKeyEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SortKey.Value
     SORT_KEY_TO: _SortKey.ValueType  # 7
     SORT_KEY_DISPLAYFROM: _SortKey.ValueType  # 8
     SORT_KEY_DISPLAYTO: _SortKey.ValueType  # 9
+    SORT_KEY_RELEVANCY: _SortKey.ValueType  # 10
+    """By the scores of the request, the best first (RFC 6203 s6)."""
 
 class SortKey(_SortKey, metaclass=_SortKeyEnumTypeWrapper): ...
 
@@ -49,6 +51,8 @@ SORT_KEY_SUBJECT: SortKey.ValueType  # 6
 SORT_KEY_TO: SortKey.ValueType  # 7
 SORT_KEY_DISPLAYFROM: SortKey.ValueType  # 8
 SORT_KEY_DISPLAYTO: SortKey.ValueType  # 9
+SORT_KEY_RELEVANCY: SortKey.ValueType  # 10
+"""By the scores of the request, the best first (RFC 6203 s6)."""
 Global___SortKey: _TypeAlias = SortKey  # noqa: Y015
 
 class _ThreadAlgorithm:
@@ -99,6 +103,8 @@ class SortMessagesRequest(_message.Message):
     MAILBOX_ID_FIELD_NUMBER: _builtins.int
     UIDS_FIELD_NUMBER: _builtins.int
     CRITERIA_FIELD_NUMBER: _builtins.int
+    SCORED_UIDS_FIELD_NUMBER: _builtins.int
+    SCORES_FIELD_NUMBER: _builtins.int
     mailbox_id: _builtins.bytes
     @_builtins.property
     def uids(self) -> _containers.RepeatedCompositeFieldContainer[_mailbox_pb2.UidRange]: ...
@@ -106,16 +112,24 @@ class SortMessagesRequest(_message.Message):
     def criteria(self) -> _containers.RepeatedCompositeFieldContainer[Global___SortCriterion]:
         """What is equal by all of them is by ascending UID."""
 
+    @_builtins.property
+    def scored_uids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """UIDs with a score, and their scores, from 1 to 100; any other has 0."""
+
+    @_builtins.property
+    def scores(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
     def __init__(
         self,
         *,
         mailbox_id: _builtins.bytes = ...,
         uids: _abc.Iterable[_mailbox_pb2.UidRange] | None = ...,
         criteria: _abc.Iterable[Global___SortCriterion] | None = ...,
+        scored_uids: _abc.Iterable[_builtins.int] | None = ...,
+        scores: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["criteria", b"criteria", "mailbox_id", b"mailbox_id", "uids", b"uids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["criteria", b"criteria", "mailbox_id", b"mailbox_id", "scored_uids", b"scored_uids", "scores", b"scores", "uids", b"uids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
