@@ -16,6 +16,7 @@ _AFTER_LOGIN: Final = (
     b"CONDSTORE",
     b"QRESYNC",
     b"UTF8=ACCEPT",
+    b"UIDONLY",
     b"IDLE",
     b"NAMESPACE",
     b"CHILDREN",

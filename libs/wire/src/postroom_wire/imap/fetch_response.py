@@ -14,14 +14,17 @@ _ROWS_AT_ONCE: Final = 2_000
 END: Final = b")\r\n"
 
 
-def fetch(sequence_number: int, items: Iterable[bytes]) -> bytes:
+def fetch(number: int, items: Iterable[bytes], *, uid_only: bool = False) -> bytes:
     """One whole FETCH response of msg-att items."""
-    return start(sequence_number) + b" ".join(items) + END
+    return start(number, uid_only=uid_only) + b" ".join(items) + END
 
 
-def start(sequence_number: int) -> bytes:
-    """The beginning of a response whose items are written piece by piece, with SP between, then `END`."""
-    return b"* %d FETCH (" % sequence_number
+def start(number: int, *, uid_only: bool = False) -> bytes:
+    """The beginning of a response whose items are written piece by piece, with SP between, then `END`.
+
+    `number` is the message's, or its UID in a UIDFETCH response (RFC 9586 s3).
+    """
+    return b"* %d %b (" % (number, b"UIDFETCH" if uid_only else b"FETCH")
 
 
 def uid(value: int) -> bytes:
@@ -140,6 +143,21 @@ def with_modseqs(rows: Iterable[tuple[int, int, str, int]]) -> Iterator[bytes]:
 def only_modseqs(rows: Iterable[tuple[int, int, int]]) -> Iterator[bytes]:
     """Responses for rows of sequence number, UID and MODSEQ: what a silent STORE tells (RFC 7162 s3.1.3)."""
     return _in_pieces("* %d FETCH (UID %d MODSEQ (%d))\r\n", rows)
+
+
+def uid_only_flags(rows: Iterable[tuple[int, str]]) -> Iterator[bytes]:
+    """UIDFETCH responses for rows of UID and flag-list (RFC 9586 s3)."""
+    return _in_pieces("* %d UIDFETCH (FLAGS %s)\r\n", rows)
+
+
+def uid_only_with_modseqs(rows: Iterable[tuple[int, str, int]]) -> Iterator[bytes]:
+    """UIDFETCH responses for rows of UID, flag-list and MODSEQ (RFC 9586 s3)."""
+    return _in_pieces("* %d UIDFETCH (FLAGS %s MODSEQ (%d))\r\n", rows)
+
+
+def uid_only_modseqs(rows: Iterable[tuple[int, int]]) -> Iterator[bytes]:
+    """UIDFETCH responses for rows of UID and MODSEQ (RFC 9586 s3)."""
+    return _in_pieces("* %d UIDFETCH (MODSEQ (%d))\r\n", rows)
 
 
 def only_uids(rows: Iterable[tuple[int, int]]) -> Iterator[bytes]:

@@ -46,7 +46,7 @@ from postroom_wire.imap.esearch import Search
 from postroom_wire.imap.fetch_items import FetchAttribute
 from postroom_wire.imap.metadata import GetMetadata, SetMetadata
 from postroom_wire.imap.quota import GetQuota, GetQuotaRoot, SetQuota
-from postroom_wire.imap.search_keys import ChangedSince, SequenceNumbers, leaves
+from postroom_wire.imap.search_keys import ChangedSince, LeafKey, SequenceNumbers, leaves
 from postroom_wire.imap.sorting import Sort
 from postroom_wire.imap.threads import Thread
 
@@ -123,9 +123,23 @@ def may_tell_expunges(command: Command) -> bool:
             return uid
         case Search(key=key, uid=uid) | Sort(key=key, uid=uid) | Thread(key=key, uid=uid):
             # RFC 7162 s3.2.10.2: nor while UID SEARCH looks at message numbers
-            return uid and not any(isinstance(leaf, SequenceNumbers) for leaf in leaves(key))
+            return uid and not any(_is_numbered(leaf) for leaf in leaves(key))
         case _:
             return True
+
+
+def uses_message_numbers(command: Command) -> bool:
+    """Whether it has message numbers in it or its answer has, which UIDONLY does away with (RFC 9586 s3)."""
+    match command:
+        case Fetch(uid=uid) | Store(uid=uid) | Copy(uid=uid) | Move(uid=uid) | Replace(uid=uid):
+            return not uid
+        case Search(key=key, uid=uid) | Sort(key=key, uid=uid) | Thread(key=key, uid=uid):
+            return not uid or any(_is_numbered(leaf) for leaf in leaves(key))
+        case Select(parameters=parameters) | Examine(parameters=parameters):
+            known = parameters.resynchronization
+            return known is not None and bool(known.matches)
+        case _:
+            return False
 
 
 def enables_condstore(command: Command) -> bool:
@@ -143,3 +157,8 @@ def enables_condstore(command: Command) -> bool:
             return StatusItem.HIGHESTMODSEQ in items
         case _:
             return False
+
+
+def _is_numbered(leaf: LeafKey) -> bool:
+    """Whether a search key has message numbers; `$` alone has none."""
+    return isinstance(leaf, SequenceNumbers) and bool(leaf.numbers.items)

@@ -67,6 +67,7 @@ _SERVER: Final[dict[bytes, bytes | None]] = {b"name": b"Postroom"}
 
 async def perform(context: Context, command: OneAnswer) -> Done:
     """Do it. Raises `CommandRefusedError`, `RemoteProtocolError`, `PostroomError`, `LoginEndedError`."""
+    context.check_numbers(command)
     if enables_condstore(command):
         context.enabled |= {Extension.CONDSTORE}
     match command:

@@ -7,7 +7,7 @@ from typing import Final
 from uuid import UUID
 
 from mail_access.imap.output import Output
-from mail_access.imap.refusals import NO_MAILBOX, CommandRefusedError
+from mail_access.imap.refusals import NO_MAILBOX, UID_REQUIRED, CommandRefusedError
 from mail_access.login import Login, LoginEndedError
 from mail_access.open_mailbox import OpenMailbox, Reader
 from mail_access.resources import Resources
@@ -16,6 +16,7 @@ from postroom_contracts.errors import PostroomError
 from postroom_contracts.ids import parse_id
 from postroom_runtime.logs import log
 from postroom_runtime.tcp import Connection
+from postroom_wire.imap.commands import Command
 from postroom_wire.imap.enabling import Extension
 from postroom_wire.imap.errors import Refusal
 from postroom_wire.imap.flags import FlagNames
@@ -23,6 +24,7 @@ from postroom_wire.imap.limits import Limits
 from postroom_wire.imap.mailbox_name import MailboxName
 from postroom_wire.imap.sequence import NumberRanges
 from postroom_wire.imap.session import ServerSession
+from postroom_wire.imap.state import uses_message_numbers
 from postroom_wire.imap.view import SessionView
 from postroom_wire.sasl import Mechanism
 
@@ -139,6 +141,16 @@ class Context:
     def utf8(self) -> bool:
         """Whether mailbox names go in UTF-8 (RFC 6855 s3, RFC 9051 s5.1)."""
         return not self.enabled.isdisjoint({Extension.IMAP4REV2, Extension.UTF8_ACCEPT})
+
+    @property
+    def uid_only(self) -> bool:
+        """Whether messages have no numbers but their UIDs (RFC 9586)."""
+        return Extension.UIDONLY in self.enabled
+
+    def check_numbers(self, command: Command) -> None:
+        """Raises `CommandRefusedError` for message numbers where only UIDs are in use."""
+        if self.uid_only and uses_message_numbers(command):
+            raise CommandRefusedError(UID_REQUIRED)
 
     @property
     def tells_recent(self) -> bool:

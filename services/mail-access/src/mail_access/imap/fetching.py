@@ -24,6 +24,7 @@ from postroom_wire.imap.sequence import NumberRanges
 
 _ROWS_AT_ONCE: Final = 2_000
 _MESSAGES_AT_ONCE: Final = 200
+_FLAGS: Final = (FetchAttribute.FLAGS,)
 _UID_FLAGS: Final = frozenset({FetchAttribute.UID, FetchAttribute.FLAGS})
 
 
@@ -32,11 +33,13 @@ async def fetch(context: Context, command: Fetch) -> Done:
     selected = context.require_selected()
     numbers = await tell_changes(context, selected, command)
     content = any(not isinstance(item, FetchAttribute) for item in command.items)
-    needs = needs_of(command.items)
+    needs, items = needs_of(command.items), command.items
+    if context.uid_only:  # the response has the UID in its number's place
+        items = tuple(item for item in items if item is not FetchAttribute.UID) or items
     if content or needs:
-        told = await _with_store(context, selected, numbers, command.items, needs)
+        told = await _with_store(context, selected, numbers, items, needs)
     else:
-        told = await _from_memory(context, selected, numbers, command.items)
+        told = await _from_memory(context, selected, numbers, items)
     if told < len(numbers) and not command.uid:
         raise CommandRefusedError(EXPUNGED)  # RFC 2180 s4.1.2
     return Done(b"FETCH completed")
@@ -50,7 +53,11 @@ async def _from_memory(
     for some in chunks(numbers, _ROWS_AT_ONCE):
         rows = await read_rows(context, selected, some)
         told += len(rows)
-        if frozenset(items) == _UID_FLAGS:
+        if items == _FLAGS and context.uid_only:
+            told_flags = ((row.uid, selected.flag_list(row.uid, row.word)) for row in rows)
+            for piece in fetch_response.uid_only_flags(told_flags):
+                context.output.write(piece)
+        elif frozenset(items) == _UID_FLAGS:
             flags = ((row.sequence_number, row.uid, selected.flag_list(row.uid, row.word)) for row in rows)
             for piece in fetch_response.uids_and_flags(flags):
                 context.output.write(piece)
@@ -59,7 +66,8 @@ async def _from_memory(
                 octets = (
                     attribute(selected, row, item, None) for item in items if isinstance(item, FetchAttribute)
                 )
-                context.output.write(fetch_response.fetch(row.sequence_number, octets))
+                number = row.uid if context.uid_only else row.sequence_number
+                context.output.write(fetch_response.fetch(number, octets, uid_only=context.uid_only))
         await context.output.flow()
     return told
 
@@ -84,6 +92,8 @@ async def _with_store(
         except BaseException:
             selected.view.flags_changed(extra)  # told with what others changed
             raise
+        told_modseqs = (rows[uid].modseq for uid in extra if uid in rows)
+        selected.told_modseq = max(selected.told_modseq, *told_modseqs, 0)
     return told
 
 

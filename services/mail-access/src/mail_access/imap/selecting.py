@@ -94,7 +94,8 @@ def _describe(context: Context, selected: Selected) -> None:
     output.write(responses.exists(selected.view.exists))
     if context.tells_recent:  # neither RECENT nor UNSEEN is in IMAP4rev2 (RFC 9051 s6.3.2)
         output.write(responses.recent(count_recent(selected)))
-        if (unseen := mailbox.rows.first_unseen()) is not None and unseen <= selected.view.exists:
+        unseen = None if context.uid_only else mailbox.rows.first_unseen()
+        if unseen is not None and unseen <= selected.view.exists:
             output.write(responses.untagged(Condition.OK, b"First unseen", codes.unseen(unseen)))
     output.write(responses.untagged(Condition.OK, b"UIDs valid", codes.uid_validity(mailbox.uid_validity)))
     output.write(responses.untagged(Condition.OK, b"Next UID", codes.uid_next(mailbox.uid_next)))

@@ -226,6 +226,7 @@ class Session:
     async def _append(self, command: Append | Replace) -> None:
         context, started, name = self._context, perf_counter(), type(command).__name__.lower()
         try:
+            context.check_numbers(command)
             target = await appending.prepare(context, command)
         except Exception as error:  # noqa: BLE001  # the boundary of a command
             context.output.write(context.engine.refuse_append(self._refusal(error, name)))

@@ -38,10 +38,11 @@ class Page:
         self._selected = selected
         self._items = items
         self._marked = marked
-        also = (FetchAttribute.UID, FetchAttribute.FLAGS, FetchAttribute.MODSEQ)
-        if Extension.CONDSTORE not in context.enabled:
-            also = (FetchAttribute.FLAGS,)
-        self._also = tuple(item for item in also if item not in items)
+        also = [FetchAttribute.FLAGS]
+        if Extension.CONDSTORE in context.enabled:
+            also = [FetchAttribute.UID, FetchAttribute.FLAGS, FetchAttribute.MODSEQ]
+        untold = {*items, FetchAttribute.UID} if context.uid_only else items
+        self._also = tuple(item for item in also if item not in untold)
 
     async def tell(self, messages: Sequence[tuple[Row, Message]]) -> int:
         """All of them; how many there still were. Raises `PostroomError`.
@@ -72,7 +73,8 @@ class Page:
         """One response; False, and nothing said, when the message is gone."""
         output = self._context.output
         start = output.position
-        output.write(fetch_response.start(planned.row.sequence_number))
+        uid_only, row = self._context.uid_only, planned.row
+        output.write(fetch_response.start(row.uid if uid_only else row.sequence_number, uid_only=uid_only))
         try:
             await self._tell_items(planned, pieces)
         except BaseException as error:

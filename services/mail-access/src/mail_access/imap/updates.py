@@ -1,6 +1,6 @@
 """What a session is told unasked: expunged messages, new ones, other flags (RFC 3501 s5.2, s7.4.1)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from mail_access.imap.context import Context, Selected, chunks
@@ -64,9 +64,9 @@ def write_flags(context: Context, selected: Selected, rows: Sequence[Row], *, ui
     flags = ((row, selected.flag_list(row.uid, row.word)) for row in rows)
     if Extension.CONDSTORE in context.enabled:
         _note_modseqs(selected, rows)
-        pieces = fetch_response.with_modseqs(
-            (row.sequence_number, row.uid, each, row.modseq) for row, each in flags
-        )
+        pieces = _with_modseqs(context, flags)
+    elif context.uid_only:
+        pieces = fetch_response.uid_only_flags((row.uid, each) for row, each in flags)
     elif uid or Extension.IMAP4REV2 in context.enabled:  # RFC 9051 s7.5.2
         pieces = fetch_response.uids_and_flags((row.sequence_number, row.uid, each) for row, each in flags)
     else:
@@ -75,10 +75,22 @@ def write_flags(context: Context, selected: Selected, rows: Sequence[Row], *, ui
         context.output.write(piece)
 
 
+def _with_modseqs(context: Context, flags: Iterable[tuple[Row, str]]) -> Iterator[bytes]:
+    if context.uid_only:
+        return fetch_response.uid_only_with_modseqs((row.uid, each, row.modseq) for row, each in flags)
+    return fetch_response.with_modseqs(
+        (row.sequence_number, row.uid, each, row.modseq) for row, each in flags
+    )
+
+
 def write_modseqs(context: Context, selected: Selected, rows: Sequence[Row]) -> None:
     """FETCH responses with UID and MODSEQ."""
     _note_modseqs(selected, rows)
-    for piece in fetch_response.only_modseqs((row.sequence_number, row.uid, row.modseq) for row in rows):
+    if context.uid_only:
+        pieces = fetch_response.uid_only_modseqs((row.uid, row.modseq) for row in rows)
+    else:
+        pieces = fetch_response.only_modseqs((row.sequence_number, row.uid, row.modseq) for row in rows)
+    for piece in pieces:
         context.output.write(piece)
 
 
@@ -149,8 +161,8 @@ def _has_new(selected: Selected) -> bool:
 
 
 def _expunges(context: Context, updates: Updates) -> bytes:
-    """EXPUNGE, or VANISHED for whom has enabled QRESYNC (RFC 7162 s3.2.10)."""
-    if Extension.QRESYNC in context.enabled:
+    """EXPUNGE, or VANISHED for who has enabled QRESYNC or UIDONLY (RFC 7162 s3.2.10, RFC 9586 s3)."""
+    if context.uid_only or Extension.QRESYNC in context.enabled:
         return vanished(NumberRanges.of(updates.vanished))
     return responses.expunges(updates.expunged)
 
