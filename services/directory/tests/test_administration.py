@@ -238,6 +238,7 @@ def test_every_method_has_its_callers_and_every_admin_call_is_tested() -> None:
         "ResolveRecipients",
         "StreamResolveRecipients",
         "SetOwnQuota",
+        "FindAccounts",
     }
     assert {method.name for method in service.methods} == {*ADMIN_CALLS, *others}
     assert not any("smtp-outbound" in POLICY[f"/{service.full_name}/{name}"] for name in ADMIN_CALLS)

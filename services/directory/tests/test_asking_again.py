@@ -70,7 +70,7 @@ def test_every_change_is_tested() -> None:
     assert {method.name for method in methods if "operation_id" in method.input_type.fields_by_name} == {
         *CHANGES
     }
-    reading = ("SetOwnQuota", "List", "Get", "Resolve", "StreamResolve", "Authenticate", "Renew")
+    reading = ("SetOwnQuota", "Find", "List", "Get", "Resolve", "StreamResolve", "Authenticate", "Renew")
     assert {method.name for method in methods if not method.name.startswith(reading)} == {*CHANGES}
 
 

@@ -25,6 +25,7 @@ REQUESTS: dict[str, Message] = {
     "ListDomains": pb.ListDomainsRequest(),
     "DeleteDomain": pb.DeleteDomainRequest(name="example.com"),
     "CreateAccount": pb.CreateAccountRequest(address="new@example.com", password=PASSWORD),
+    "FindAccounts": pb.FindAccountsRequest(addresses=["ann@example.com"]),
     "GetAccount": pb.GetAccountRequest(address="ann@example.com"),
     "ListAccounts": pb.ListAccountsRequest(),
     "SetPassword": pb.SetPasswordRequest(address="ann@example.com", password=PASSWORD),

@@ -9,13 +9,20 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Seque
 from functools import partial
 from types import TracebackType
 from typing import Any, Final, Self, TypeAlias, TypeVar, cast
+from uuid import UUID
 
 import grpc
 
 from postroom_contracts.errors import PostroomError, UnavailableError, from_rpc_error
 from postroom_runtime.errors import ConfigurationError
 from postroom_runtime.grpc_renewal import FixedChannel, RenewedChannel
-from postroom_runtime.grpc_wire import CAPABILITY_METADATA, CLIENT_OPTIONS, SERVICE_METADATA, TRACE_METADATA
+from postroom_runtime.grpc_wire import (
+    CAPABILITY_METADATA,
+    CLIENT_OPTIONS,
+    HOST_METADATA,
+    SERVICE_METADATA,
+    TRACE_METADATA,
+)
 from postroom_runtime.tls import GrpcTls
 from postroom_runtime.traces import current_traceparent
 
@@ -54,9 +61,11 @@ def channel(
     return _ServiceChannel(secured, service)
 
 
-def on_behalf_of(capability: str) -> Metadata:
-    """The `metadata=` of a call that is made for a user."""
-    return ((CAPABILITY_METADATA, capability),)
+def on_behalf_of(capability: str, host: UUID | None = None) -> Metadata:
+    """The `metadata=` of a call that is made for a user; `host` is whose mailboxes it is about."""
+    if host is None:
+        return ((CAPABILITY_METADATA, capability),)
+    return ((CAPABILITY_METADATA, capability), (HOST_METADATA, str(host)))
 
 
 async def ask_twice(

@@ -26,7 +26,13 @@ from postroom_contracts.errors import (
 from postroom_runtime import metrics
 from postroom_runtime.errors import ConfigurationError
 from postroom_runtime.grpc_renewal import server_credentials
-from postroom_runtime.grpc_wire import CAPABILITY_METADATA, SERVER_OPTIONS, SERVICE_METADATA, TRACE_METADATA
+from postroom_runtime.grpc_wire import (
+    CAPABILITY_METADATA,
+    HOST_METADATA,
+    SERVER_OPTIONS,
+    SERVICE_METADATA,
+    TRACE_METADATA,
+)
 from postroom_runtime.lifecycle import Lifecycle
 from postroom_runtime.logs import log
 from postroom_runtime.spans import enter_span
@@ -60,6 +66,7 @@ class Caller:
 
     service: str
     capability: str  # a signed token, not yet verified; empty when there is none
+    host: str = ""  # the account whose mailboxes it is about; empty when that is the capability's
 
 
 _caller: ContextVar[Caller] = ContextVar("grpc_caller")
@@ -73,6 +80,11 @@ def caller() -> str:
 def capability_token() -> str:
     """The user's capability that came with the call, not yet verified; empty when none came."""
     return _caller.get().capability
+
+
+def host_account() -> str:
+    """The id of the account that the call is about, where that is not the user's own; not yet checked."""
+    return _caller.get().host
 
 
 class GrpcServer:
@@ -206,7 +218,7 @@ class _Guard(grpc.aio.ServerInterceptor):
             raise NotPermittedError(f"{service or 'nobody known'} called {method}")
         if self.running >= self.limits.concurrent_calls:
             raise UnavailableError("too many calls at once")
-        _caller.set(Caller(service, metadata.get(CAPABILITY_METADATA, "")))
+        _caller.set(Caller(service, metadata.get(CAPABILITY_METADATA, ""), metadata.get(HOST_METADATA, "")))
 
     def _identify(self, context: _Context, claimed: str) -> str:
         """The service that calls; empty when that cannot be believed."""

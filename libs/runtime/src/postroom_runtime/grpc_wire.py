@@ -15,6 +15,9 @@ TRACE_METADATA: Final = "traceparent"
 CAPABILITY_METADATA: Final = "postroom-capability"
 """The capability of the user on whose behalf a call is made."""
 
+HOST_METADATA: Final = "postroom-host"
+"""The account whose mailboxes a call is about, where that is not the user's own."""
+
 MAX_MESSAGE: Final = 8 << 20
 
 _BOTH: Final[tuple[tuple[str, int | str], ...]] = (

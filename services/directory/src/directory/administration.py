@@ -187,6 +187,28 @@ class Administration:
             raise AccountNotFoundError
         return account_of(row)
 
+    async def find_accounts(
+        self, tenant: UUID, ids: Sequence[UUID], addresses: Sequence[str]
+    ) -> list[Account]:
+        """The tenant's accounts of these ids and addresses. Raises `LimitError` for too many of them.
+
+        Addresses that are none, or an alias's, are nobody's.
+        """
+        if len(ids) + len(addresses) > self._limits.resolved_addresses:
+            raise LimitError("too many accounts in one call")
+        found: dict[UUID, Account] = {}
+        async with self._database.connection() as connection:
+            for row in await fetch(
+                connection, select(ACCOUNT).where(ACCOUNT.c.tenant_id == tenant, ACCOUNT.c.id.in_(ids))
+            ):
+                found[row["id"]] = account_of(row)
+            for text in addresses:
+                statement = select_account_id(parse_address(text))
+                which = select(ACCOUNT).where(ACCOUNT.c.tenant_id == tenant, ACCOUNT.c.id.in_(statement))
+                if (row := await fetch_one(connection, which)) is not None:
+                    found[row["id"]] = account_of(row)
+        return list(found.values())
+
     async def list_accounts(self, page: Page) -> list[Account]:
         """In the order of creation."""
         return [account_of(row) for row in await self._list(ACCOUNT, page)]

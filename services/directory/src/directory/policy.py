@@ -27,6 +27,7 @@ _METHODS: Final = {
     "ListAccounts": _ADMIN | _SETUP,
     "SetPassword": _ADMIN,
     "DeleteAccount": _ADMIN,
+    "FindAccounts": frozenset({"mail-access", "webmail-api"}),
     "SetQuota": _ADMIN,
     "SetOwnQuota": frozenset({"mail-access", "webmail-api"}),
     "CreateAlias": _ADMIN | _SETUP,

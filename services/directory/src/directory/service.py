@@ -49,6 +49,7 @@ _Change: TypeAlias = (
 )
 
 _OWNING: Final = frozenset({Scope.IMAP, Scope.API})
+_FINDING: Final = _OWNING | {Scope.ADMIN}
 _PUBLISH_SECONDS: Final = 0.5
 
 
@@ -209,6 +210,18 @@ class DirectoryService(DirectoryServiceServicer):
         async with self._as_admin():
             account = await self._administration.get_account(request.address)
         return pb.GetAccountResponse(account=account_message(account, self._limits.quota))
+
+    async def FindAccounts(
+        self, request: pb.FindAccountsRequest, context: _Context
+    ) -> pb.FindAccountsResponse:
+        """Accounts that share with each other what is theirs."""
+        async with self._in_time():
+            user = await self._authenticator.verifier.verify(capability_token(), scopes=_FINDING)
+            ids = [parse_id(octets) for octets in request.ids]
+            found = await self._administration.find_accounts(user.tenant_id, ids, request.addresses)
+        return pb.FindAccountsResponse(
+            accounts=[pb.Account(id=account.id.bytes, address=account.address) for account in found]
+        )
 
     async def ListAccounts(
         self, request: pb.ListAccountsRequest, context: _Context

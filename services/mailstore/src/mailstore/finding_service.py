@@ -5,15 +5,14 @@ from typing import Any, Final
 
 import grpc
 
+from mailstore.access import Access
 from mailstore.finding.ordering import MAX_CRITERIA, Criterion, Order, SortKey, sorted_uids, threads
-from mailstore.mailboxes.catalogue import Owner
+from mailstore.mailboxes.sharing import Right
 from mailstore.mailboxes.uid_ranges import parse_ranges
 from postroom.mailstore.v1 import finding_pb2 as pb
 from postroom.mailstore.v1.finding_pb2_grpc import FindingServiceServicer
 from postroom_contracts.capability import CapabilityVerifier, Scope
 from postroom_contracts.errors import InvalidRequestError, LimitError
-from postroom_contracts.ids import parse_id
-from postroom_runtime.grpc_server import capability_token
 from postroom_storage.database import Database
 from postroom_wire.imap.thread_algorithms import Algorithm
 
@@ -42,16 +41,17 @@ _ALGORITHMS: Final[Mapping[pb.ThreadAlgorithm.ValueType, Algorithm]] = {
 
 
 class FindingService(FindingServiceServicer):
-    """Answers for the account of the capability, and for no other."""
+    """Answers for the account of the capability, and for what others share with it."""
 
     def __init__(self, database: Database, verifier: CapabilityVerifier) -> None:
-        self._database, self._verifier = database, verifier
+        self._database = database
+        self._access = Access(database, verifier, _READING)
 
     async def SortMessages(
         self, request: pb.SortMessagesRequest, context: _Context
     ) -> AsyncIterator[pb.SortMessagesResponse]:
         """In another order."""
-        owner, mailbox_id = await self._owner(), parse_id(request.mailbox_id)
+        owner, mailbox_id = await self._access.at(request.mailbox_id, Right.READ)
         criteria = [_criterion(each) for each in request.criteria]
         if len(criteria) > MAX_CRITERIA:
             raise LimitError("too many criteria")
@@ -67,7 +67,7 @@ class FindingService(FindingServiceServicer):
         self, request: pb.ThreadMessagesRequest, context: _Context
     ) -> AsyncIterator[pb.ThreadMessagesResponse]:
         """As threads."""
-        owner, mailbox_id = await self._owner(), parse_id(request.mailbox_id)
+        owner, mailbox_id = await self._access.at(request.mailbox_id, Right.READ)
         if (algorithm := _ALGORITHMS.get(request.algorithm)) is None:
             raise InvalidRequestError("no such algorithm")
         ranges = parse_ranges(request.uids)
@@ -77,10 +77,6 @@ class FindingService(FindingServiceServicer):
             yield pb.ThreadMessagesResponse(
                 uids=[place.number for place in page], depths=[place.depth for place in page]
             )
-
-    async def _owner(self) -> Owner:
-        capability = await self._verifier.verify(capability_token(), scopes=_READING)
-        return Owner(capability.account_id, capability.tenant_id)
 
 
 def _criterion(criterion: pb.SortCriterion) -> Criterion:

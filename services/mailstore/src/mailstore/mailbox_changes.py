@@ -24,6 +24,7 @@ from mailstore.mailboxes.flags import (
     parse_keywords,
     store_flags,
 )
+from mailstore.mailboxes.guests import SharedPlace, store_as_guest
 from mailstore.mailboxes.moving import (
     Copied,
     MailboxPlace,
@@ -114,7 +115,13 @@ class MailboxChanges:
 
         async def change(connection: Connection, modseq: int) -> pb.StoreFlagsResponse:
             await catalogue.find_mailbox(connection, owner.account_id, mailbox_id)
-            stored = await store_flags(connection, owner.account_id, mailbox_id, modseq, ranges, flag_change)
+            if owner.is_guest:
+                place = SharedPlace(owner, mailbox_id)
+                stored = await store_as_guest(connection, place, modseq, ranges, flag_change)
+            else:
+                stored = await store_flags(
+                    connection, owner.account_id, mailbox_id, modseq, ranges, flag_change
+                )
             keywords = await keywords_of(connection, owner.account_id)
             return pb.StoreFlagsResponse(
                 modseq=modseq,
@@ -239,4 +246,4 @@ async def _transfer(
 
 
 def _operation(owner: Owner, octets: bytes, request: Message) -> Operation | None:
-    return operation_of(owner.account_id, owner.tenant_id, octets, request)
+    return operation_of(owner.user_id, owner.tenant_id, octets, request)

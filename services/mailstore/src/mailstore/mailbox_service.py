@@ -6,6 +6,7 @@ from uuid import UUID
 
 import grpc
 
+from mailstore.access import Access
 from mailstore.accounts import ensure_accounts
 from mailstore.blobs.reader import BlobReader
 from mailstore.blobs.segments import OpenSegment
@@ -36,7 +37,8 @@ from mailstore.mailboxes.facts import FactColumns, stored_facts
 from mailstore.mailboxes.flags import MAX_MODSEQ, keywords_of, parse_keywords
 from mailstore.mailboxes.octets import RangeWanted, ReadFrom, read_messages
 from mailstore.mailboxes.recent import claim_recent
-from mailstore.mailboxes.rows import Since, changes_since, pages
+from mailstore.mailboxes.rows import RowColumns, Since, changes_since, pages
+from mailstore.mailboxes.sharing import Right, as_seen
 from mailstore.mailboxes.uid_ranges import parse_ranges, range_messages
 from mailstore.mailboxes.vanished import vanished_since
 from mailstore.scanning import MessageFacts, message_facts
@@ -61,7 +63,7 @@ JOIN mailstore.account_state AS s USING (account_id)
 
 
 class MailboxService(mailbox_pb2_grpc.MailboxServiceServicer):
-    """Answers for the account of the capability, and for no other."""
+    """Answers for the account of the capability, and for what others share with it."""
 
     def __init__(  # what it is made of
         self,
@@ -75,12 +77,13 @@ class MailboxService(mailbox_pb2_grpc.MailboxServiceServicer):
         self._database, self._reader, self._segment = database, reader, segment
         self._uploads, self._verifier, self._publish_changed = uploads, verifier, publish_changed
         self._changes = MailboxChanges(database, publish_changed)
+        self._access = Access(database, verifier, _READING)
 
     async def ListMailboxes(
         self, request: mailbox_pb2.ListMailboxesRequest, context: _Context
     ) -> mailbox_pb2.ListMailboxesResponse:
         """All mailboxes with their counters."""
-        owner = await self._owner()
+        owner = await self._access.owner()
         await ensure_accounts(self._database, {owner.account_id: owner.tenant_id})
         async with self._database.transaction(isolation="repeatable_read", readonly=True) as connection:
             mailboxes = await catalogue.list_mailboxes(connection, owner.account_id)
@@ -98,31 +101,31 @@ class MailboxService(mailbox_pb2_grpc.MailboxServiceServicer):
         self, request: mailbox_pb2.CreateMailboxRequest, context: _Context
     ) -> mailbox_pb2.CreateMailboxResponse:
         """A new mailbox."""
-        return await self._changes.create(await self._owner(), request)
+        return await self._changes.create(await self._access.owner(), request)
 
     async def DeleteMailbox(
         self, request: mailbox_pb2.DeleteMailboxRequest, context: _Context
     ) -> mailbox_pb2.DeleteMailboxResponse:
         """A mailbox less."""
-        return await self._changes.delete(await self._owner(), request)
+        return await self._changes.delete(await self._access.owner(), request)
 
     async def RenameMailbox(
         self, request: mailbox_pb2.RenameMailboxRequest, context: _Context
     ) -> mailbox_pb2.RenameMailboxResponse:
         """Another name."""
-        return await self._changes.rename(await self._owner(), request)
+        return await self._changes.rename(await self._access.owner(), request)
 
     async def SetSubscription(
         self, request: mailbox_pb2.SetSubscriptionRequest, context: _Context
     ) -> mailbox_pb2.SetSubscriptionResponse:
         """Subscribe or unsubscribe."""
-        return await self._changes.set_subscription(await self._owner(), request)
+        return await self._changes.set_subscription(await self._access.owner(), request)
 
     async def LoadMailbox(
         self, request: mailbox_pb2.LoadMailboxRequest, context: _Context
     ) -> AsyncIterator[mailbox_pb2.LoadMailboxResponse]:
         """The mailbox, then its rows."""
-        owner, mailbox_id = await self._owner(), parse_id(request.mailbox_id)
+        owner, mailbox_id = await self._access.at(request.mailbox_id, Right.READ)
         async with self._database.transaction(isolation="repeatable_read", readonly=True) as connection:
             mailbox = await catalogue.find_mailbox(connection, owner.account_id, mailbox_id)
             keywords = await keywords_of(connection, owner.account_id)
@@ -133,20 +136,21 @@ class MailboxService(mailbox_pb2_grpc.MailboxServiceServicer):
             modseq=modseqs[0]["modseq"],
         )
         async for page in pages(self._database, owner.account_id, mailbox_id):
-            yield mailbox_pb2.LoadMailboxResponse(rows=rows_message(page))
+            rows = await self._as_seen(owner, mailbox_id, page)
+            yield mailbox_pb2.LoadMailboxResponse(rows=rows_message(rows))
 
     async def GetChanges(
         self, request: mailbox_pb2.GetChangesRequest, context: _Context
     ) -> mailbox_pb2.GetChangesResponse:
         """What is new since a MODSEQ."""
-        owner, mailbox_id = await self._owner(), parse_id(request.mailbox_id)
+        owner, mailbox_id = await self._access.at(request.mailbox_id, Right.READ)
         if request.limit < 0:
             raise InvalidRequestError("a negative limit")
         since = Since(request.since_modseq, request.limit, request.after_uid)
         changes = await changes_since(self._database, owner.account_id, mailbox_id, since)
         return mailbox_pb2.GetChangesResponse(
             modseq=changes.modseq,
-            rows=rows_message(changes.rows),
+            rows=rows_message(await self._as_seen(owner, mailbox_id, changes.rows)),
             vanished=range_messages(changes.vanished),
             keywords=keyword_messages(changes.keywords),
             uid_next=changes.uid_next,
@@ -162,7 +166,7 @@ class MailboxService(mailbox_pb2_grpc.MailboxServiceServicer):
         self, request: mailbox_pb2.GetVanishedRequest, context: _Context
     ) -> mailbox_pb2.GetVanishedResponse:
         """What was expunged since a MODSEQ."""
-        owner, mailbox_id = await self._owner(), parse_id(request.mailbox_id)
+        owner, mailbox_id = await self._access.at(request.mailbox_id, Right.READ)
         if request.since_modseq > MAX_MODSEQ:
             raise InvalidRequestError("no such MODSEQ")
         vanished = await vanished_since(
@@ -189,7 +193,9 @@ class MailboxService(mailbox_pb2_grpc.MailboxServiceServicer):
         self, request: mailbox_pb2.ClaimRecentRequest, context: _Context
     ) -> mailbox_pb2.ClaimRecentResponse:
         """The recent messages, for one session only."""
-        owner, mailbox_id = await self._owner(), parse_id(request.mailbox_id)
+        owner, mailbox_id = await self._access.at(request.mailbox_id, Right.READ)
+        if owner.is_guest:  # new messages are the owner's to be told
+            return mailbox_pb2.ClaimRecentResponse(recent=mailbox_pb2.UidRange(first=1))
         async with self._database.connection() as connection:
             recent = await claim_recent(connection, owner.account_id, mailbox_id)
         if recent is None:
@@ -200,7 +206,7 @@ class MailboxService(mailbox_pb2_grpc.MailboxServiceServicer):
         self, request: mailbox_pb2.FetchFactsRequest, context: _Context
     ) -> AsyncIterator[mailbox_pb2.FetchFactsResponse]:
         """Facts in pages."""
-        owner, mailbox_id = await self._owner(), parse_id(request.mailbox_id)
+        owner, mailbox_id = await self._access.at(request.mailbox_id, Right.READ)
         columns = FactColumns(
             request.envelope,
             request.structure,
@@ -218,7 +224,7 @@ class MailboxService(mailbox_pb2_grpc.MailboxServiceServicer):
         self, request: mailbox_pb2.ReadMessagesRequest, context: _Context
     ) -> AsyncIterator[mailbox_pb2.ReadMessagesResponse]:
         """Octets in chunks."""
-        owner, mailbox_id = await self._owner(), parse_id(request.mailbox_id)
+        owner, mailbox_id = await self._access.at(request.mailbox_id, Right.READ)
         if len(request.reads) > _MAX_READS or any(
             each.offset < 0 or each.length < 0 for each in request.reads
         ):
@@ -233,7 +239,7 @@ class MailboxService(mailbox_pb2_grpc.MailboxServiceServicer):
         self, request: mailbox_pb2.SearchTextRequest, context: _Context
     ) -> mailbox_pb2.SearchTextResponse:
         """Which messages have each term."""
-        owner, mailbox_id = await self._owner(), parse_id(request.mailbox_id)
+        owner, mailbox_id = await self._access.at(request.mailbox_id, Right.READ)
         if len(request.terms) > MAX_TERMS:
             raise LimitError("too many terms")
         place = Place(owner.account_id, mailbox_id, parse_ranges(request.uids))
@@ -247,7 +253,7 @@ class MailboxService(mailbox_pb2_grpc.MailboxServiceServicer):
         self, request: mailbox_pb2.AppendMessageRequest, context: _Context
     ) -> mailbox_pb2.AppendMessageResponse:
         """A message brought by the client."""
-        owner = await self._owner()
+        owner, _ = await self._access.at(request.mailbox_id, Right.INSERT)
         await ensure_accounts(self._database, {owner.account_id: owner.tenant_id})
         appending, facts = await self._appending(owner, request)
         appended = await append_message(self._database, self._segment, owner, appending, facts)
@@ -260,14 +266,16 @@ class MailboxService(mailbox_pb2_grpc.MailboxServiceServicer):
         self, request: mailbox_pb2.AppendMessagesRequest, context: _Context
     ) -> mailbox_pb2.AppendMessagesResponse:
         """Several messages at once, or one in another's place."""
-        owner = await self._owner()
         check_batch(request)
+        owner, _ = await self._access.at(request.messages[0].mailbox_id, Right.INSERT)
         await ensure_accounts(self._database, {owner.account_id: owner.tenant_id})
-        operation = operation_of(owner.account_id, owner.tenant_id, request.messages[0].id, request)
+        operation = operation_of(owner.user_id, owner.tenant_id, request.messages[0].id, request)
         batch = [await self._appending(owner, message) for message in request.messages]
         replaced: Replaced | None = None
         if request.HasField("replaces"):
-            replaced = Replaced(parse_id(request.replaces.mailbox_id), request.replaces.uid)
+            removing = Right.DELETE_MESSAGES | Right.EXPUNGE
+            _, replaced_id = await self._access.at(request.replaces.mailbox_id, removing)
+            replaced = Replaced(replaced_id, request.replaces.uid)
         answer = await append_messages(self._database, self._segment, owner, operation, batch, replaced)
         await self._publish_changed(owner.account_id, answer.modseq)
         return answer
@@ -276,7 +284,7 @@ class MailboxService(mailbox_pb2_grpc.MailboxServiceServicer):
         self, request: mailbox_pb2.BeginAppendUploadRequest, context: _Context
     ) -> mailbox_pb2.BeginAppendUploadResponse:
         """Open an upload."""
-        owner = await self._owner()
+        owner = await self._access.user()
         upload = await self._uploads.begin(
             parse_id(request.upload_id), owner.tenant_id, owner.account_id, request.size_hint
         )
@@ -288,7 +296,7 @@ class MailboxService(mailbox_pb2_grpc.MailboxServiceServicer):
         self, request: mailbox_pb2.PresignAppendPartsRequest, context: _Context
     ) -> mailbox_pb2.PresignAppendPartsResponse:
         """More parts of an upload."""
-        owner = await self._owner()
+        owner = await self._access.user()
         parts = await self._uploads.presign(
             parse_id(request.upload_id), owner.account_id, request.first_number, request.count
         )
@@ -298,25 +306,27 @@ class MailboxService(mailbox_pb2_grpc.MailboxServiceServicer):
         self, request: mailbox_pb2.StoreFlagsRequest, context: _Context
     ) -> mailbox_pb2.StoreFlagsResponse:
         """Other flags."""
-        return await self._changes.store_flags(await self._owner(), request)
+        owner, _ = await self._access.at(request.mailbox_id, Right.READ)
+        return await self._changes.store_flags(owner, request)
 
     async def CopyMessages(
         self, request: mailbox_pb2.CopyMessagesRequest, context: _Context
     ) -> mailbox_pb2.CopyMessagesResponse:
         """Copies in another mailbox."""
-        return await self._changes.copy(await self._owner(), request)
+        return await self._changes.copy(await self._access.owner(), request)
 
     async def MoveMessages(
         self, request: mailbox_pb2.MoveMessagesRequest, context: _Context
     ) -> mailbox_pb2.MoveMessagesResponse:
         """The messages in another mailbox."""
-        return await self._changes.move(await self._owner(), request)
+        return await self._changes.move(await self._access.owner(), request)
 
     async def ExpungeMessages(
         self, request: mailbox_pb2.ExpungeMessagesRequest, context: _Context
     ) -> mailbox_pb2.ExpungeMessagesResponse:
         """Messages less."""
-        return await self._changes.expunge(await self._owner(), request)
+        owner, _ = await self._access.at(request.mailbox_id, Right.EXPUNGE)
+        return await self._changes.expunge(owner, request)
 
     async def RenewUidValidity(
         self, request: mailbox_pb2.RenewUidValidityRequest, context: _Context
@@ -331,9 +341,7 @@ class MailboxService(mailbox_pb2_grpc.MailboxServiceServicer):
         content = parse_content(request.content)
         object_id: UUID | None = None
         if isinstance(content.source, Uploaded):
-            object_id = await self._uploads.complete(
-                content.source, content.size, account_id=owner.account_id
-            )
+            object_id = await self._uploads.complete(content.source, content.size, account_id=owner.user_id)
             octets = await self._reader.load_object(object_id, content.size)
         else:
             octets = inline_octets(content)
@@ -349,9 +357,11 @@ class MailboxService(mailbox_pb2_grpc.MailboxServiceServicer):
         )
         return appending, await message_facts(octets)
 
-    async def _owner(self) -> Owner:
-        capability = await self._verifier.verify(capability_token(), scopes=_READING)
-        return Owner(capability.account_id, capability.tenant_id, capability.quota)
+    async def _as_seen(self, owner: Owner, mailbox_id: UUID, rows: RowColumns) -> RowColumns:
+        if not owner.is_guest:
+            return rows
+        async with self._database.connection() as connection:
+            return await as_seen(connection, owner, mailbox_id, rows)
 
     async def _account_of(self, token: str) -> UUID | None:
         try:

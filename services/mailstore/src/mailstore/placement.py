@@ -28,6 +28,7 @@ CHANGE_SUBSCRIPTIONS: Final = 7
 CHANGE_UID_VALIDITY: Final = 8
 CHANGE_SPECIAL_USE: Final = 9
 CHANGE_ANNOTATIONS: Final = 10
+CHANGE_RIGHTS: Final = 11
 
 _PLACE: Final = "SELECT uid_validity, uid FROM mailstore.place($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
 

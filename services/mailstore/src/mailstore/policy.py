@@ -19,7 +19,17 @@ _ADMINISTRATORS: Final = frozenset({"webmail-api"})
 POLICY: Final[Mapping[str, frozenset[str]]] = {
     **{
         _ACCOUNT + name: _READERS
-        for name in ("GetUsage", "GetDeletedSizes", "GetAnnotations", "SetAnnotations")
+        for name in (
+            "GetUsage",
+            "GetDeletedSizes",
+            "GetAnnotations",
+            "SetAnnotations",
+            "ListShared",
+            "GetRights",
+            "SetRights",
+            "GetSharedModseqs",
+            "TransferMessages",
+        )
     },
     **{_DELIVERY + name: _SENDERS for name in ("Accept", "Abort", "BeginUpload", "PresignUploadParts")},
     **{

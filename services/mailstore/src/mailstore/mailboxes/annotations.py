@@ -102,11 +102,11 @@ async def read_annotations(
         owner.account_id,
         list(found),
         NOBODY,
-        owner.account_id,
+        owner.user_id,
         wanted.entries,
         wanted.depth,
-        list(_USES),
-        [name.decode() for name in _USES.values()],
+        [] if owner.is_guest else list(_USES),
+        [] if owner.is_guest else [name.decode() for name in _USES.values()],
     )
     for row in rows:
         found[row["mailbox_id"]].append((row["entry"], row["value"]))
@@ -130,6 +130,8 @@ async def write_annotations(
     for entry, value in values:
         if value is not None and len(value) > MAX_VALUE:
             raise LimitError("a value is too long")
+        if entry == SPECIAL_USE and owner.is_guest:
+            raise InvalidNameError("a use is the owner's")
         if entry == SPECIAL_USE and mailbox is not None:
             use = _use(value, is_inbox=mailbox.name == INBOX)
             await set_special_use(connection, owner, modseq, mailbox_id, use)
@@ -146,7 +148,7 @@ async def _write(
     connection: Connection, owner: Owner, mailbox_id: UUID, entry: str, value: bytes | None
 ) -> None:
     private = entry == _PRIVATE or entry.startswith(_PRIVATE + "/")
-    reader_id = owner.account_id if private else NOBODY
+    reader_id = owner.user_id if private else NOBODY
     if value is None:
         await connection.execute(_REMOVE, owner.account_id, mailbox_id, reader_id, entry)
     else:

@@ -16,12 +16,14 @@ from mailstore.blobs.segments import OpenSegment, table
 from mailstore.intake.item import Inline, MessageContent
 from mailstore.intake.statements import CODEC_PLAIN, CODEC_ZSTD
 from mailstore.mailboxes.catalogue import Owner, find_mailbox
-from mailstore.mailboxes.flags import ALL_FLAGS, keyword_bits
+from mailstore.mailboxes.flags import keyword_bits
+from mailstore.mailboxes.guests import SharedPlace, mark_new
 from mailstore.mailboxes.moving import MailboxPlace, remove_messages
 from mailstore.mailboxes.quota import check_quota
+from mailstore.mailboxes.sharing import Right, flag_mask
 from mailstore.mailboxes.uid_ranges import compress, range_messages
 from mailstore.messages import NewMessage, insert_messages
-from mailstore.placement import Placed, Placement, place
+from mailstore.placement import SEEN, Placed, Placement, place
 from mailstore.scanning import MessageFacts
 from postroom.mailstore.v1 import mailbox_pb2 as pb
 from postroom_contracts.errors import (
@@ -189,8 +191,10 @@ async def _append(
         raise InvalidRequestError("an id that another message has")
     messages: list[NewMessage] = []
     placements: list[Placement] = []
+    writes = not owner.is_guest or bool(owner.rights & Right.WRITE)
     for appending, facts in batch:
         blob_id = await _keep_octets(connection, segment, owner, appending)
+        keywords = appending.keywords if writes else ()
         messages.append(NewMessage(appending.id, owner.tenant_id, blob_id, facts))
         placements.append(
             Placement(
@@ -198,14 +202,19 @@ async def _append(
                 tenant_id=owner.tenant_id,
                 mailbox_id=appending.mailbox_id,
                 message_id=appending.id,
-                flags=appending.flags & ALL_FLAGS,
-                keywords=await keyword_bits(connection, owner.account_id, appending.keywords),
+                flags=appending.flags & flag_mask(owner),
+                keywords=await keyword_bits(connection, owner.account_id, keywords),
                 internal_date=appending.internal_date,
                 size=facts.size,
             )
         )
     await insert_messages(connection, messages)
-    return await place(connection, placements, modseqs)
+    placed = await place(connection, placements, modseqs)
+    seen = [where.uid for where, (each, _) in zip(placed, batch, strict=True) if each.flags & SEEN]
+    if owner.is_guest and seen:  # RFC 4314 s4: as far as the guest may
+        shared = SharedPlace(owner, batch[0][0].mailbox_id)
+        await mark_new(connection, shared, modseqs[owner.account_id], compress(seen))
+    return placed
 
 
 def _check_room(segment: OpenSegment, appendings: Sequence[Appending]) -> None:

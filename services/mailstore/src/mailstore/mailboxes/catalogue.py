@@ -1,7 +1,8 @@
 """The list of an account's mailboxes, and its changes: CREATE, DELETE, RENAME, SUBSCRIBE."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from asyncpg import Record
@@ -31,17 +32,17 @@ from postroom_storage.database import Connection
 MAX_MAILBOXES: Final = 10_000
 MAX_SUBSCRIPTIONS: Final = 20_000
 
-_FIELDS: Final = """
+FIELDS: Final = """
     b.id, b.name, b.special_use, b.uid_validity, b.uid_next, b.messages, b.unseen, b.deleted, b.size,
     b.highest_modseq, b.recent_from,
     EXISTS (SELECT FROM mailstore.subscription AS s WHERE s.account_id = b.account_id AND s.name = b.name)
         AS subscribed
 """
 _LIST: Final = (
-    f"SELECT {_FIELDS} FROM mailstore.mailbox AS b WHERE account_id = $1 AND deleted_at IS NULL ORDER BY name"
+    f"SELECT {FIELDS} FROM mailstore.mailbox AS b WHERE account_id = $1 AND deleted_at IS NULL ORDER BY name"
 )
 _FIND: Final = f"""
-SELECT {_FIELDS} FROM mailstore.mailbox AS b WHERE id = $2 AND account_id = $1 AND deleted_at IS NULL
+SELECT {FIELDS} FROM mailstore.mailbox AS b WHERE id = $2 AND account_id = $1 AND deleted_at IS NULL
 """
 _SUBSCRIBED_ABSENT: Final = """
 SELECT name FROM mailstore.subscription AS s WHERE account_id = $1 AND NOT EXISTS (
@@ -87,6 +88,8 @@ _SUBSCRIBE: Final = (
 )
 _UNSUBSCRIBE: Final = "DELETE FROM mailstore.subscription WHERE account_id = $1 AND name = $2"
 _FORGET_ANNOTATIONS: Final = "DELETE FROM mailstore.annotation WHERE account_id = $1 AND mailbox_id = $2"
+_FORGET_RIGHTS: Final = "DELETE FROM mailstore.mailbox_right WHERE mailbox_id = $1"  # RFC 4314 s4
+_FORGET_SEEN: Final = "DELETE FROM mailstore.seen_by_guest WHERE mailbox_id = $1"
 _COPY_ANNOTATIONS: Final = """
 INSERT INTO mailstore.annotation (account_id, mailbox_id, reader_id, entry, value)
 SELECT account_id, $3, reader_id, entry, value FROM mailstore.annotation
@@ -116,16 +119,31 @@ class MailboxRow:
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """Whose mailboxes: an account and its tenant."""
+    """Whose mailboxes: an account and its tenant, and what it may keep.
+
+    `guest_id` is the user where that is somebody else (RFC 4314), with `rights` at the mailbox in question.
+    """
 
     account_id: UUID
     tenant_id: UUID
     quota: Quota = Quota()
+    guest_id: UUID | None = None
+    rights: int = 0
+
+    @property
+    def is_guest(self) -> bool:
+        """Whether the user is not the owner."""
+        return self.guest_id is not None
+
+    @property
+    def user_id(self) -> UUID:
+        """Who asks."""
+        return self.account_id if self.guest_id is None else self.guest_id
 
 
 async def list_mailboxes(connection: Connection, account_id: UUID) -> list[MailboxRow]:
     """All mailboxes by name."""
-    return [_mailbox(row) for row in await connection.fetch(_LIST, account_id)]
+    return [mailbox_of(row) for row in await connection.fetch(_LIST, account_id)]
 
 
 async def subscribed_absent(connection: Connection, account_id: UUID) -> list[str]:
@@ -138,7 +156,7 @@ async def find_mailbox(connection: Connection, account_id: UUID, mailbox_id: UUI
     row = await connection.fetchrow(_FIND, account_id, mailbox_id)
     if row is None:
         raise MailboxNotFoundError("no such mailbox")
-    return _mailbox(row)
+    return mailbox_of(row)
 
 
 async def create_mailbox(
@@ -174,6 +192,8 @@ async def delete_mailbox(connection: Connection, owner: Owner, modseq: int, mail
     await connection.execute(_DELETE, mailbox_id)
     # RFC 5464 s4.1: a mailbox that comes to have the name does not inherit them.
     await connection.execute(_FORGET_ANNOTATIONS, owner.account_id, mailbox_id)
+    await connection.execute(_FORGET_RIGHTS, mailbox_id)
+    await connection.execute(_FORGET_SEEN, mailbox_id)
     await write_change(connection, owner.account_id, modseq, mailbox_id, CHANGE_MAILBOX_DELETED)
 
 
@@ -251,5 +271,6 @@ async def _rename_inbox(
     return await find_mailbox(connection, owner.account_id, created.id)
 
 
-def _mailbox(row: Record) -> MailboxRow:
+def mailbox_of(row: Record | Mapping[str, Any]) -> MailboxRow:
+    """The mailbox of a row with `FIELDS`."""
     return MailboxRow(**row)

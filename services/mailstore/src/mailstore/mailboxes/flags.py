@@ -23,10 +23,12 @@ _ATOM: Final = re.compile(r'[^\x00-\x20\x7f-\U0010ffff(){%*"\\\]]+')
 _KEYWORDS: Final = "SELECT bit, name FROM mailstore.keyword WHERE account_id = $1 ORDER BY bit"
 _NEW_KEYWORD: Final = "INSERT INTO mailstore.keyword (account_id, bit, name) VALUES ($1, $2, $3)"
 _NEW_FLAGS: Final = """
-CASE $5::int WHEN 1 THEN $6::smallint WHEN 2 THEN m.flags | $6::smallint ELSE m.flags & ~$6::smallint END
+(m.flags & ~$13::smallint) | ($13::smallint &
+    CASE $5::int WHEN 1 THEN $6::smallint WHEN 2 THEN m.flags | $6::smallint ELSE m.flags & ~$6::smallint END)
 """
 _NEW_KEYWORDS: Final = """
-CASE $5::int WHEN 1 THEN $7::bigint WHEN 2 THEN m.keywords | $7::bigint ELSE m.keywords & ~$7::bigint END
+CASE WHEN $14::boolean THEN m.keywords WHEN $5::int = 1 THEN $7::bigint
+     WHEN $5::int = 2 THEN m.keywords | $7::bigint ELSE m.keywords & ~$7::bigint END
 """
 # Whoever asks on a condition is told which messages failed it; `passes` is true without one.
 _STORE: Final = f"""
@@ -68,13 +70,16 @@ class StoreMode(Enum):
 class FlagChange:
     """Flags as bits and keywords as names, to be stored in some way.
 
-    With `unchanged_since` only where nothing changed after that MODSEQ (RFC 7162 s3.1.3).
+    With `unchanged_since` only where nothing changed after that MODSEQ (RFC 7162 s3.1.3). Flags outside the
+    `mask`, and with `keeps_keywords` the keywords, stay as they are.
     """
 
     mode: StoreMode
     flags: int
     keywords: Sequence[str]
     unchanged_since: int | None = None
+    mask: int = ALL_FLAGS
+    keeps_keywords: bool = False
 
     @property
     def tests_for_keywords(self) -> bool:
@@ -155,6 +160,8 @@ async def store_flags(
         DELETED,
         change.unchanged_since,
         change.tests_for_keywords,
+        change.mask,
+        change.keeps_keywords,
     )
     modified = [] if row is None else compress(row["modified"] or ())
     if row is None or row["uids"] is None:

@@ -9,6 +9,7 @@ from mailstore.mailboxes.catalogue import Owner
 from postroom_contracts.errors import OverQuotaError
 from postroom_storage.database import Connection
 
+_HOST_QUOTA: Final = "SELECT quota_octets, quota_messages FROM mailstore.account_state WHERE account_id = $1"
 _USED: Final = "SELECT used_octets, used_messages FROM mailstore.account_state WHERE account_id = $1"
 _DELETED: Final = """
 SELECT mailbox_id, sum(size)::bigint AS size FROM mailstore.mailbox_message
@@ -34,9 +35,11 @@ async def check_quota(connection: Connection, owner: Owner) -> None:
     """Called when messages were added to the locked account, which it takes back by raising OverQuotaError.
 
     Looked at behind, since only then it is known what was added. What is delivered is not asked for: after
-    `250` mail is filed even over quota.
+    `250` mail is filed even over quota. Guests add to what their host may keep, as its capability said last.
     """
     octets, messages = owner.quota.octets, owner.quota.messages
+    if owner.is_guest and (row := await connection.fetchrow(_HOST_QUOTA, owner.account_id)) is not None:
+        octets, messages = row["quota_octets"], row["quota_messages"]
     if octets is None and messages is None:
         return
     used = await usage(connection, owner.account_id)

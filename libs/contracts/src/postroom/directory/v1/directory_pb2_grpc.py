@@ -105,6 +105,11 @@ class DirectoryServiceStub:
                 request_serializer=postroom_dot_directory_dot_v1_dot_directory__pb2.ListAccountsRequest.SerializeToString,
                 response_deserializer=postroom_dot_directory_dot_v1_dot_directory__pb2.ListAccountsResponse.FromString,
                 _registered_method=True)
+        self.FindAccounts = channel.unary_unary(
+                '/postroom.directory.v1.DirectoryService/FindAccounts',
+                request_serializer=postroom_dot_directory_dot_v1_dot_directory__pb2.FindAccountsRequest.SerializeToString,
+                response_deserializer=postroom_dot_directory_dot_v1_dot_directory__pb2.FindAccountsResponse.FromString,
+                _registered_method=True)
         self.SetPassword = channel.unary_unary(
                 '/postroom.directory.v1.DirectoryService/SetPassword',
                 request_serializer=postroom_dot_directory_dot_v1_dot_directory__pb2.SetPasswordRequest.SerializeToString,
@@ -237,6 +242,13 @@ class DirectoryServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def FindAccounts(self, request, context):
+        """Accounts of the user's tenant by id or address; those that there are. With a capability of SCOPE_IMAP or SCOPE_API.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def SetPassword(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -349,6 +361,11 @@ def add_DirectoryServiceServicer_to_server(servicer, server):
                     servicer.ListAccounts,
                     request_deserializer=postroom_dot_directory_dot_v1_dot_directory__pb2.ListAccountsRequest.FromString,
                     response_serializer=postroom_dot_directory_dot_v1_dot_directory__pb2.ListAccountsResponse.SerializeToString,
+            ),
+            'FindAccounts': grpc.unary_unary_rpc_method_handler(
+                    servicer.FindAccounts,
+                    request_deserializer=postroom_dot_directory_dot_v1_dot_directory__pb2.FindAccountsRequest.FromString,
+                    response_serializer=postroom_dot_directory_dot_v1_dot_directory__pb2.FindAccountsResponse.SerializeToString,
             ),
             'SetPassword': grpc.unary_unary_rpc_method_handler(
                     servicer.SetPassword,
@@ -743,6 +760,33 @@ class DirectoryService:
             '/postroom.directory.v1.DirectoryService/ListAccounts',
             postroom_dot_directory_dot_v1_dot_directory__pb2.ListAccountsRequest.SerializeToString,
             postroom_dot_directory_dot_v1_dot_directory__pb2.ListAccountsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FindAccounts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/postroom.directory.v1.DirectoryService/FindAccounts',
+            postroom_dot_directory_dot_v1_dot_directory__pb2.FindAccountsRequest.SerializeToString,
+            postroom_dot_directory_dot_v1_dot_directory__pb2.FindAccountsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -44,6 +44,8 @@ class DirectoryServiceStub:
     CreateAccount: _aio.UnaryUnaryMultiCallable[_directory_pb2.CreateAccountRequest, _directory_pb2.CreateAccountResponse]
     GetAccount: _aio.UnaryUnaryMultiCallable[_directory_pb2.GetAccountRequest, _directory_pb2.GetAccountResponse]
     ListAccounts: _aio.UnaryUnaryMultiCallable[_directory_pb2.ListAccountsRequest, _directory_pb2.ListAccountsResponse]
+    FindAccounts: _aio.UnaryUnaryMultiCallable[_directory_pb2.FindAccountsRequest, _directory_pb2.FindAccountsResponse]
+    """Accounts of the user's tenant by id or address; those that there are. With a capability of SCOPE_IMAP or SCOPE_API."""
     SetPassword: _aio.UnaryUnaryMultiCallable[_directory_pb2.SetPasswordRequest, _directory_pb2.SetPasswordResponse]
     DeleteAccount: _aio.UnaryUnaryMultiCallable[_directory_pb2.DeleteAccountRequest, _directory_pb2.DeleteAccountResponse]
     SetQuota: _aio.UnaryUnaryMultiCallable[_directory_pb2.SetQuotaRequest, _directory_pb2.SetQuotaResponse]
@@ -164,6 +166,14 @@ class DirectoryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _directory_pb2.ListAccountsRequest,
         context: _aio.ServicerContext[_directory_pb2.ListAccountsRequest, _abc.Awaitable[_directory_pb2.ListAccountsResponse]],
     ) -> _abc.Awaitable[_directory_pb2.ListAccountsResponse]: ...
+
+    @_abc_1.abstractmethod
+    def FindAccounts(
+        self,
+        request: _directory_pb2.FindAccountsRequest,
+        context: _aio.ServicerContext[_directory_pb2.FindAccountsRequest, _abc.Awaitable[_directory_pb2.FindAccountsResponse]],
+    ) -> _abc.Awaitable[_directory_pb2.FindAccountsResponse]:
+        """Accounts of the user's tenant by id or address; those that there are. With a capability of SCOPE_IMAP or SCOPE_API."""
 
     @_abc_1.abstractmethod
     def SetPassword(

@@ -22,35 +22,64 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from postroom.mailstore.v1 import mailbox_pb2 as postroom_dot_mailstore_dot_v1_dot_mailbox__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#postroom/mailstore/v1/account.proto\x12\x15postroom.mailstore.v1\"\x11\n\x0fGetUsageRequest\"\x9a\x01\n\x10GetUsageResponse\x12\x13\n\x0bused_octets\x18\x01 \x01(\x03\x12\x15\n\rused_messages\x18\x02 \x01(\x03\x12\x19\n\x0climit_octets\x18\x03 \x01(\x03H\x00\x88\x01\x01\x12\x1b\n\x0elimit_messages\x18\x04 \x01(\x03H\x01\x88\x01\x01\x42\x0f\n\r_limit_octetsB\x11\n\x0f_limit_messages\"-\n\x16GetDeletedSizesRequest\x12\x13\n\x0bmailbox_ids\x18\x01 \x03(\x0c\"(\n\x17GetDeletedSizesResponse\x12\r\n\x05sizes\x18\x01 \x03(\x03\"*\n\nAnnotation\x12\r\n\x05\x65ntry\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x0c\"L\n\x15GetAnnotationsRequest\x12\x13\n\x0bmailbox_ids\x18\x01 \x03(\x0c\x12\x0f\n\x07\x65ntries\x18\x02 \x03(\t\x12\r\n\x05\x64\x65pth\x18\x03 \x01(\x05\"Q\n\x16GetAnnotationsResponse\x12\x37\n\x0b\x61nnotations\x18\x01 \x03(\x0b\x32\".postroom.mailstore.v1.Annotations\"E\n\x0b\x41nnotations\x12\x36\n\x0b\x61nnotations\x18\x01 \x03(\x0b\x32!.postroom.mailstore.v1.Annotation\"l\n\x15SetAnnotationsRequest\x12\x12\n\nmailbox_id\x18\x01 \x01(\x0c\x12.\n\x03set\x18\x02 \x03(\x0b\x32!.postroom.mailstore.v1.Annotation\x12\x0f\n\x07removed\x18\x03 \x03(\t\"(\n\x16SetAnnotationsResponse\x12\x0e\n\x06modseq\x18\x01 \x01(\x04\x32\xbd\x03\n\x0e\x41\x63\x63ountService\x12[\n\x08GetUsage\x12&.postroom.mailstore.v1.GetUsageRequest\x1a\'.postroom.mailstore.v1.GetUsageResponse\x12p\n\x0fGetDeletedSizes\x12-.postroom.mailstore.v1.GetDeletedSizesRequest\x1a..postroom.mailstore.v1.GetDeletedSizesResponse\x12m\n\x0eGetAnnotations\x12,.postroom.mailstore.v1.GetAnnotationsRequest\x1a-.postroom.mailstore.v1.GetAnnotationsResponse\x12m\n\x0eSetAnnotations\x12,.postroom.mailstore.v1.SetAnnotationsRequest\x1a-.postroom.mailstore.v1.SetAnnotationsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#postroom/mailstore/v1/account.proto\x12\x15postroom.mailstore.v1\x1a#postroom/mailstore/v1/mailbox.proto\"\x11\n\x0fGetUsageRequest\"\x9a\x01\n\x10GetUsageResponse\x12\x13\n\x0bused_octets\x18\x01 \x01(\x03\x12\x15\n\rused_messages\x18\x02 \x01(\x03\x12\x19\n\x0climit_octets\x18\x03 \x01(\x03H\x00\x88\x01\x01\x12\x1b\n\x0elimit_messages\x18\x04 \x01(\x03H\x01\x88\x01\x01\x42\x0f\n\r_limit_octetsB\x11\n\x0f_limit_messages\"-\n\x16GetDeletedSizesRequest\x12\x13\n\x0bmailbox_ids\x18\x01 \x03(\x0c\"(\n\x17GetDeletedSizesResponse\x12\r\n\x05sizes\x18\x01 \x03(\x03\"*\n\nAnnotation\x12\r\n\x05\x65ntry\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x0c\"L\n\x15GetAnnotationsRequest\x12\x13\n\x0bmailbox_ids\x18\x01 \x03(\x0c\x12\x0f\n\x07\x65ntries\x18\x02 \x03(\t\x12\r\n\x05\x64\x65pth\x18\x03 \x01(\x05\"Q\n\x16GetAnnotationsResponse\x12\x37\n\x0b\x61nnotations\x18\x01 \x03(\x0b\x32\".postroom.mailstore.v1.Annotations\"E\n\x0b\x41nnotations\x12\x36\n\x0b\x61nnotations\x18\x01 \x03(\x0b\x32!.postroom.mailstore.v1.Annotation\"l\n\x15SetAnnotationsRequest\x12\x12\n\nmailbox_id\x18\x01 \x01(\x0c\x12.\n\x03set\x18\x02 \x03(\x0b\x32!.postroom.mailstore.v1.Annotation\x12\x0f\n\x07removed\x18\x03 \x03(\t\"(\n\x16SetAnnotationsResponse\x12\x0e\n\x06modseq\x18\x01 \x01(\x04\"\x13\n\x11ListSharedRequest\"M\n\x12ListSharedResponse\x12\x37\n\tmailboxes\x18\x01 \x03(\x0b\x32$.postroom.mailstore.v1.SharedMailbox\"d\n\rSharedMailbox\x12\x12\n\naccount_id\x18\x01 \x01(\x0c\x12/\n\x07mailbox\x18\x02 \x01(\x0b\x32\x1e.postroom.mailstore.v1.Mailbox\x12\x0e\n\x06rights\x18\x03 \x01(\r\"&\n\x10GetRightsRequest\x12\x12\n\nmailbox_id\x18\x01 \x01(\x0c\"A\n\x11GetRightsResponse\x12,\n\x06grants\x18\x01 \x03(\x0b\x32\x1c.postroom.mailstore.v1.Grant\"+\n\x05Grant\x12\x12\n\naccount_id\x18\x01 \x01(\x0c\x12\x0e\n\x06rights\x18\x02 \x01(\r\"\xde\x01\n\x10SetRightsRequest\x12\x12\n\nmailbox_id\x18\x01 \x01(\x0c\x12+\n\x05grant\x18\x02 \x01(\x0b\x32\x1c.postroom.mailstore.v1.Grant\x12:\n\x04mode\x18\x03 \x01(\x0e\x32,.postroom.mailstore.v1.SetRightsRequest.Mode\"M\n\x04Mode\x12\x14\n\x10MODE_UNSPECIFIED\x10\x00\x12\x10\n\x0cMODE_REPLACE\x10\x01\x12\x0c\n\x08MODE_ADD\x10\x02\x12\x0f\n\x0bMODE_REMOVE\x10\x03\"#\n\x11SetRightsResponse\x12\x0e\n\x06modseq\x18\x01 \x01(\x04\"D\n\x17GetSharedModseqsRequest\x12\x14\n\x0c\x63\x61pabilities\x18\x01 \x03(\t\x12\x13\n\x0b\x61\x63\x63ount_ids\x18\x02 \x03(\x0c\"+\n\x18GetSharedModseqsResponse\x12\x0f\n\x07modseqs\x18\x01 \x03(\x04\"6\n\x0cMailboxPlace\x12\x12\n\naccount_id\x18\x01 \x01(\x0c\x12\x12\n\nmailbox_id\x18\x02 \x01(\x0c\"\xd6\x01\n\x17TransferMessagesRequest\x12\x33\n\x06source\x18\x01 \x01(\x0b\x32#.postroom.mailstore.v1.MailboxPlace\x12-\n\x04uids\x18\x02 \x03(\x0b\x32\x1f.postroom.mailstore.v1.UidRange\x12\x33\n\x06target\x18\x03 \x01(\x0b\x32#.postroom.mailstore.v1.MailboxPlace\x12\x0c\n\x04move\x18\x04 \x01(\x08\x12\x14\n\x0coperation_id\x18\x05 \x01(\x0c\"\xc7\x01\n\x18TransferMessagesResponse\x12\x15\n\rsource_modseq\x18\x01 \x01(\x04\x12\x15\n\rtarget_modseq\x18\x02 \x01(\x04\x12\x1b\n\x13target_uid_validity\x18\x03 \x01(\r\x12/\n\x06source\x18\x04 \x03(\x0b\x32\x1f.postroom.mailstore.v1.UidRange\x12/\n\x06target\x18\x05 \x03(\x0b\x32\x1f.postroom.mailstore.v1.UidRange2\xca\x07\n\x0e\x41\x63\x63ountService\x12[\n\x08GetUsage\x12&.postroom.mailstore.v1.GetUsageRequest\x1a\'.postroom.mailstore.v1.GetUsageResponse\x12p\n\x0fGetDeletedSizes\x12-.postroom.mailstore.v1.GetDeletedSizesRequest\x1a..postroom.mailstore.v1.GetDeletedSizesResponse\x12m\n\x0eGetAnnotations\x12,.postroom.mailstore.v1.GetAnnotationsRequest\x1a-.postroom.mailstore.v1.GetAnnotationsResponse\x12m\n\x0eSetAnnotations\x12,.postroom.mailstore.v1.SetAnnotationsRequest\x1a-.postroom.mailstore.v1.SetAnnotationsResponse\x12\x61\n\nListShared\x12(.postroom.mailstore.v1.ListSharedRequest\x1a).postroom.mailstore.v1.ListSharedResponse\x12^\n\tGetRights\x12\'.postroom.mailstore.v1.GetRightsRequest\x1a(.postroom.mailstore.v1.GetRightsResponse\x12^\n\tSetRights\x12\'.postroom.mailstore.v1.SetRightsRequest\x1a(.postroom.mailstore.v1.SetRightsResponse\x12s\n\x10GetSharedModseqs\x12..postroom.mailstore.v1.GetSharedModseqsRequest\x1a/.postroom.mailstore.v1.GetSharedModseqsResponse\x12s\n\x10TransferMessages\x12..postroom.mailstore.v1.TransferMessagesRequest\x1a/.postroom.mailstore.v1.TransferMessagesResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'postroom.mailstore.v1.account_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_GETUSAGEREQUEST']._serialized_start=62
-  _globals['_GETUSAGEREQUEST']._serialized_end=79
-  _globals['_GETUSAGERESPONSE']._serialized_start=82
-  _globals['_GETUSAGERESPONSE']._serialized_end=236
-  _globals['_GETDELETEDSIZESREQUEST']._serialized_start=238
-  _globals['_GETDELETEDSIZESREQUEST']._serialized_end=283
-  _globals['_GETDELETEDSIZESRESPONSE']._serialized_start=285
-  _globals['_GETDELETEDSIZESRESPONSE']._serialized_end=325
-  _globals['_ANNOTATION']._serialized_start=327
-  _globals['_ANNOTATION']._serialized_end=369
-  _globals['_GETANNOTATIONSREQUEST']._serialized_start=371
-  _globals['_GETANNOTATIONSREQUEST']._serialized_end=447
-  _globals['_GETANNOTATIONSRESPONSE']._serialized_start=449
-  _globals['_GETANNOTATIONSRESPONSE']._serialized_end=530
-  _globals['_ANNOTATIONS']._serialized_start=532
-  _globals['_ANNOTATIONS']._serialized_end=601
-  _globals['_SETANNOTATIONSREQUEST']._serialized_start=603
-  _globals['_SETANNOTATIONSREQUEST']._serialized_end=711
-  _globals['_SETANNOTATIONSRESPONSE']._serialized_start=713
-  _globals['_SETANNOTATIONSRESPONSE']._serialized_end=753
-  _globals['_ACCOUNTSERVICE']._serialized_start=756
-  _globals['_ACCOUNTSERVICE']._serialized_end=1201
+  _globals['_GETUSAGEREQUEST']._serialized_start=99
+  _globals['_GETUSAGEREQUEST']._serialized_end=116
+  _globals['_GETUSAGERESPONSE']._serialized_start=119
+  _globals['_GETUSAGERESPONSE']._serialized_end=273
+  _globals['_GETDELETEDSIZESREQUEST']._serialized_start=275
+  _globals['_GETDELETEDSIZESREQUEST']._serialized_end=320
+  _globals['_GETDELETEDSIZESRESPONSE']._serialized_start=322
+  _globals['_GETDELETEDSIZESRESPONSE']._serialized_end=362
+  _globals['_ANNOTATION']._serialized_start=364
+  _globals['_ANNOTATION']._serialized_end=406
+  _globals['_GETANNOTATIONSREQUEST']._serialized_start=408
+  _globals['_GETANNOTATIONSREQUEST']._serialized_end=484
+  _globals['_GETANNOTATIONSRESPONSE']._serialized_start=486
+  _globals['_GETANNOTATIONSRESPONSE']._serialized_end=567
+  _globals['_ANNOTATIONS']._serialized_start=569
+  _globals['_ANNOTATIONS']._serialized_end=638
+  _globals['_SETANNOTATIONSREQUEST']._serialized_start=640
+  _globals['_SETANNOTATIONSREQUEST']._serialized_end=748
+  _globals['_SETANNOTATIONSRESPONSE']._serialized_start=750
+  _globals['_SETANNOTATIONSRESPONSE']._serialized_end=790
+  _globals['_LISTSHAREDREQUEST']._serialized_start=792
+  _globals['_LISTSHAREDREQUEST']._serialized_end=811
+  _globals['_LISTSHAREDRESPONSE']._serialized_start=813
+  _globals['_LISTSHAREDRESPONSE']._serialized_end=890
+  _globals['_SHAREDMAILBOX']._serialized_start=892
+  _globals['_SHAREDMAILBOX']._serialized_end=992
+  _globals['_GETRIGHTSREQUEST']._serialized_start=994
+  _globals['_GETRIGHTSREQUEST']._serialized_end=1032
+  _globals['_GETRIGHTSRESPONSE']._serialized_start=1034
+  _globals['_GETRIGHTSRESPONSE']._serialized_end=1099
+  _globals['_GRANT']._serialized_start=1101
+  _globals['_GRANT']._serialized_end=1144
+  _globals['_SETRIGHTSREQUEST']._serialized_start=1147
+  _globals['_SETRIGHTSREQUEST']._serialized_end=1369
+  _globals['_SETRIGHTSREQUEST_MODE']._serialized_start=1292
+  _globals['_SETRIGHTSREQUEST_MODE']._serialized_end=1369
+  _globals['_SETRIGHTSRESPONSE']._serialized_start=1371
+  _globals['_SETRIGHTSRESPONSE']._serialized_end=1406
+  _globals['_GETSHAREDMODSEQSREQUEST']._serialized_start=1408
+  _globals['_GETSHAREDMODSEQSREQUEST']._serialized_end=1476
+  _globals['_GETSHAREDMODSEQSRESPONSE']._serialized_start=1478
+  _globals['_GETSHAREDMODSEQSRESPONSE']._serialized_end=1521
+  _globals['_MAILBOXPLACE']._serialized_start=1523
+  _globals['_MAILBOXPLACE']._serialized_end=1577
+  _globals['_TRANSFERMESSAGESREQUEST']._serialized_start=1580
+  _globals['_TRANSFERMESSAGESREQUEST']._serialized_end=1794
+  _globals['_TRANSFERMESSAGESRESPONSE']._serialized_start=1797
+  _globals['_TRANSFERMESSAGESRESPONSE']._serialized_end=1996
+  _globals['_ACCOUNTSERVICE']._serialized_start=1999
+  _globals['_ACCOUNTSERVICE']._serialized_end=2969
 # @@protoc_insertion_point(module_scope)

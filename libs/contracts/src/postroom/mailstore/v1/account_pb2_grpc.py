@@ -28,6 +28,10 @@ if _version_not_supported:
 class AccountServiceStub:
     """Every call carries the user's capability in the metadata `postroom-capability`; the account is the capability's, and so
     are the limits.
+
+    Mailboxes of others (RFC 4314): calls of MailboxService and FindingService about one mailbox, and GetAnnotations and
+    SetAnnotations, with the id of the account whose it is in the metadata `postroom-host`. The user's rights are looked at in
+    each call: PERMISSION_DENIED without the right, NOT_FOUND for whoever may not read. The flag Seen is each user's own.
     """
 
     def __init__(self, channel):
@@ -56,11 +60,40 @@ class AccountServiceStub:
                 request_serializer=postroom_dot_mailstore_dot_v1_dot_account__pb2.SetAnnotationsRequest.SerializeToString,
                 response_deserializer=postroom_dot_mailstore_dot_v1_dot_account__pb2.SetAnnotationsResponse.FromString,
                 _registered_method=True)
+        self.ListShared = channel.unary_unary(
+                '/postroom.mailstore.v1.AccountService/ListShared',
+                request_serializer=postroom_dot_mailstore_dot_v1_dot_account__pb2.ListSharedRequest.SerializeToString,
+                response_deserializer=postroom_dot_mailstore_dot_v1_dot_account__pb2.ListSharedResponse.FromString,
+                _registered_method=True)
+        self.GetRights = channel.unary_unary(
+                '/postroom.mailstore.v1.AccountService/GetRights',
+                request_serializer=postroom_dot_mailstore_dot_v1_dot_account__pb2.GetRightsRequest.SerializeToString,
+                response_deserializer=postroom_dot_mailstore_dot_v1_dot_account__pb2.GetRightsResponse.FromString,
+                _registered_method=True)
+        self.SetRights = channel.unary_unary(
+                '/postroom.mailstore.v1.AccountService/SetRights',
+                request_serializer=postroom_dot_mailstore_dot_v1_dot_account__pb2.SetRightsRequest.SerializeToString,
+                response_deserializer=postroom_dot_mailstore_dot_v1_dot_account__pb2.SetRightsResponse.FromString,
+                _registered_method=True)
+        self.GetSharedModseqs = channel.unary_unary(
+                '/postroom.mailstore.v1.AccountService/GetSharedModseqs',
+                request_serializer=postroom_dot_mailstore_dot_v1_dot_account__pb2.GetSharedModseqsRequest.SerializeToString,
+                response_deserializer=postroom_dot_mailstore_dot_v1_dot_account__pb2.GetSharedModseqsResponse.FromString,
+                _registered_method=True)
+        self.TransferMessages = channel.unary_unary(
+                '/postroom.mailstore.v1.AccountService/TransferMessages',
+                request_serializer=postroom_dot_mailstore_dot_v1_dot_account__pb2.TransferMessagesRequest.SerializeToString,
+                response_deserializer=postroom_dot_mailstore_dot_v1_dot_account__pb2.TransferMessagesResponse.FromString,
+                _registered_method=True)
 
 
 class AccountServiceServicer:
     """Every call carries the user's capability in the metadata `postroom-capability`; the account is the capability's, and so
     are the limits.
+
+    Mailboxes of others (RFC 4314): calls of MailboxService and FindingService about one mailbox, and GetAnnotations and
+    SetAnnotations, with the id of the account whose it is in the metadata `postroom-host`. The user's rights are looked at in
+    each call: PERMISSION_DENIED without the right, NOT_FOUND for whoever may not read. The flag Seen is each user's own.
     """
 
     def GetUsage(self, request, context):
@@ -91,6 +124,42 @@ class AccountServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListShared(self, request, context):
+        """The mailboxes of others that the user has a right to.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetRights(self, request, context):
+        """Who else has rights at one of the user's own mailboxes.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetRights(self, request, context):
+        """Harmless to ask again. PERMISSION_DENIED for rights that nobody but the owner has.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetSharedModseqs(self, request, context):
+        """As MailboxService.GetModseqs, of accounts that share something with the user of each capability.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def TransferMessages(self, request, context):
+        """CopyMessages and MoveMessages between mailboxes of which one at least is somebody else's; `postroom-host` is not looked
+        at. Flags that the user may not set are left out.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AccountServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -114,6 +183,31 @@ def add_AccountServiceServicer_to_server(servicer, server):
                     request_deserializer=postroom_dot_mailstore_dot_v1_dot_account__pb2.SetAnnotationsRequest.FromString,
                     response_serializer=postroom_dot_mailstore_dot_v1_dot_account__pb2.SetAnnotationsResponse.SerializeToString,
             ),
+            'ListShared': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListShared,
+                    request_deserializer=postroom_dot_mailstore_dot_v1_dot_account__pb2.ListSharedRequest.FromString,
+                    response_serializer=postroom_dot_mailstore_dot_v1_dot_account__pb2.ListSharedResponse.SerializeToString,
+            ),
+            'GetRights': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetRights,
+                    request_deserializer=postroom_dot_mailstore_dot_v1_dot_account__pb2.GetRightsRequest.FromString,
+                    response_serializer=postroom_dot_mailstore_dot_v1_dot_account__pb2.GetRightsResponse.SerializeToString,
+            ),
+            'SetRights': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetRights,
+                    request_deserializer=postroom_dot_mailstore_dot_v1_dot_account__pb2.SetRightsRequest.FromString,
+                    response_serializer=postroom_dot_mailstore_dot_v1_dot_account__pb2.SetRightsResponse.SerializeToString,
+            ),
+            'GetSharedModseqs': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetSharedModseqs,
+                    request_deserializer=postroom_dot_mailstore_dot_v1_dot_account__pb2.GetSharedModseqsRequest.FromString,
+                    response_serializer=postroom_dot_mailstore_dot_v1_dot_account__pb2.GetSharedModseqsResponse.SerializeToString,
+            ),
+            'TransferMessages': grpc.unary_unary_rpc_method_handler(
+                    servicer.TransferMessages,
+                    request_deserializer=postroom_dot_mailstore_dot_v1_dot_account__pb2.TransferMessagesRequest.FromString,
+                    response_serializer=postroom_dot_mailstore_dot_v1_dot_account__pb2.TransferMessagesResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'postroom.mailstore.v1.AccountService', rpc_method_handlers)
@@ -125,6 +219,10 @@ def add_AccountServiceServicer_to_server(servicer, server):
 class AccountService:
     """Every call carries the user's capability in the metadata `postroom-capability`; the account is the capability's, and so
     are the limits.
+
+    Mailboxes of others (RFC 4314): calls of MailboxService and FindingService about one mailbox, and GetAnnotations and
+    SetAnnotations, with the id of the account whose it is in the metadata `postroom-host`. The user's rights are looked at in
+    each call: PERMISSION_DENIED without the right, NOT_FOUND for whoever may not read. The flag Seen is each user's own.
     """
 
     @staticmethod
@@ -225,6 +323,141 @@ class AccountService:
             '/postroom.mailstore.v1.AccountService/SetAnnotations',
             postroom_dot_mailstore_dot_v1_dot_account__pb2.SetAnnotationsRequest.SerializeToString,
             postroom_dot_mailstore_dot_v1_dot_account__pb2.SetAnnotationsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListShared(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/postroom.mailstore.v1.AccountService/ListShared',
+            postroom_dot_mailstore_dot_v1_dot_account__pb2.ListSharedRequest.SerializeToString,
+            postroom_dot_mailstore_dot_v1_dot_account__pb2.ListSharedResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetRights(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/postroom.mailstore.v1.AccountService/GetRights',
+            postroom_dot_mailstore_dot_v1_dot_account__pb2.GetRightsRequest.SerializeToString,
+            postroom_dot_mailstore_dot_v1_dot_account__pb2.GetRightsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetRights(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/postroom.mailstore.v1.AccountService/SetRights',
+            postroom_dot_mailstore_dot_v1_dot_account__pb2.SetRightsRequest.SerializeToString,
+            postroom_dot_mailstore_dot_v1_dot_account__pb2.SetRightsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetSharedModseqs(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/postroom.mailstore.v1.AccountService/GetSharedModseqs',
+            postroom_dot_mailstore_dot_v1_dot_account__pb2.GetSharedModseqsRequest.SerializeToString,
+            postroom_dot_mailstore_dot_v1_dot_account__pb2.GetSharedModseqsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def TransferMessages(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/postroom.mailstore.v1.AccountService/TransferMessages',
+            postroom_dot_mailstore_dot_v1_dot_account__pb2.TransferMessagesRequest.SerializeToString,
+            postroom_dot_mailstore_dot_v1_dot_account__pb2.TransferMessagesResponse.FromString,
             options,
             channel_credentials,
             insecure,
