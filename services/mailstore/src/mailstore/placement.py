@@ -1,4 +1,4 @@
-"""Putting messages into mailboxes: the schema's function `place` is the one place where UIDs are born.
+"""Putting messages into mailboxes: UIDs are born in the schema's function `place`, and in COPY (`moving`).
 
 Its UPDATE of the mailbox row gives the UIDs inside the transaction that shows the messages, so UIDs ascend in
 the order of commits and a client that has seen one has seen all below it (RFC 3501 s2.3.1.1).

@@ -1,27 +1,58 @@
 """COPY, MOVE and EXPUNGE: each is one transaction of the account, or of both, which are locked.
 
-What is removed is remembered in the same statement (`mailstore.expunged`): sessions that do not know yet read
-it there, and it can be restored for a while.
+Each is one statement, or two, whatever the number of messages. What is removed is remembered in the same
+one (`mailstore.expunged`): sessions that do not know yet read it there, and it can be restored for a while.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 from uuid import UUID
 
-from asyncpg import Record
-
 from mailstore.mailboxes.flags import ALL_FLAGS, MAX_KEYWORDS, keyword_bits, keywords_of
-from mailstore.mailboxes.uid_ranges import IN_RANGES, Ranges, bounds, compress, from_multirange
-from mailstore.placement import CHANGE_EXPUNGED, DELETED, Placement, place
+from mailstore.mailboxes.uid_ranges import IN_RANGES, Ranges, bounds, from_multirange
+from mailstore.placement import CHANGE_ADDED, CHANGE_EXPUNGED, DELETED
 from postroom_contracts.errors import NotPermittedError
 from postroom_storage.database import Connection
 
-_SOURCE: Final = f"""
-SELECT m.uid, m.message_id, m.tenant_id, m.flags, m.keywords, m.internal_date, m.size, m.prefix
-FROM {IN_RANGES}
-ORDER BY m.uid
+_WORDS: Final = f"SELECT DISTINCT m.keywords FROM {IN_RANGES}"
+# UIDs are born here as in the schema's function `place`, by the update of the mailbox's row. $9 and $10 say
+# what words of keywords are in the target, where that is another account.
+_COPY: Final = f"""
+WITH source AS MATERIALIZED (
+    SELECT m.uid, m.message_id, m.tenant_id, m.flags & $8::smallint AS flags, m.internal_date, m.size,
+           m.prefix, CASE WHEN $9::bigint[] IS NULL THEN m.keywords
+                ELSE coalesce((SELECT w.there FROM unnest($9, $10::bigint[]) AS w(here, there)
+                               WHERE w.here = m.keywords), 0) END AS keywords,
+           row_number() OVER (ORDER BY m.uid) - 1 AS above
+    FROM {IN_RANGES}
+), counted AS MATERIALIZED (
+    SELECT count(*) AS messages, count(*) FILTER (WHERE flags & 1 = 0) AS unseen,
+           count(*) FILTER (WHERE flags & 8 <> 0) AS deleted, sum(size)::bigint AS size,
+           range_agg(int8range(uid, uid + 1)) AS uids
+    FROM source HAVING count(*) > 0
+), allotted AS (
+    UPDATE mailstore.mailbox AS b
+    SET uid_next = b.uid_next + c.messages, messages = b.messages + c.messages, unseen = b.unseen + c.unseen,
+        deleted = b.deleted + c.deleted, size = b.size + c.size, highest_modseq = $7
+    FROM counted AS c WHERE b.id = $6 AND b.account_id = $5
+    RETURNING b.uid_validity, b.uid_next - c.messages AS first, c.messages, c.size, c.uids
+), placed AS (
+    INSERT INTO mailstore.mailbox_message (
+        account_id, mailbox_id, uid, message_id, tenant_id, flags, keywords, modseq, internal_date, size,
+        prefix)
+    SELECT $5, $6, a.first + s.above, s.message_id, s.tenant_id, s.flags, s.keywords, $7, s.internal_date,
+           s.size, s.prefix
+    FROM source AS s CROSS JOIN allotted AS a
+), journal AS (
+    INSERT INTO mailstore.change (account_id, modseq, mailbox_id, kind, uids)
+    SELECT $5, $7, $6, {CHANGE_ADDED}, int8multirange(int8range(first, first + messages)) FROM allotted
+), used AS (
+    UPDATE mailstore.account_state AS s
+    SET used_messages = s.used_messages + a.messages, used_octets = s.used_octets + a.size
+    FROM allotted AS a WHERE s.account_id = $5
+)
+SELECT uid_validity, uids, first, first + messages - 1 AS last FROM allotted
 """
 _REMOVE: Final = f"""
 WITH gone AS (
@@ -111,16 +142,22 @@ async def copy_messages(
     """
     if source.account_id != target.account_id:
         await _require_one_tenant(connection, source.account_id, target.account_id)
-    rows = await connection.fetch(_SOURCE, source.account_id, source.mailbox_id, *bounds(ranges))
-    if not rows:
+    here, there = await _words(connection, source, ranges, target, marks)
+    row = await connection.fetchrow(
+        _COPY,
+        source.account_id,
+        source.mailbox_id,
+        *bounds(ranges),
+        target.account_id,
+        target.mailbox_id,
+        target.modseq,
+        marks.flags,
+        here,
+        there,
+    )
+    if row is None:
         return None
-    words: Mapping[int, int] = {}
-    if marks.keywords:
-        words = await _words(connection, rows, source.account_id, target.account_id)
-    placements = [_placement(row, target, marks, words) for row in rows]
-    placed = await place(connection, placements, {target.account_id: target.modseq})
-    uids = compress(where.uid for where in placed)
-    return Copied(placed[0].uid_validity, compress(row["uid"] for row in rows), uids)
+    return Copied(row["uid_validity"], from_multirange(row["uids"]), [(row["first"], row["last"])])
 
 
 async def move_messages(
@@ -162,41 +199,33 @@ async def remove_messages(
 
 
 async def _words(
-    connection: Connection, rows: list[Record], source_id: UUID, target_id: UUID
-) -> Mapping[int, int]:
-    """The target's word for each word of keywords that the messages have: the bits are each account's own.
+    connection: Connection, source: MailboxPlace, ranges: Ranges, target: MailboxPlace, marks: Marks
+) -> tuple[list[int] | None, list[int] | None]:
+    """Words of keywords as the messages have them, and what each is in the target; None where all stay.
 
-    A keyword for which the target has no room is left out: the message is worth more.
+    The bits are each account's own. A keyword for which the target has no room is left out: the message is
+    worth more.
     """
-    words: set[int] = {row["keywords"] for row in rows}
-    if source_id == target_id or words == {0}:
-        return {word: word for word in words}
+    if not marks.keywords:
+        return [], []
+    if source.account_id == target.account_id:
+        return None, None
+    rows = await connection.fetch(_WORDS, source.account_id, source.mailbox_id, *bounds(ranges))
+    words: list[int] = [row["keywords"] for row in rows]
     used = 0
     for word in words:
         used |= word
-    there = {name.lower(): bit for name, bit in (await keywords_of(connection, target_id)).items()}
+    known = (
+        {name.lower() for name in await keywords_of(connection, target.account_id)} if used else set[str]()
+    )
     bits: dict[int, int] = {}
-    for name, bit in (await keywords_of(connection, source_id)).items():
-        if used >> bit & 1 and (name.lower() in there or len(there) < MAX_KEYWORDS):
-            bits[1 << bit] = await keyword_bits(connection, target_id, [name])
-            there[name.lower()] = len(there)
-    return {word: sum(there for here, there in bits.items() if word & here) for word in words}
+    for name, bit in (await keywords_of(connection, source.account_id)).items():
+        if used >> bit & 1 and (name.lower() in known or len(known) < MAX_KEYWORDS):
+            bits[1 << bit] = await keyword_bits(connection, target.account_id, [name])
+            known.add(name.lower())
+    return words, [sum(there for here, there in bits.items() if word & here) for word in words]
 
 
 async def _require_one_tenant(connection: Connection, *account_ids: UUID) -> None:
     if await connection.fetchval(_TENANTS, account_ids) != 1:
         raise NotPermittedError("accounts of different tenants")
-
-
-def _placement(row: Record, target: MailboxPlace, marks: Marks, words: Mapping[int, int]) -> Placement:
-    return Placement(
-        account_id=target.account_id,
-        tenant_id=row["tenant_id"],
-        mailbox_id=target.mailbox_id,
-        message_id=row["message_id"],
-        flags=row["flags"] & marks.flags,
-        keywords=words.get(row["keywords"], 0),
-        internal_date=row["internal_date"],
-        size=row["size"],
-        prefix=row["prefix"],
-    )
