@@ -27,6 +27,7 @@ from postroom_runtime.tcp import Listener
 from postroom_runtime.tls import verifying_client_context
 from postroom_testing.certificates import Certificate, CertificateAuthority
 from postroom_testing.imap_client import Connect, ImapClient
+from postroom_testing.mail_twins import Twins
 from postroom_testing.restartable import Restartable
 from postroom_testing.small_directory_service import SmallDirectory
 from postroom_testing.stack import drop_database, in_thread, new_database, run_in_thread
@@ -155,6 +156,36 @@ def shared(
                 _listening(access) as listeners,
             ):
                 yield directory, {name: listener.port for name, listener in listeners.items()}
+
+    with in_thread(house) as opened:
+        yield opened
+    run_in_thread(lambda: drop_database(database))
+    shutil.rmtree(sockets)
+
+
+@pytest.fixture(scope="session")
+def twins(
+    postgres_server: PostgresAddress,
+    migrated: PostgresAddress,
+    nats_server: NatsAddress,
+    certificate: Certificate,
+) -> Iterator[Twins]:
+    """A post room that examples of one test share, each with accounts of its own."""
+    database = run_in_thread(lambda: new_database(postgres_server, migrated.database))
+    sockets = _sockets()
+
+    @asynccontextmanager
+    async def house() -> AsyncGenerator[Twins]:
+        async with SmallDirectory(sockets / "directory.sock") as directory:
+            settings = _mailstore_settings(database, nats_server, directory, sockets)
+            access = _access_settings(nats_server, sockets, certificate)
+            async with (
+                Restartable(partial(mailstore.serve.serve, settings)),
+                _listening(access) as one,
+                _listening(access) as other,
+            ):
+                first, second = ({name: each.port for name, each in some.items()} for some in (one, other))
+                yield Twins(directory, (first, second), settings.grpc_listen)
 
     with in_thread(house) as opened:
         yield opened

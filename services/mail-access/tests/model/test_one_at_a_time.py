@@ -1,0 +1,198 @@
+"""Random commands of four sessions at two processes, one at a time: each does what a simple model says.
+
+`POSTROOM_MODEL_EXAMPLES` runs more; a failure prints the steps, and how to have the same ones again.
+"""
+
+import os
+from contextlib import suppress
+from datetime import timedelta
+
+import pytest
+from hypothesis import HealthCheck, given, note, settings
+from hypothesis import strategies as st
+
+from postroom_testing.imap_actions import FLAGS, Actor, Step
+from postroom_testing.imap_mirror import Mirror, Told
+from postroom_testing.imap_world import World
+from postroom_testing.mail_twins import Household, Twins, household
+
+_EXAMPLES = int(os.environ.get("POSTROOM_MODEL_EXAMPLES", "15"))
+_STEPS = 40
+_SESSIONS = ((0, "plain"), (0, "QRESYNC"), (1, "QRESYNC"), (1, "CONDSTORE"))
+_KINDS = (
+    *("select", "noop", "check", "idle", "close", "unselect", "status"),
+    *("append", "fetch", "fetch", "search", "store", "store", "store", "store"),
+    *("copy", "move", "expunge", "expunge", "uid expunge"),
+    *("deliver", "pop3", "rest", "rename", "rename inbox", "recreate", "reconnect", "reconnect"),
+)
+_NUMBER = st.integers(0, 11)
+STEPS = st.lists(
+    st.builds(Step, st.sampled_from(_KINDS), st.integers(0, 3), _NUMBER, _NUMBER, _NUMBER), max_size=_STEPS
+)
+
+
+class Play:
+    """The sessions of one example and the world around them."""
+
+    def __init__(self, house: Household) -> None:
+        self.house, self.world, self.told = house, World(), Told()
+        self.actors: list[Actor] = []
+        self.delivered = 0
+
+    async def begin(self) -> None:
+        """Four sessions at INBOX, which has three messages."""
+        for at, (where, _) in enumerate(_SESSIONS):
+            client = await self.house.connect(where)
+            if not at:
+                await client.ok("CREATE Box")
+            self.actors.append(Actor(Mirror(client, self.told), token=f"s{at}m"))
+            await self._enable(at)
+        for name, box in (await self.house.stored()).items():
+            self.world.create(name, box.uid_validity)
+        for at in range(3):
+            await self.step(Step("append", 0, 0, at, at))
+        for at in range(4):
+            await self.step(Step("select", at, 0, 0, 0))
+
+    async def step(self, step: Step) -> None:
+        """One step, and whether model, store and session agree about it."""
+        actor = self.actors[step.who]
+        match step.kind:
+            case "deliver":
+                await self._deliver()
+            case "pop3":
+                for uid in await self.house.pop3(step.a, [step.b, step.c][: step.a % 3]):
+                    self.world.boxes["INBOX"].remove(uid)
+            case "rest":
+                await self._store_flags(step)
+            case "rename" | "rename inbox" | "recreate":
+                await self._change_mailboxes(actor, step.kind)
+            case "reconnect":
+                await self._reconnect(step.who, step)
+            case _:
+                done = await actor.act(step)
+                note(f"{step.who}: {done and (done.text, done.answer)}")
+                if done is not None:
+                    self.world.expect(actor, done)
+                    self.world.check(await self.house.stored())
+                    await self._note_synced(actor)
+                return
+        note(f"{step}")
+        self.world.check(await self.house.stored())
+
+    async def end(self) -> None:
+        """When all is quiet, all know the same, and so do those who come back with what they kept."""
+        for at, actor in enumerate(self.actors):
+            if actor.mirror.selected:
+                await self.step(Step("noop", at, 0, 0, 0))
+            await self._reconnect(at, Step("reconnect", at, 0, 0, 0))
+
+    async def _note_synced(self, actor: Actor) -> None:
+        with suppress(AssertionError, StopIteration):
+            self.world.agree(actor.mirror)
+            self.world.synced[id(actor.mirror)] = self.world.version
+
+    async def _enable(self, at: int) -> None:
+        mirror, way = self.actors[at].mirror, _SESSIONS[at][1]
+        if way == "QRESYNC":
+            await mirror.enable_qresync()
+        elif way == "CONDSTORE":
+            await mirror.command("ENABLE CONDSTORE")
+            mirror.condstore = True
+
+    async def _deliver(self) -> None:
+        inbox = self.world.boxes["INBOX"]
+        self.delivered += 1
+        token = f"d{self.delivered}"
+        await self.house.deliver(token)
+        await self.house.file(inbox.uid_next)
+        inbox.add(inbox.uid_next, frozenset(), token)
+
+    async def _store_flags(self, step: Step) -> None:
+        name = ("INBOX", "Box")[step.a % 2]
+        box = self.world.boxes[name]
+        uids = sorted(
+            {sorted(box.flags)[at % len(box.flags)] for at in (step.a, step.b)} if box.flags else ()
+        )
+        if not uids:
+            return
+        flag, add = FLAGS[step.b % len(FLAGS)], step.c % 2 == 0
+        await self.house.store_flags((await self.house.stored())[name], uids, flag, add=add)
+        for uid in uids:
+            box.flags[uid] = box.flags[uid] | {flag} if add else box.flags[uid] - {flag}
+
+    async def _change_mailboxes(self, actor: Actor, kind: str) -> None:
+        world, ok = self.world, actor.mirror.command
+        match kind:
+            case "rename":
+                assert (await ok("RENAME Box Other")).ok
+                assert (await self.house.stored(rows=False))["Other"].uid_validity == world.boxes[
+                    "Box"
+                ].uid_validity
+                assert (await ok("RENAME Other Box")).ok
+            case "rename inbox":
+                assert (await ok("RENAME INBOX Moved")).ok
+                moved, inbox = (await self.house.stored())["Moved"], world.boxes["INBOX"]
+                assert moved.uid_validity not in world.validities
+                world.validities.add(moved.uid_validity)
+                assert [moved.flags[uid] for uid in sorted(moved.flags)] == [
+                    inbox.flags[uid] for uid in sorted(inbox.flags)
+                ]
+                for uid in [*inbox.flags]:
+                    inbox.remove(uid)
+                assert (await ok("DELETE Moved")).ok
+            case _:
+                await self._recreate(actor)
+
+    async def _recreate(self, actor: Actor) -> None:
+        """Sessions at the mailbox that is no more are sent away; the one that deleted it stays."""
+        validity = self.world.boxes["Box"].uid_validity
+        there = [each for each in self.actors if each.mirror.uid_validity == validity]
+        if actor in there:
+            assert (await actor.mirror.client.command("DELETE Box")).ok
+            await actor.mirror.client.ok("UNSELECT")
+            actor.mirror.forget()
+        else:
+            assert (await actor.mirror.command("DELETE Box")).ok
+        for at, each in enumerate(self.actors):
+            if each in there and each is not actor:
+                assert b"* BYE The selected mailbox was deleted" in await each.mirror.client.rest()
+                await self._renew(at, _SESSIONS[at][0])
+        assert (await actor.mirror.command("CREATE Box")).ok
+        self.world.create("Box", (await self.house.stored(rows=False))["Box"].uid_validity)
+
+    async def _reconnect(self, at: int, step: Step) -> None:
+        actor = self.actors[at]
+        actor.keep()
+        validity, read_only = actor.mirror.uid_validity, actor.mirror.read_only
+        selected = actor.mirror.selected
+        await actor.mirror.client.close()
+        await self._renew(at, step.a)
+        if not selected:
+            return
+        name = next(name for name, box in self.world.boxes.items() if box.uid_validity == validity)
+        cache = actor.caches.get(validity)
+        answer = await actor.mirror.select(name, read_only=read_only, cache=cache)
+        note(f"{at}: {name} with {cache}: {answer}")
+        self.world.agree(actor.mirror)
+
+    async def _renew(self, at: int, where: int) -> None:
+        self.actors[at].mirror = Mirror(await self.house.connect(where), self.told)
+        await self._enable(at)
+
+
+@pytest.mark.timeout(60 + 5 * _EXAMPLES)
+@settings(
+    max_examples=_EXAMPLES,
+    deadline=timedelta(seconds=60),
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+@given(steps=STEPS)
+async def test_every_command_does_what_the_model_says(twins: Twins, steps: list[Step]) -> None:
+    async with household(twins) as house:
+        play = Play(house)
+        await play.begin()
+        for step in steps:
+            await play.step(step)
+        await play.end()
