@@ -3,10 +3,12 @@
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Iterable
+from uuid import UUID
 
 import pytest
 from google.protobuf.message import Message
 
+from mailstore.mailboxes.octets import RangeWanted, ReadFrom, read_messages
 from postroom.mailstore.v1 import mailbox_pb2
 from postroom_contracts.errors import InvalidRequestError
 from postroom_contracts.ids import new_id
@@ -262,6 +264,41 @@ async def test_ranges_are_read_across_prefix_and_octets(store: MailStore) -> Non
     request.reads[0].offset = -1
     with pytest.raises(InvalidRequestError):
         _ = [answer async for answer in store.mailbox.ReadMessages(request, metadata=ann.metadata)]
+
+
+async def test_many_messages_come_in_few_answers_and_in_their_order(own_store: MailStore) -> None:
+    ann = own_store.account()
+    inbox = await own_store.mailbox_id(ann)
+    sizes = [10, 200_000, 0, 250_000, 262_144, 5, 100_000, 100_000, 100_000, 3]
+    for number, size in enumerate(sizes):
+        await own_store.append(ann, inbox, bytes([number]) * size)
+    request = mailbox_pb2.ReadMessagesRequest(mailbox_id=inbox, batched=True)
+    for number, size in enumerate(sizes):
+        request.reads.add(uid=number + 1, offset=size // 2, length=2**40)
+    request.reads.add(uid=99, length=7)
+    answers = [answer async for answer in own_store.mailbox.ReadMessages(request, metadata=ann.metadata)]
+    chunks = [chunk for answer in answers for chunk in answer.chunks]
+    assert [chunk.read for chunk in chunks if chunk.last] == list(range(len(sizes) + 1))
+    assert [chunk.read for chunk in chunks] == sorted(chunk.read for chunk in chunks)
+    for number, size in enumerate(sizes):
+        octets = b"".join(chunk.octets for chunk in chunks if chunk.read == number)
+        assert octets == bytes([number]) * (size - size // 2)
+    assert len(answers) < len(sizes) / 2
+    assert max(answer.ByteSize() for answer in answers) < 1024 * 1024
+
+
+async def test_a_reader_that_leaves_in_the_middle_leaves_no_reading_behind(own_store: MailStore) -> None:
+    ann = own_store.account()
+    inbox = await own_store.mailbox_id(ann)
+    for _ in range(12):
+        await own_store.append(ann, inbox, b"x" * 250_000)
+    wanted = [RangeWanted(uid, 0, 10) for uid in range(1, 13)]
+    place = ReadFrom(ann.id, UUID(bytes=inbox))
+    before = asyncio.all_tasks()
+    chunks = read_messages(own_store.database, own_store.parts.reader, place, wanted)
+    assert (await anext(chunks)).octets == b"x" * 10
+    await chunks.aclose()
+    assert asyncio.all_tasks() <= before
 
 
 def _uids(found: mailbox_pb2.UidSet) -> list[int]:

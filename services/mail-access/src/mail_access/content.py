@@ -83,21 +83,24 @@ class ContentReader:
         reads[0].length -= done
         async with aclosing(self._store.read_messages(login, mailbox_id, reads)) as responses:
             async for response in responses:
-                async with aclosing(self._octets(response.chunk)) as octets:
-                    async for piece in octets:
-                        at.offset += len(piece)
-                        yield Piece(first + response.chunk.read, piece, last=False)
-                if response.chunk.last:
-                    at.index, at.offset = first + response.chunk.read + 1, 0
-                    yield Piece(first + response.chunk.read, b"", last=True)
+                # A store of the release before answers one by one.
+                for chunk in response.chunks or (response.chunk,):
+                    number = first + chunk.read
+                    if chunk.HasField("url"):
+                        async with aclosing(self._fetched(chunk.url)) as octets:
+                            async for piece in octets:
+                                at.offset += len(piece)
+                                yield Piece(number, piece, last=False)
+                    elif chunk.octets:
+                        at.offset += len(chunk.octets)
+                        yield Piece(number, chunk.octets, last=False)
+                    if chunk.last:
+                        at.index, at.offset = number + 1, 0
+                        yield Piece(number, b"", last=True)
         if at.index < len(ranges):
             raise UnavailableError("the stream of octets ended early")
 
-    async def _octets(self, chunk: content_pb2.ContentChunk) -> AsyncGenerator[bytes]:
-        if chunk.HasField("url"):
-            url = chunk.url
-            async with aclosing(self._transfers.get_range(url.url, url.offset, url.length)) as pieces:
-                async for piece in pieces:
-                    yield piece
-        elif chunk.octets:
-            yield chunk.octets
+    async def _fetched(self, url: content_pb2.PresignedRead) -> AsyncGenerator[bytes]:
+        async with aclosing(self._transfers.get_range(url.url, url.offset, url.length)) as pieces:
+            async for piece in pieces:
+                yield piece

@@ -17,7 +17,7 @@ from mail_access.login import Login
 from postroom.mailstore.v1 import mailbox_pb2, mailbox_pb2_grpc
 from postroom_contracts.errors import UnavailableError
 from postroom_contracts.ids import new_id
-from postroom_runtime.grpc_client import Metadata, ask_twice, on_behalf_of
+from postroom_runtime.grpc_client import Metadata, ask_twice
 
 T = TypeVar("T")
 Q = TypeVar("Q")
@@ -78,8 +78,8 @@ class MailStore:
         self, login: Login, mailbox_id: UUID
     ) -> AsyncGenerator[mailbox_pb2.LoadMailboxResponse]:
         """The mailbox first, then its rows in pages by ascending UID."""
-        request = mailbox_pb2.LoadMailboxRequest(mailbox_id=mailbox_id.bytes)
-        stream = self._stub.LoadMailbox(request, metadata=on_behalf_of(await login.token()))
+        request = mailbox_pb2.LoadMailboxRequest(mailbox_id=mailbox_id.bytes, packed=True)
+        stream = self._stub.LoadMailbox(request, metadata=await login.metadata())
         async with aclosing(self._each_in_time(stream)) as pages:
             async for page in pages:
                 yield page
@@ -121,7 +121,7 @@ class MailStore:
         self, login: Login, request: mailbox_pb2.FetchFactsRequest
     ) -> AsyncGenerator[Sequence[mailbox_pb2.Facts]]:
         """Facts in pages by ascending UID; what is gone is left out."""
-        stream = self._stub.FetchFacts(request, metadata=on_behalf_of(await login.token()))
+        stream = self._stub.FetchFacts(request, metadata=await login.metadata())
         async with aclosing(self._each_in_time(stream)) as pages:
             async for page in pages:
                 yield page.facts
@@ -133,8 +133,10 @@ class MailStore:
 
         Also of messages that are gone while the session does not know it yet.
         """
-        request = mailbox_pb2.ReadMessagesRequest(mailbox_id=mailbox_id.bytes, reads=reads, expunged=True)
-        stream = self._stub.ReadMessages(request, metadata=on_behalf_of(await login.token()))
+        request = mailbox_pb2.ReadMessagesRequest(
+            mailbox_id=mailbox_id.bytes, reads=reads, expunged=True, batched=True
+        )
+        stream = self._stub.ReadMessages(request, metadata=await login.metadata())
         async with aclosing(self._each_in_time(stream)) as chunks:
             async for chunk in chunks:
                 yield chunk
@@ -151,7 +153,7 @@ class MailStore:
             mailbox_id=mailbox_id.bytes, uids=uid_ranges(uids), terms=terms, partial=True
         )
         return await self._stub.SearchText(
-            request, timeout=self.limits.search_seconds, metadata=on_behalf_of(await login.token())
+            request, timeout=self.limits.search_seconds, metadata=await login.metadata()
         )
 
     async def append_message(
@@ -160,7 +162,7 @@ class MailStore:
         """Append; `request` has an id of its own, so an unknown outcome is asked for once more."""
         if not request.content.HasField("upload"):
             return await self._change(login, self._stub.AppendMessage, request)
-        seconds, metadata = self.limits.large_append_seconds, on_behalf_of(await login.token())
+        seconds, metadata = self.limits.large_append_seconds, await login.metadata()
         try:
             return await self._stub.AppendMessage(request, timeout=seconds, metadata=metadata)
         except UnavailableError:
@@ -173,7 +175,7 @@ class MailStore:
         seconds = self.limits.call_seconds
         if any(each.content.HasField("upload") for each in request.messages):
             seconds = self.limits.large_append_seconds
-        metadata = on_behalf_of(await login.token())
+        metadata = await login.metadata()
         return await ask_twice(self._stub.AppendMessages, request, seconds=seconds, metadata=metadata)
 
     async def begin_upload(
@@ -239,11 +241,11 @@ class MailStore:
 
     async def _change(self, login: Login, call: "grpc.aio.UnaryUnaryMultiCallable[Q, A]", request: Q) -> A:
         """Ask for a change, again with the same id when nobody knows whether it was made."""
-        metadata = on_behalf_of(await login.token())
+        metadata = await login.metadata()
         return await ask_twice(call, request, seconds=self.limits.call_seconds, metadata=metadata)
 
     async def _call(self, login: Login) -> "CallOptions":
-        return {"timeout": self.limits.call_seconds, "metadata": on_behalf_of(await login.token())}
+        return {"timeout": self.limits.call_seconds, "metadata": await login.metadata()}
 
     async def _each_in_time(self, stream: "grpc.aio.UnaryStreamCall[Any, T]") -> AsyncGenerator[T]:
         """The stream's responses, each of which must come in time."""

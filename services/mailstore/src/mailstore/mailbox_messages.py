@@ -1,17 +1,19 @@
 """The contract's messages of mailboxes, made from what the store reads."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Mapping
 from typing import Final
 
 from mailstore.finding.text_index import Matches
 from mailstore.mailboxes.catalogue import MailboxRow
 from mailstore.mailboxes.facts import StoredFacts
+from mailstore.mailboxes.octets import Chunk
 from mailstore.mailboxes.rows import RowColumns
 from mailstore.mailboxes.uid_ranges import compress, range_messages
 from mailstore.scanning import preview_of
-from postroom.mailstore.v1 import mailbox_pb2
+from postroom.mailstore.v1 import content_pb2, mailbox_pb2
 from postroom_contracts.errors import InvalidRequestError
 
+_BATCH_OCTETS: Final = 256 * 1024
 _SPECIAL_USES: Final = mailbox_pb2.SpecialUse.values()
 
 
@@ -87,3 +89,30 @@ def matches_message(matches: Matches) -> mailbox_pb2.UidSet:
     """What has a term."""
     scores = [matches.scores[uid] for uid in matches.uids] if matches.scores else ()
     return mailbox_pb2.UidSet(ranges=range_messages(compress(matches.uids)), scores=scores)
+
+
+async def one_by_one(chunks: AsyncIterable[Chunk]) -> AsyncIterator[mailbox_pb2.ReadMessagesResponse]:
+    """An answer for each chunk."""
+    async for chunk in chunks:
+        yield mailbox_pb2.ReadMessagesResponse(chunk=_chunk_message(chunk))
+
+
+async def batched(chunks: AsyncIterable[Chunk]) -> AsyncIterator[mailbox_pb2.ReadMessagesResponse]:
+    """Answers of some 256 KiB, since each costs as much as a message of some KiB does."""
+    gathered: list[content_pb2.ContentChunk] = []
+    room = _BATCH_OCTETS
+    async for chunk in chunks:
+        if chunk.last and not chunk.octets and gathered and gathered[-1].read == chunk.read:
+            gathered[-1].last = True
+        else:
+            gathered.append(_chunk_message(chunk))
+            room -= len(chunk.octets)
+        if room <= 0:
+            yield mailbox_pb2.ReadMessagesResponse(chunks=gathered)
+            gathered, room = [], _BATCH_OCTETS
+    if gathered:
+        yield mailbox_pb2.ReadMessagesResponse(chunks=gathered)
+
+
+def _chunk_message(chunk: Chunk) -> content_pb2.ContentChunk:
+    return content_pb2.ContentChunk(read=chunk.read, octets=chunk.octets, last=chunk.last)

@@ -1,6 +1,7 @@
 """The MailboxService: an account's mailboxes for the services that show them."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
 from typing import Any, Final
 from uuid import UUID
 
@@ -16,10 +17,12 @@ from mailstore.intake.item import Uploaded, parse_content, parse_instant
 from mailstore.intake.uploads import Uploads, presigned_messages
 from mailstore.mailbox_changes import MailboxChanges
 from mailstore.mailbox_messages import (
+    batched,
     facts_message,
     keyword_messages,
     mailbox_message,
     matches_message,
+    one_by_one,
     rows_message,
 )
 from mailstore.mailboxes import catalogue
@@ -36,13 +39,14 @@ from mailstore.mailboxes.catalogue import Owner
 from mailstore.mailboxes.facts import FactColumns, stored_facts
 from mailstore.mailboxes.flags import MAX_MODSEQ, keywords_of, parse_keywords
 from mailstore.mailboxes.octets import RangeWanted, ReadFrom, read_messages
+from mailstore.mailboxes.packed_rows import packed_pages
 from mailstore.mailboxes.recent import claim_recent
 from mailstore.mailboxes.rows import RowColumns, Since, changes_since, pages
 from mailstore.mailboxes.sharing import Right, as_seen
 from mailstore.mailboxes.uid_ranges import parse_ranges, range_messages
 from mailstore.mailboxes.vanished import vanished_since
 from mailstore.scanning import MessageFacts, message_facts
-from postroom.mailstore.v1 import content_pb2, mailbox_pb2, mailbox_pb2_grpc
+from postroom.mailstore.v1 import mailbox_pb2, mailbox_pb2_grpc
 from postroom_contracts.capability import CapabilityVerifier, Scope
 from postroom_contracts.errors import InvalidRequestError, LimitError, MailboxNotFoundError, PostroomError
 from postroom_contracts.ids import parse_id
@@ -135,6 +139,10 @@ class MailboxService(mailbox_pb2_grpc.MailboxServiceServicer):
             keywords=keyword_messages(keywords),
             modseq=modseqs[0]["modseq"],
         )
+        if request.packed and not owner.is_guest:
+            async for packed in packed_pages(self._database, owner.account_id, mailbox_id):
+                yield mailbox_pb2.LoadMailboxResponse(packed=packed)
+            return
         async for page in pages(self._database, owner.account_id, mailbox_id):
             rows = await self._as_seen(owner, mailbox_id, page)
             yield mailbox_pb2.LoadMailboxResponse(rows=rows_message(rows))
@@ -231,9 +239,9 @@ class MailboxService(mailbox_pb2_grpc.MailboxServiceServicer):
             raise InvalidRequestError("too many reads, or a negative one")
         wanted = [RangeWanted(each.uid, each.offset, each.length) for each in request.reads]
         place = ReadFrom(owner.account_id, mailbox_id, request.expunged)
-        async for chunk in read_messages(self._database, self._reader, place, wanted):
-            piece = content_pb2.ContentChunk(read=chunk.read, octets=chunk.octets, last=chunk.last)
-            yield mailbox_pb2.ReadMessagesResponse(chunk=piece)
+        async with aclosing(read_messages(self._database, self._reader, place, wanted)) as chunks:
+            async for answer in batched(chunks) if request.batched else one_by_one(chunks):
+                yield answer
 
     async def SearchText(
         self, request: mailbox_pb2.SearchTextRequest, context: _Context

@@ -1,5 +1,7 @@
 """Ranges of messages as their readers see them: the copy's prefix first, then the shared octets."""
 
+import asyncio
+from collections import deque
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -21,8 +23,11 @@ _FIND: Final = _FIND_IN.format(table="mailbox_message")
 _FIND_EXPUNGED_TOO: Final = f"{_FIND} UNION ALL {_FIND_IN.format(table='expunged')}"
 
 _SMALL: Final = 256 * 1024
-_BATCH_OCTETS: Final = 1024 * 1024
+_BATCH_OCTETS: Final = 512 * 1024
 """Octets of small messages that are read together, in two statements for all of them."""
+
+_AHEAD: Final = 1
+"""Batches that are read while one is on its way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,15 +68,41 @@ async def read_messages(
     async with database.connection() as connection:
         rows = await connection.fetch(statement, place.account_id, place.mailbox_id, uids)
     found: dict[int, Record] = {row["uid"]: row for row in rows}
-    for numbers in _batches(wanted, found):
-        blob_ids = {found[wanted[number].uid]["blob_id"] for number in numbers if wanted[number].uid in found}
-        loaded = await reader.load(list(blob_ids)) if len(numbers) > 1 else {}
-        for number in numbers:
-            if (row := found.get(wanted[number].uid)) is not None:
-                async with aclosing(_message(reader, loaded, row, wanted[number])) as pieces:
-                    async for octets in pieces:
-                        yield Chunk(number, octets, last=False)
-            yield Chunk(number, b"", last=True)
+    async with aclosing(_loaded(reader, wanted, found)) as batches:
+        async for numbers, loaded in batches:
+            for number in numbers:
+                if (row := found.get(wanted[number].uid)) is None:
+                    pass
+                elif (octets := loaded.get(row["blob_id"])) is not None:
+                    yield Chunk(number, _cut(row, octets, wanted[number]), last=False)
+                else:
+                    async with aclosing(_message(reader, row, wanted[number])) as pieces:
+                        async for octets in pieces:
+                            yield Chunk(number, octets, last=False)
+                yield Chunk(number, b"", last=True)
+
+
+async def _loaded(
+    reader: BlobReader, wanted: Sequence[RangeWanted], found: Mapping[int, Record]
+) -> AsyncGenerator[tuple[list[int], dict[UUID, bytes]]]:
+    """The small messages of each batch whole; those of the next are read while these are on their way."""
+
+    async def load(numbers: list[int]) -> dict[UUID, bytes]:
+        rows = [found[wanted[number].uid] for number in numbers if wanted[number].uid in found]
+        small = {row["blob_id"] for row in rows if row["size"] <= _SMALL}
+        return await reader.load(list(small)) if small else {}
+
+    batches = list(_batches(wanted, found))
+    ahead: deque[asyncio.Future[dict[UUID, bytes]]] = deque()
+    try:
+        for at, numbers in enumerate(batches):
+            while len(ahead) <= _AHEAD and at + len(ahead) < len(batches):
+                ahead.append(asyncio.ensure_future(load(batches[at + len(ahead)])))
+            yield numbers, await ahead.popleft()
+    finally:
+        for reading in ahead:
+            reading.cancel()
+        await asyncio.gather(*ahead, return_exceptions=True)
 
 
 def _batches(wanted: Sequence[RangeWanted], found: Mapping[int, Record]) -> Iterator[list[int]]:
@@ -89,19 +120,20 @@ def _batches(wanted: Sequence[RangeWanted], found: Mapping[int, Record]) -> Iter
         yield batch
 
 
-async def _message(
-    reader: BlobReader, loaded: Mapping[UUID, bytes], row: Record, wanted: RangeWanted
-) -> AsyncGenerator[bytes]:
-    """A range of one message, from what was loaded or from where it lies."""
+def _cut(row: Record, octets: bytes, wanted: RangeWanted) -> bytes:
+    """A range of a message that is at hand."""
+    prefix: bytes = row["prefix"]
+    return (prefix + octets if prefix else octets)[wanted.offset : wanted.offset + wanted.length]
+
+
+async def _message(reader: BlobReader, row: Record, wanted: RangeWanted) -> AsyncGenerator[bytes]:
+    """A range of one message from where it lies."""
     prefix: bytes = row["prefix"]
     end = min(wanted.offset + wanted.length, row["size"])
     if wanted.offset < min(len(prefix), end):
         yield prefix[wanted.offset : end]
     start = max(wanted.offset, len(prefix))
     if start >= end:
-        return
-    if (octets := loaded.get(row["blob_id"])) is not None:
-        yield octets[start - len(prefix) : end - len(prefix)]
         return
     async with aclosing(reader.read(row["blob_id"], start - len(prefix), end - start)) as pieces:
         async for octets in pieces:

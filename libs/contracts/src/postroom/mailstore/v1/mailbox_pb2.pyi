@@ -411,19 +411,65 @@ class Rows(_message.Message):
 Global___Rows: _TypeAlias = Rows  # noqa: Y015
 
 @_typing.final
+class PackedRows(_message.Message):
+    """The same as octets, numbers big-endian, one entry a message: a mailbox of a million messages is taken over without a look
+    at each of its numbers.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    UIDS_FIELD_NUMBER: _builtins.int
+    FLAGS_FIELD_NUMBER: _builtins.int
+    KEYWORDS_FIELD_NUMBER: _builtins.int
+    MODSEQS_FIELD_NUMBER: _builtins.int
+    SIZES_FIELD_NUMBER: _builtins.int
+    INTERNAL_DATES_FIELD_NUMBER: _builtins.int
+    uids: _builtins.bytes
+    """4 octets each."""
+    flags: _builtins.bytes
+    """2 octets each."""
+    keywords: _builtins.bytes
+    """8 octets each."""
+    modseqs: _builtins.bytes
+    sizes: _builtins.bytes
+    internal_dates: _builtins.bytes
+    """Signed."""
+    def __init__(
+        self,
+        *,
+        uids: _builtins.bytes = ...,
+        flags: _builtins.bytes = ...,
+        keywords: _builtins.bytes = ...,
+        modseqs: _builtins.bytes = ...,
+        sizes: _builtins.bytes = ...,
+        internal_dates: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["flags", b"flags", "internal_dates", b"internal_dates", "keywords", b"keywords", "modseqs", b"modseqs", "sizes", b"sizes", "uids", b"uids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PackedRows: _TypeAlias = PackedRows  # noqa: Y015
+
+@_typing.final
 class LoadMailboxRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     MAILBOX_ID_FIELD_NUMBER: _builtins.int
+    PACKED_FIELD_NUMBER: _builtins.int
     mailbox_id: _builtins.bytes
+    packed: _builtins.bool
+    """Answer with `packed` instead of `rows`. An older store does not."""
     def __init__(
         self,
         *,
         mailbox_id: _builtins.bytes = ...,
+        packed: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["mailbox_id", b"mailbox_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["mailbox_id", b"mailbox_id", "packed", b"packed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -437,6 +483,7 @@ class LoadMailboxResponse(_message.Message):
     KEYWORDS_FIELD_NUMBER: _builtins.int
     MODSEQ_FIELD_NUMBER: _builtins.int
     ROWS_FIELD_NUMBER: _builtins.int
+    PACKED_FIELD_NUMBER: _builtins.int
     modseq: _builtins.int
     """The account's MODSEQ that these rows are complete up to."""
     @_builtins.property
@@ -447,6 +494,8 @@ class LoadMailboxResponse(_message.Message):
     def keywords(self) -> _containers.RepeatedCompositeFieldContainer[Global___Keyword]: ...
     @_builtins.property
     def rows(self) -> Global___Rows: ...
+    @_builtins.property
+    def packed(self) -> Global___PackedRows: ...
     def __init__(
         self,
         *,
@@ -454,10 +503,11 @@ class LoadMailboxResponse(_message.Message):
         keywords: _abc.Iterable[Global___Keyword] | None = ...,
         modseq: _builtins.int = ...,
         rows: Global___Rows | None = ...,
+        packed: Global___PackedRows | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["mailbox", b"mailbox", "rows", b"rows"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["mailbox", b"mailbox", "packed", b"packed", "rows", b"rows"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["keywords", b"keywords", "mailbox", b"mailbox", "modseq", b"modseq", "rows", b"rows"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["keywords", b"keywords", "mailbox", b"mailbox", "modseq", b"modseq", "packed", b"packed", "rows", b"rows"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -855,9 +905,12 @@ class ReadMessagesRequest(_message.Message):
     MAILBOX_ID_FIELD_NUMBER: _builtins.int
     READS_FIELD_NUMBER: _builtins.int
     EXPUNGED_FIELD_NUMBER: _builtins.int
+    BATCHED_FIELD_NUMBER: _builtins.int
     mailbox_id: _builtins.bytes
     expunged: _builtins.bool
     """Also messages that are gone, for as long as they are kept."""
+    batched: _builtins.bool
+    """Several chunks may come in one answer, in `chunks`, and the last one of a read with octets."""
     @_builtins.property
     def reads(self) -> _containers.RepeatedCompositeFieldContainer[Global___MessageRange]: ...
     def __init__(
@@ -866,10 +919,11 @@ class ReadMessagesRequest(_message.Message):
         mailbox_id: _builtins.bytes = ...,
         reads: _abc.Iterable[Global___MessageRange] | None = ...,
         expunged: _builtins.bool = ...,
+        batched: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["expunged", b"expunged", "mailbox_id", b"mailbox_id", "reads", b"reads"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batched", b"batched", "expunged", b"expunged", "mailbox_id", b"mailbox_id", "reads", b"reads"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -906,16 +960,20 @@ class ReadMessagesResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     CHUNK_FIELD_NUMBER: _builtins.int
+    CHUNKS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def chunk(self) -> _content_pb2.ContentChunk: ...
+    @_builtins.property
+    def chunks(self) -> _containers.RepeatedCompositeFieldContainer[_content_pb2.ContentChunk]: ...
     def __init__(
         self,
         *,
         chunk: _content_pb2.ContentChunk | None = ...,
+        chunks: _abc.Iterable[_content_pb2.ContentChunk] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["chunk", b"chunk"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunk", b"chunk"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunk", b"chunk", "chunks", b"chunks"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1338,6 +1396,7 @@ class StoreFlagsRequest(_message.Message):
     KEYWORDS_FIELD_NUMBER: _builtins.int
     UNCHANGED_SINCE_FIELD_NUMBER: _builtins.int
     OPERATION_ID_FIELD_NUMBER: _builtins.int
+    PACKED_FIELD_NUMBER: _builtins.int
     mailbox_id: _builtins.bytes
     mode: Global___StoreFlagsRequest.Mode.ValueType
     flags: _builtins.int
@@ -1347,6 +1406,8 @@ class StoreFlagsRequest(_message.Message):
     """
     operation_id: _builtins.bytes
     """See MailboxService; for requests with `unchanged_since`, which would find their own first try."""
+    packed: _builtins.bool
+    """Answer with `changed` instead of `rows`. An older store does not."""
     @_builtins.property
     def uids(self) -> _containers.RepeatedCompositeFieldContainer[Global___UidRange]: ...
     @_builtins.property
@@ -1361,10 +1422,11 @@ class StoreFlagsRequest(_message.Message):
         keywords: _abc.Iterable[_builtins.str] | None = ...,
         unchanged_since: _builtins.int | None = ...,
         operation_id: _builtins.bytes = ...,
+        packed: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_unchanged_since", b"_unchanged_since", "unchanged_since", b"unchanged_since"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_unchanged_since", b"_unchanged_since", "flags", b"flags", "keywords", b"keywords", "mailbox_id", b"mailbox_id", "mode", b"mode", "operation_id", b"operation_id", "uids", b"uids", "unchanged_since", b"unchanged_since"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_unchanged_since", b"_unchanged_since", "flags", b"flags", "keywords", b"keywords", "mailbox_id", b"mailbox_id", "mode", b"mode", "operation_id", b"operation_id", "packed", b"packed", "uids", b"uids", "unchanged_since", b"unchanged_since"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__unchanged_since: _TypeAlias = _typing.Literal["unchanged_since"]  # noqa: Y015
     _WhichOneofArgType__unchanged_since: _TypeAlias = _typing.Literal["_unchanged_since", b"_unchanged_since"]  # noqa: Y015
@@ -1380,6 +1442,7 @@ class StoreFlagsResponse(_message.Message):
     ROWS_FIELD_NUMBER: _builtins.int
     KEYWORDS_FIELD_NUMBER: _builtins.int
     MODIFIED_FIELD_NUMBER: _builtins.int
+    CHANGED_FIELD_NUMBER: _builtins.int
     modseq: _builtins.int
     @_builtins.property
     def rows(self) -> Global___Rows:
@@ -1391,6 +1454,8 @@ class StoreFlagsResponse(_message.Message):
     def modified(self) -> _containers.RepeatedCompositeFieldContainer[Global___UidRange]:
         """Those that failed `unchanged_since`."""
 
+    @_builtins.property
+    def changed(self) -> Global___ChangedFlags: ...
     def __init__(
         self,
         *,
@@ -1398,14 +1463,43 @@ class StoreFlagsResponse(_message.Message):
         rows: Global___Rows | None = ...,
         keywords: _abc.Iterable[Global___Keyword] | None = ...,
         modified: _abc.Iterable[Global___UidRange] | None = ...,
+        changed: Global___ChangedFlags | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["rows", b"rows"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["changed", b"changed", "rows", b"rows"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["keywords", b"keywords", "modified", b"modified", "modseq", b"modseq", "rows", b"rows"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changed", b"changed", "keywords", b"keywords", "modified", b"modified", "modseq", b"modseq", "rows", b"rows"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___StoreFlagsResponse: _TypeAlias = StoreFlagsResponse  # noqa: Y015
+
+@_typing.final
+class ChangedFlags(_message.Message):
+    """Rows that have the answer's MODSEQ now, by ascending UID: octets as in PackedRows."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    UIDS_FIELD_NUMBER: _builtins.int
+    FLAGS_FIELD_NUMBER: _builtins.int
+    KEYWORDS_FIELD_NUMBER: _builtins.int
+    uids: _builtins.bytes
+    flags: _builtins.bytes
+    keywords: _builtins.bytes
+    """Empty when no message has a keyword."""
+    def __init__(
+        self,
+        *,
+        uids: _builtins.bytes = ...,
+        flags: _builtins.bytes = ...,
+        keywords: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["flags", b"flags", "keywords", b"keywords", "uids", b"uids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ChangedFlags: _TypeAlias = ChangedFlags  # noqa: Y015
 
 @_typing.final
 class CopyMessagesRequest(_message.Message):
