@@ -31,6 +31,7 @@ from postroom_wire.pop3 import (
 )
 from postroom_wire.pop3.commands import Capa, Command, Pass, Quit, Stat, Stls, User
 from postroom_wire.pop3.state import TRANSITIONS
+from postroom_wire.sasl import Credentials
 
 MAIL: Final = {
     1: b"Subject: one\r\n\r\n.first\r\nsecond\r\n..\r\nthird\r\n",
@@ -65,8 +66,9 @@ class Shell:
 
     def handle(self, event: object) -> None:
         match event:
-            case Login(user, password):
-                self.log_in(user, password)
+            case Login(attempt):
+                assert isinstance(attempt, Credentials)
+                self.log_in(attempt.authentication_id, attempt.password)
             case StartTls():
                 self.said += self.session.data_to_send() + b"<TLS>"
                 self.session.receive_data(b"QUIT\r\n")
@@ -272,7 +274,10 @@ TRANSCRIPTS: Final = {
         S: AUTH-RESP-CODE
         S: PIPELINING
         S: EXPIRE NEVER
+        S: UTF8 USER
+        S: LANG
         S: USER
+        S: SASL PLAIN
         S: STLS
         S: IMPLEMENTATION Postroom
         S: .{LOGIN}
@@ -284,7 +289,10 @@ TRANSCRIPTS: Final = {
         S: AUTH-RESP-CODE
         S: PIPELINING
         S: EXPIRE NEVER
+        S: UTF8 USER
+        S: LANG
         S: USER
+        S: SASL PLAIN
         S: IMPLEMENTATION Postroom
         S: .""",
 }
@@ -483,9 +491,9 @@ def test_nothing_is_said_within_a_message() -> None:
         if isinstance(event, Login):
             session.accept_login(Maildrop([Message(5, "x")]))
     session.begin_content()
-    session.send_content(b"abc")
+    session.send_content(b"\r\nabc")
     session.end()
-    assert session.data_to_send().endswith(b"+OK 5 octets\r\nabc")
+    assert session.data_to_send().endswith(b"+OK 5 octets\r\n\r\nabc")
     assert session.next_event() == Close()
 
 
@@ -512,7 +520,7 @@ def test_a_unique_id_has_1_to_70_printable_characters(unique_id: str) -> None:
 
 
 def test_credentials_are_not_shown() -> None:
-    assert "secret" not in repr(Login("ann", "secret")) + repr(Pass("secret"))
+    assert "secret" not in repr(Login(Credentials("", "ann", "secret"))) + repr(Pass("secret"))
 
 
 COMMANDS: Final[tuple[Command, ...]] = (User("x"), Pass("x"), Stls(), Capa(), Stat(), Quit())

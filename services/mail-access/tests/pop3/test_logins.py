@@ -41,7 +41,7 @@ def test_a_wrong_password_is_told_like_an_unknown_user_and_three_end_it(address:
     said = say(
         attempt(address, "wrong")
         + attempt("nobody@postroom.test", PASSWORD)
-        + attempt("\x01", "x")
+        + attempt("no-address", "x")
         + attempt(address, PASSWORD)
     )
     assert said == [b"+OK POP3 server ready", *([b"+OK Send the password", WRONG] * 3)]

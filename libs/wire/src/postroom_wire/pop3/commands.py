@@ -1,10 +1,11 @@
-"""Commands and their arguments (RFC 1939 s5 to s7, s9; RFC 2449 s5; RFC 2595 s4)."""
+"""Commands and their arguments (RFC 1939 s5 to s7, s9; RFC 2449 s5; RFC 2595 s4; RFC 5034 s4; RFC 6856)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
 from postroom_wire.pop3.errors import CommandError
 from postroom_wire.pop3.replies import BAD_ARGUMENTS, UNKNOWN_COMMAND
+from postroom_wire.sasl import PreparationError, saslprep
 
 _MAX_DIGITS: Final = 9
 
@@ -24,6 +25,26 @@ class Pass:
 
     def __repr__(self) -> str:
         return "Pass(...)"
+
+
+@dataclass(frozen=True, slots=True)
+class Auth:
+    """AUTH [mechanism [initial-response]], RFC 5034 s4; without a mechanism it asks which there are."""
+
+    mechanism: str | None = None
+    initial_response: bytes | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Utf8:
+    """UTF8, RFC 6856 s2.1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lang:
+    """LANG [range], RFC 6856 s3.2."""
+
+    language_range: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +113,29 @@ class Quit:
     """QUIT."""
 
 
-Command: TypeAlias = User | Pass | Stls | Capa | Stat | List | Uidl | Top | Retr | Dele | Rset | Noop | Quit
+Command: TypeAlias = (
+    User
+    | Pass
+    | Auth
+    | Utf8
+    | Lang
+    | Stls
+    | Capa
+    | Stat
+    | List
+    | Uidl
+    | Top
+    | Retr
+    | Dele
+    | Rset
+    | Noop
+    | Quit
+)
 
 _BARE: Final[dict[bytes, Command]] = {
+    b"AUTH": Auth(),
+    b"UTF8": Utf8(),
+    b"LANG": Lang(),
     b"STLS": Stls(),
     b"CAPA": Capa(),
     b"STAT": Stat(),
@@ -125,6 +166,10 @@ def parse_command(line: bytes) -> Command:
     match keyword, len(arguments):
         case b"USER", 1:
             return User(_text(arguments[0]))
+        case b"AUTH", 1 | 2:
+            return Auth(_ascii(arguments[0]), arguments[1] if len(arguments) == 2 else None)
+        case b"LANG", 1:
+            return Lang(_ascii(arguments[0]))
         case b"TOP", 2:
             return Top(_number(arguments[0]), _number(arguments[1]))
         case _, 0 if keyword in _BARE:
@@ -141,12 +186,19 @@ def _number(argument: bytes) -> int:
     return int(argument)
 
 
+def _ascii(argument: bytes) -> str:
+    if not argument.isascii():
+        raise CommandError(BAD_ARGUMENTS)
+    return argument.decode("ascii")
+
+
 def _text(argument: bytes) -> str:
-    """UTF-8, which RFC 6856 s2.1 has for names and passwords; a NUL is in neither."""
+    """UTF-8, which RFC 6856 s2.2 has for names and passwords; without what SASLprep prohibits."""
     try:
         text = argument.decode()
-    except UnicodeDecodeError:
+        saslprep(text)
+    except (UnicodeDecodeError, PreparationError):
         raise CommandError(BAD_ARGUMENTS) from None
-    if not text or "\0" in text:
+    if not text:
         raise CommandError(BAD_ARGUMENTS)
     return text

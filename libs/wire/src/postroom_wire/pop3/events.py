@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from postroom_wire.sasl import Attempt
+
 
 @dataclass(frozen=True, slots=True)
 class NeedData:
@@ -16,13 +18,12 @@ class SendData:
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """Check the credentials, then `accept_login` or `refuse_login`. They are never to be logged."""
+    """Check what the client says, then `accept_login` or `refuse_login`. It is never to be logged.
 
-    user: str
-    password: str
+    A `ScramOpening` is answered by `challenge`.
+    """
 
-    def __repr__(self) -> str:
-        return "Login(...)"
+    attempt: Attempt
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,8 @@ class Limits:
 
     line: int = 1_024
     """RFC 2449 s4 asks for 255 at least; passwords may be tokens."""
+    auth_line: int = 12_288
+    """AUTH and its responses, RFC 5034 s4."""
     buffer: int = 64 * 1024
     """Received and not yet looked at: pipelined commands."""
     output: int = 64 * 1024

@@ -1,5 +1,6 @@
 """What the server says, all of it constant (RFC 1939 s3; response codes of RFC 2449 s8, RFC 3206 s4)."""
 
+import base64
 from enum import Enum
 from typing import Final
 
@@ -9,6 +10,11 @@ SEND_PASSWORD: Final = b"+OK Send the password\r\n"
 BEGIN_TLS: Final = b"+OK Begin TLS negotiation\r\n"
 CAPABILITIES_FOLLOW: Final = b"+OK Capability list follows\r\n"
 GOODBYE: Final = b"+OK Goodbye\r\n"
+MECHANISMS_FOLLOW: Final = b"+OK Mechanisms follow\r\n"
+UTF8_ENABLED: Final = b"+OK UTF-8 from now on\r\n"
+LANGUAGES_FOLLOW: Final = b"+OK Language listing follows\r\n"
+LANGUAGES: Final = (b"en English\r\n",)
+LANGUAGE_CHANGED: Final = b"+OK en Language changed\r\n"
 TOP_FOLLOWS: Final = b"+OK Top of message follows\r\n"
 
 UNKNOWN_COMMAND: Final = b"-ERR Unknown command\r\n"
@@ -19,6 +25,11 @@ WRONG_STATE: Final = b"-ERR Command not allowed now\r\n"
 TLS_ACTIVE: Final = b"-ERR Command not permitted when TLS active\r\n"
 TLS_NOT_OFFERED: Final = b"-ERR TLS is not available\r\n"
 TLS_FIRST: Final = b"-ERR Start TLS before you log in\r\n"
+NO_TLS_AFTER_UTF8: Final = b"-ERR TLS comes before UTF8\r\n"
+NO_SUCH_MECHANISM: Final = b"-ERR No such mechanism\r\n"
+NO_SUCH_LANGUAGE: Final = b"-ERR No such language\r\n"
+AUTH_MALFORMED: Final = b"-ERR Cannot decode the response\r\n"
+AUTH_CANCELLED: Final = b"-ERR Authentication cancelled\r\n"
 NO_SUCH_MESSAGE: Final = b"-ERR No such message\r\n"
 TOO_MANY_ERRORS: Final = b"-ERR Too many errors\r\n"
 NOT_REMOVED: Final = b"-ERR [SYS/TEMP] Some deleted messages not removed\r\n"
@@ -42,6 +53,11 @@ class ContentRefusal(Enum):
 
     TEMPORARY = b"-ERR [SYS/TEMP] Cannot read the message now, try again later\r\n"
     GONE = b"-ERR The message was removed by another session\r\n"
+
+
+def continuation(octets: bytes) -> bytes:
+    """A challenge of SASL, RFC 5034 s4."""
+    return b"+ " + base64.b64encode(octets) + b"\r\n"
 
 
 def deleted(number: int) -> bytes:

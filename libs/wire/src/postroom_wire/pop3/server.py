@@ -6,15 +6,16 @@ what it can by itself. It collects its answers until the shell takes them, so th
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import islice
 from typing import Final, TypeVar
 
 from postroom_wire.pop3 import replies
 from postroom_wire.pop3.commands import (
+    Auth,
     Capa,
     Command,
     Dele,
+    Lang,
     List,
     Pass,
     Quit,
@@ -25,6 +26,7 @@ from postroom_wire.pop3.commands import (
     Top,
     Uidl,
     User,
+    Utf8,
     parse_command,
 )
 from postroom_wire.pop3.errors import CommandError, LocalProtocolError
@@ -39,26 +41,19 @@ from postroom_wire.pop3.events import (
     StartTls,
     Update,
 )
-from postroom_wire.pop3.limits import DEFAULT_LIMITS, Limits
 from postroom_wire.pop3.lines import BareLineFeedError, LineBuffer, LineTooLongError
+from postroom_wire.pop3.login_phase import LoginPhase, ServerConfig
 from postroom_wire.pop3.maildrop import Maildrop
-from postroom_wire.pop3.multi_line import MultiLineEncoder
 from postroom_wire.pop3.replies import ContentRefusal, LoginRefusal
+from postroom_wire.pop3.sasl import Accepted, AuthStep, Refused
 from postroom_wire.pop3.state import AFTER_REFUSAL, TRANSITIONS, State
+from postroom_wire.pop3.surrogate import ContentEncoder
+from postroom_wire.sasl import UNBOUND, Challenge, Channel, Credentials
 
 _LINES_AT_ONCE: Final = 512
 _UNKNOWN: Final = "UNKNOWN"
 
 _Waiting = TypeVar("_Waiting", Login, StartTls, Retrieve, Update)
-
-
-@dataclass(frozen=True, slots=True)
-class ServerConfig:
-    """`offers_tls`: STLS is possible. `plaintext_login`: a login needs no TLS, for a loopback peer only."""
-
-    offers_tls: bool = True
-    plaintext_login: bool = False
-    limits: Limits = DEFAULT_LIMITS
 
 
 class ServerSession:
@@ -69,18 +64,19 @@ class ServerSession:
     session that ends without QUIT removes nothing (s6).
     """
 
-    def __init__(self, config: ServerConfig, *, tls_active: bool = False) -> None:
+    def __init__(self, config: ServerConfig, *, tls_active: bool = False, channel: Channel = UNBOUND) -> None:
         self.state = State.AUTHORIZATION
-        self.tls_active = tls_active
+        self.utf8 = False
+        """Whether the client takes messages that are not ASCII as they are (RFC 6856 s2.1)."""
+        self._logins = LoginPhase(config, channel, tls_active=tls_active)
         self._config = config
         self._limits = config.limits
-        self._buffer = LineBuffer(config.limits.line, config.limits.buffer)
+        self._buffer = LineBuffer(config.limits.auth_line, config.limits.buffer)
         self._out = bytearray(replies.GREETING)
         self._waiting: Login | StartTls | Retrieve | Update | None = None
-        self._user = ""
         self._maildrop = Maildrop(())
         self._listing: tuple[str, Iterator[bytes]] | None = None
-        self._content: MultiLineEncoder | None = None
+        self._content: ContentEncoder | None = None
         self._bad_commands = 0
         self._refused_logins = 0
 
@@ -109,29 +105,36 @@ class ServerSession:
             return SendData()
         if self._listing is not None:
             return self._continue_listing(*self._listing)
-        return self._next_command()
+        return self._next_response() if self.state is State.SASL else self._next_command()
 
-    def accept_login(self, maildrop: Maildrop) -> None:
-        """The credentials are right and the maildrop is open: the session enters TRANSACTION."""
+    def accept_login(self, maildrop: Maildrop, last_word: bytes = b"") -> None:
+        """The client is right and the maildrop is open: the session enters TRANSACTION.
+
+        With a last word (SCRAM's), once the client has taken it.
+        """
         self._take_waiting(Login)
-        self.state = TRANSITIONS[self.state, Pass]
         self._maildrop = maildrop
-        messages, octets = maildrop.totals()
-        self._out += b"+OK %d messages (%d octets)\r\n" % (messages, octets)
+        self._out += (first := self._logins.accept(last_word))
+        if not first:
+            self._let_in()
 
     def refuse_login(self, refusal: LoginRefusal) -> None:
         """The login fails; after too many of them the session ends."""
         self._take_waiting(Login)
-        self.state = AFTER_REFUSAL[self.state, Pass]
-        self._out += refusal.value
-        self._refused_logins += 1
-        if self._refused_logins >= self._limits.refused_logins:
-            self.state = State.CLOSED
+        self._out += (first := self._logins.refuse(refusal))
+        if not first:
+            self._keep_out(refusal)
 
-    def tls_started(self) -> None:
+    def challenge(self, octets: bytes) -> None:
+        """Answer the first message of SCRAM with ours."""
+        self._take_waiting(Login)
+        self._out += self._logins.challenge(octets)
+
+    def tls_started(self, channel: Channel = UNBOUND) -> None:
         """TLS is negotiated; what the client sent before it is gone (RFC 2595 s4)."""
         self._take_waiting(StartTls)
-        self.state, self.tls_active = State.AUTHORIZATION, True
+        self._logins.secure(channel)
+        self.state = State.AUTHORIZATION
 
     def begin_content(self) -> None:
         """The message is at hand."""
@@ -140,7 +143,7 @@ class ServerSession:
         size = 0 if message is None else message.size
         self._out += replies.octets_follow(size) if retrieve.lines is None else replies.TOP_FOLLOWS
         self._waiting = retrieve
-        self._content = MultiLineEncoder(retrieve.lines)
+        self._content = ContentEncoder(retrieve.lines, utf8=self.utf8)
 
     def send_content(self, chunk: bytes) -> bool:
         """The next octets of the message; false when no more are wanted."""
@@ -184,6 +187,8 @@ class ServerSession:
         try:
             if (line := self._buffer.next_line()) is None:
                 return NeedData()
+            if len(line) + 2 > self._limits.line and line[:5].upper() != b"AUTH ":
+                raise LineTooLongError
             command = parse_command(line)
         except LineTooLongError:
             return self._refuse(_UNKNOWN, replies.LINE_TOO_LONG)
@@ -193,6 +198,8 @@ class ServerSession:
             return self._refuse(_UNKNOWN, error.reply)
         if (following := TRANSITIONS.get((self.state, type(command)))) is None:
             return self._refuse(_keyword(command), replies.WRONG_STATE)
+        if isinstance(command, Lang):
+            return self._change_language(command)
         if self.state is State.TRANSACTION:
             return self._transact(command, following)
         return self._authorize(command, following)
@@ -203,32 +210,35 @@ class ServerSession:
             case User(name):
                 return self._take_user(name, following)
             case Pass(password):
-                self._waiting = Login(self._user, password)
+                self._waiting = Login(Credentials("", self._logins.user, password))
                 return self._waiting
+            case Auth():
+                return self._begin_auth(command, following)
+            case Utf8():
+                self.utf8 = True
+                return self._answer("UTF8", replies.UTF8_ENABLED)
             case Stls():
                 return self._start_tls(following)
             case Capa():
-                return self._list(command, replies.CAPABILITIES_FOLLOW, iter(self._capabilities()))
+                return self._tell_capabilities(command)
             case _:
                 self._close(replies.GOODBYE)
                 return Answered(_keyword(command), positive=True)
 
     def _take_user(self, name: str, following: State) -> ServerEvent:
-        if not self._may_log_in():
-            return self._refuse("USER", replies.TLS_FIRST)
+        if not self._logins.takes_passwords:
+            return self._refuse("USER", replies.WRONG_STATE if self._logins.private else replies.TLS_FIRST)
         if len(name) > self._limits.user:
             return self._refuse("USER", replies.BAD_ARGUMENTS)
-        self._user, self.state = name, following
+        self._logins.user, self.state = name, following
         return self._answer("USER", replies.SEND_PASSWORD)
 
     def _start_tls(self, following: State) -> ServerEvent:
-        if self.tls_active:
-            return self._refuse("STLS", replies.TLS_ACTIVE)
-        if not self._config.offers_tls:
-            return self._refuse("STLS", replies.TLS_NOT_OFFERED)
+        if (refusal := self._logins.why_no_tls(utf8=self.utf8)) is not None:
+            return self._refuse("STLS", refusal)
         self._buffer.clear()  # what came in plain text must not be taken for what comes in TLS
         self._out += replies.BEGIN_TLS
-        self.state, self._user = following, ""
+        self.state = following
         self._waiting = StartTls()
         return self._waiting
 
@@ -243,7 +253,7 @@ class ServerSession:
             case Uidl(None):
                 return self._list(command, replies.OK, maildrop.unique_id_listing())
             case Capa():
-                return self._list(command, replies.CAPABILITIES_FOLLOW, iter(self._capabilities()))
+                return self._tell_capabilities(command)
             case Rset():
                 maildrop.unmark_all()
                 return self._answer("RSET", replies.OK)
@@ -281,17 +291,68 @@ class ServerSession:
         self._waiting = Update(numbers)
         return self._waiting
 
-    def _capabilities(self) -> list[bytes]:
-        """RFC 2449 s6: what is announced before the login is announced after it too, but for STLS."""
-        found = [b"TOP", b"UIDL", b"RESP-CODES", b"AUTH-RESP-CODE", b"PIPELINING", b"EXPIRE NEVER"]
-        if self._may_log_in():
-            found.append(b"USER")
-        if self._config.offers_tls and not self.tls_active and self.state is not State.TRANSACTION:
-            found.append(b"STLS")
-        return [capability + b"\r\n" for capability in (*found, b"IMPLEMENTATION Postroom")]
+    def _tell_capabilities(self, command: Capa) -> ServerEvent:
+        lines = self._logins.capabilities(logged_in=self.state is State.TRANSACTION)
+        return self._list(command, replies.CAPABILITIES_FOLLOW, iter(lines))
 
-    def _may_log_in(self) -> bool:
-        return self.tls_active or self._config.plaintext_login
+    def _begin_auth(self, command: Auth, following: State) -> ServerEvent:
+        if not self._logins.private:
+            return self._refuse("AUTH", replies.TLS_FIRST)
+        if command.mechanism is None:
+            names = [mechanism.value.encode() + b"\r\n" for mechanism in self._logins.offered]
+            return self._list(command, replies.MECHANISMS_FOLLOW, iter(names))
+        try:
+            step = self._logins.begin(command)
+        except CommandError as error:
+            return self._refuse("AUTH", error.reply)
+        self.state = following
+        return self._take_step(step)
+
+    def _next_response(self) -> ServerEvent:
+        try:
+            step = self._logins.next_step(self._buffer)
+        except CommandError as error:
+            self._leave_auth()
+            return self._refuse("AUTH", error.reply)
+        return NeedData() if step is None else self._take_step(step)
+
+    def _take_step(self, step: AuthStep) -> ServerEvent:
+        match step:
+            case Challenge(octets):
+                return self._answer("AUTH", replies.continuation(octets))
+            case Accepted():
+                self._let_in()
+                return Answered("AUTH", positive=True)
+            case Refused(refusal):
+                self._keep_out(refusal)
+                return Answered("AUTH", positive=False)
+            case attempt:
+                self._waiting = Login(attempt)
+                return self._waiting
+
+    def _let_in(self) -> None:
+        self.state = TRANSITIONS[self.state, self._logins.command]
+        self._logins.end()
+        self._out += b"+OK %d messages (%d octets)\r\n" % self._maildrop.totals()
+
+    def _keep_out(self, refusal: LoginRefusal) -> None:
+        self._leave_auth()
+        self._out += refusal.value
+        self._refused_logins += 1
+        if self._refused_logins >= self._limits.refused_logins:
+            self.state = State.CLOSED
+
+    def _leave_auth(self) -> None:
+        self.state = AFTER_REFUSAL[self.state, self._logins.command]
+        self._logins.end()
+
+    def _change_language(self, command: Lang) -> ServerEvent:
+        """RFC 6856 s3.2: all that we say is English."""
+        if command.language_range is None:
+            return self._list(command, replies.LANGUAGES_FOLLOW, iter(replies.LANGUAGES))
+        if command.language_range.lower() in {"*", "en"}:
+            return self._answer("LANG", replies.LANGUAGE_CHANGED)
+        return self._refuse("LANG", replies.NO_SUCH_LANGUAGE, bad=False)
 
     def _list(self, command: Command, first: bytes, lines: Iterator[bytes]) -> ServerEvent:
         self._out += first

@@ -16,12 +16,12 @@ from postroom.directory.v1 import directory_pb2
 from postroom_contracts.errors import MessageNotFoundError, PostroomError, UnavailableError
 from postroom_runtime import metrics
 from postroom_runtime.logs import log
-from postroom_runtime.sasl import Client
+from postroom_runtime.sasl import Client, channel_of, client_certificate
 from postroom_runtime.spans import span
 from postroom_runtime.tcp import Connection, DrainingError, PeerGoneError, PeerTimeoutError
 from postroom_wire import pop3
 from postroom_wire.pop3 import LoginRefusal, Maildrop, ServerConfig, ServerSession
-from postroom_wire.sasl import Credentials
+from postroom_wire.sasl import Attempt, Credentials, ScramOpening
 
 _COMMANDS: Final = metrics.counter("pop3_commands_total", "Commands by outcome.", ["command", "outcome"])
 _SECONDS: Final = metrics.histogram(
@@ -48,9 +48,10 @@ class Session:
         config = ServerConfig(
             offers_tls=resources.tls is not None,
             plaintext_login=connection.peer.is_loopback,
+            mechanisms=resources.settings.sasl_mechanisms,
             limits=limits.engine,
         )
-        self._engine = ServerSession(config, tls_active=connection.tls)
+        self._engine = ServerSession(config, tls_active=connection.tls, channel=channel_of(connection))
         self._received = b""
         self._login: Login | None = None
         self._snapshot: Snapshot | None = None
@@ -90,6 +91,8 @@ class Session:
                     await self._flush()
                 case pop3.Answered(command, positive):
                     _count(command, "ok" if positive else "err")
+                    if command == "AUTH":  # the client has taken our last word, perhaps
+                        self._end_of_deadline()
                 case pop3.Close():
                     return
                 case event:
@@ -100,9 +103,9 @@ class Session:
         match event:
             case pop3.StartTls():
                 await self._start_tls()
-            case pop3.Login(user, password):
-                with span("POP3 PASS", "server"):
-                    await self._log_in(user, password)
+            case pop3.Login(attempt):
+                with span("POP3 login", "server"):
+                    await self._log_in(attempt)
             case pop3.Retrieve(number, lines):
                 command = "RETR" if lines is None else "TOP"
                 with span(f"POP3 {command}", "server"):
@@ -142,7 +145,7 @@ class Session:
                 self._leaves_at = loop.time() + part
         try:
             async with asyncio.timeout_at(self._leaves_at):
-                return await connection.receive()
+                return await connection.receive_or_wake(idle=False)
         except TimeoutError:
             raise DrainingError from None
 
@@ -167,28 +170,54 @@ class Session:
         await self._connection.start_tls(tls.context, reply=reply)
         if not self._connection.tls:
             raise PeerGoneError("no TLS")
-        self._engine.tls_started()
+        self._engine.tls_started(channel_of(self._connection))
         _count("STLS", "ok")
 
-    async def _log_in(self, user: str, password: str) -> None:
+    async def _log_in(self, attempt: Attempt) -> None:
         started = perf_counter()
-        refusal = await self._open_maildrop(user, password)
-        if refusal is not None:
+        self._log_out()  # who proved to be somebody before, and did not take our last word
+        self._snapshot = None
+        if isinstance(attempt, ScramOpening):
+            await self._begin_scram(attempt)
+            return
+        found = await self._open_maildrop(attempt)
+        if isinstance(found, LoginRefusal):
             self._log_out()
-            self._engine.refuse_login(refusal)
+            self._engine.refuse_login(found)
         elif self._snapshot is not None:
-            self._engine.accept_login(Maildrop(self._snapshot))
-            self._connection.set_deadline(None)
-        _count("PASS", "ok" if refusal is None else "err", started)
+            self._engine.accept_login(Maildrop(self._snapshot), found)
+            self._end_of_deadline()
+        command = "PASS" if isinstance(attempt, Credentials) else "AUTH"
+        _count(command, "err" if isinstance(found, LoginRefusal) else "ok", started)
 
-    async def _open_maildrop(self, user: str, password: str) -> LoginRefusal | None:
-        """Check the password and take the snapshot; why not, if not."""
-        resources, peer = self._resources, self._connection.peer.client
+    def _end_of_deadline(self) -> None:
+        """From the login on there is none but the idle one."""
+        if self._engine.state is pop3.State.TRANSACTION:
+            self._connection.set_deadline(None)
+
+    async def _begin_scram(self, opening: ScramOpening) -> None:
+        try:
+            async with asyncio.timeout(self._limits.answer_seconds):
+                said = await self._resources.logins.begin_scram(opening, self._client())
+        except TimeoutError:
+            self._engine.refuse_login(LoginRefusal.TEMPORARY)
+        except PostroomError as error:
+            if (refusal := login_refusal(error)) is None:
+                raise
+            self._engine.refuse_login(refusal)
+        else:
+            self._engine.challenge(said)
+
+    def _client(self) -> Client:
+        connection = self._connection
+        return Client(directory_pb2.SCOPE_POP3, connection.peer.client, client_certificate(connection))
+
+    async def _open_maildrop(self, attempt: Attempt) -> bytes | LoginRefusal:
+        """Check what the client says and take the snapshot: our last word to it, or why not."""
+        resources = self._resources
         try:
             async with asyncio.timeout(self._limits.answer_seconds) as patience:
-                login, _ = await resources.logins.log_in(
-                    Credentials("", user, password), Client(directory_pb2.SCOPE_POP3, peer)
-                )
+                login, last_word = await resources.logins.log_in(attempt, self._client())
                 self._login = login
                 login.wake = self._connection.wake
                 self._snapshot = await load_snapshot(
@@ -206,7 +235,7 @@ class Session:
                 raise
             log.info("login_failed", error=error.name, reason=str(error))
             return refusal
-        return None
+        return last_word
 
     async def _retrieve(self, number: int, command: str) -> None:
         """RETR and TOP; a message that was begun is sent to its end, or the connection is cut."""
