@@ -239,16 +239,17 @@ async def bare_core(database: PostgresAddress) -> AsyncGenerator[Core]:
 
 
 @contextlib.asynccontextmanager
-async def running_directory(core: Core) -> AsyncGenerator[Lifecycle]:
+async def running_directory(core: Core, **overrides: object) -> AsyncGenerator[Lifecycle]:
     """The core's directory."""
-    settings = module("directory.settings").Settings(
-        nats_url=core.nats.url,
-        database_url=SecretStr(core.database.url("directory")),
-        admin_token=SecretStr(ADMIN_TOKEN),
-        require_durable_database=False,
-        grpc_listen=core.directory,
-        drain_seconds=1.0,
-    )
+    values: dict[str, object] = {
+        "nats_url": core.nats.url,
+        "database_url": SecretStr(core.database.url("directory")),
+        "admin_token": SecretStr(ADMIN_TOKEN),
+        "require_durable_database": False,
+        "grpc_listen": core.directory,
+        "drain_seconds": 1.0,
+    }
+    settings = module("directory.settings").Settings(**(values | overrides))
     async with served(module("directory.main").serve, settings) as lifecycle:
         yield lifecycle
 
