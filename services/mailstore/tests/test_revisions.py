@@ -1,9 +1,11 @@
 """MODSEQs: flags stored on a condition, what vanished, and the mailbox's last change (RFC 7162)."""
 
 import asyncio
+from uuid import UUID
 
 import pytest
 
+from mailstore.mailboxes.packed_rows import packed_pages
 from postroom.mailstore.v1 import mailbox_pb2
 from postroom_contracts.errors import InvalidRequestError, MailboxNotFoundError
 from postroom_contracts.ids import new_id
@@ -194,3 +196,46 @@ async def test_changes_tell_the_last_one_of_the_mailbox(box: Box) -> None:
     page = await box.changes(start, limit=1)
     assert (page.more, page.modseq, page.highest_modseq) == (True, flagged, flagged)
     assert (await box.changes(page.modseq)).highest_modseq == last == await box.highest()
+
+
+async def test_packed_rows_are_the_same_rows(box: Box) -> None:
+    await box.flag(None, SEEN, ("$Work",), uids=(2, 3))
+    async with box.store.database.connection() as connection:
+        await connection.execute(
+            "UPDATE mailstore.mailbox_message SET uid = 4294967295 WHERE account_id = $1 AND uid = 4",
+            box.account.id,
+        )
+    pages = [page async for page in packed_pages(box.store.database, box.account.id, UUID(bytes=box.id), 3)]
+    assert [len(page.uids) for page in pages] == [12, 4]
+    request = mailbox_pb2.LoadMailboxRequest(mailbox_id=box.id)
+    rows = mailbox_pb2.Rows()
+    async for answer in box.store.mailbox.LoadMailbox(request, metadata=box.account.metadata):
+        rows.MergeFrom(answer.rows)
+    for column, size in (("uids", 4), ("flags", 2), ("keywords", 8), ("modseqs", 8), ("sizes", 8)):
+        told = b"".join(getattr(page, column) for page in pages)
+        assert told == b"".join(number.to_bytes(size, "big") for number in getattr(rows, column)), column
+    dates = b"".join(page.internal_dates for page in pages)
+    assert dates == b"".join(number.to_bytes(8, "big", signed=True) for number in rows.internal_dates)
+
+
+async def test_packed_rows_come_for_who_asks_for_them(box: Box) -> None:
+    request = mailbox_pb2.LoadMailboxRequest(mailbox_id=box.id, packed=True)
+    stream = box.store.mailbox.LoadMailbox(request, metadata=box.account.metadata)
+    first, second = [answer async for answer in stream]
+    assert first.HasField("mailbox")
+    assert (len(second.packed.uids), second.HasField("rows")) == (16, False)
+    archive = await box.store.mailbox_id(box.account, "Archive")
+    request = mailbox_pb2.LoadMailboxRequest(mailbox_id=archive, packed=True)
+    (only,) = [a async for a in box.store.mailbox.LoadMailbox(request, metadata=box.account.metadata)]
+    assert only.HasField("mailbox")
+
+
+async def test_changed_flags_come_as_octets_for_who_asks_for_them(box: Box) -> None:
+    request = mailbox_pb2.StoreFlagsRequest(mailbox_id=box.id, mode=ADD, flags=SEEN, packed=True)
+    request.uids.add(first=2, last=3)
+    stored = await box.store.mailbox.StoreFlags(request, metadata=box.account.metadata)
+    assert stored.changed == mailbox_pb2.ChangedFlags(uids=b"\0\0\0\2\0\0\0\3", flags=b"\0\1\0\1")
+    assert not stored.HasField("rows")
+    request.keywords.append("$Work")
+    stored = await box.store.mailbox.StoreFlags(request, metadata=box.account.metadata)
+    assert stored.changed.keywords == (b"\0" * 7 + b"\1") * 2

@@ -1,10 +1,13 @@
 """One mailbox's messages as packed arrays: 40 octets a message, shared by all sessions."""
 
 from array import array
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
+from sys import getsizeof
 from typing import Final, NamedTuple, TypeAlias
 
+from mail_access.packed_rows import Columns, FlagColumns
 from postroom.mailstore.v1 import mailbox_pb2
 from postroom_wire.imap.flags import KEYWORD_SHIFT
 from postroom_wire.imap.sequence import NumberRanges
@@ -43,8 +46,17 @@ class MailboxRows:
     def __len__(self) -> int:
         return len(self.uids)
 
+    @property
+    def octets(self) -> int:
+        """What the columns take of memory."""
+        columns = (self._flags, self._keywords, self._modseqs, self._sizes, self._dates, self.uids.array)
+        return sum(getsizeof(column) for column in columns)
+
     def apply(
-        self, rows: mailbox_pb2.Rows, by: SessionView | None = None, change: WordChange | None = None
+        self,
+        rows: mailbox_pb2.Rows | Columns,
+        by: SessionView | None = None,
+        change: WordChange | None = None,
     ) -> None:
         """Take over rows by ascending UID, in any order of their MODSEQs: what is older than ours is ignored.
 
@@ -68,6 +80,37 @@ class MailboxRows:
             by.flags_changed(surprising)
         if count < len(rows.uids):
             self._append(rows, count)
+
+    def flag(self, changed: FlagColumns, modseq: int, by: SessionView, change: WordChange | None) -> None:
+        """Take over flags that a session of ours changed. UIDs that are not here yet come with their rows."""
+        told: list[int] = []
+        surprising: list[int] = []
+        uids, at = self.uids.array, 0
+        for uid, flags, keywords in zip(changed.uids, changed.flags, changed.keywords, strict=True):
+            at = bisect_left(uids, uid, at)
+            if at == len(uids):
+                break
+            if uids[at] != uid or modseq <= self._modseqs[at]:
+                continue
+            before = self._flags[at] | self._keywords[at] << KEYWORD_SHIFT
+            self._flags[at], self._keywords[at], self._modseqs[at] = flags, keywords, modseq
+            told.append(uid)
+            if change is not None and change(before) != flags | keywords << KEYWORD_SHIFT:
+                surprising.append(uid)
+        if told:
+            self.top_modseq = max(self.top_modseq, modseq)
+            self.uids.flags_changed(told, by)
+        if surprising:
+            by.flags_changed(surprising)
+
+    def trim(self) -> None:
+        """Give back what the columns have taken ahead while they grew."""
+        self.uids.trim()
+        self._flags = array("B", self._flags)
+        self._keywords = array("Q", self._keywords)
+        self._modseqs = array("Q", self._modseqs)
+        self._sizes = array("Q", self._sizes)
+        self._dates = array("q", self._dates)
 
     def remove(self, ranges: Iterable[tuple[int, int]]) -> None:
         """Take expunged messages away."""
@@ -122,7 +165,7 @@ class MailboxRows:
         """The sequence number, in a view that knows all, of the first message without \\Seen."""
         return self._flags.tobytes().translate(_UNSEEN).find(1) + 1 or None
 
-    def _update(self, rows: mailbox_pb2.Rows, at: int, uid: int) -> tuple[int, int] | None:
+    def _update(self, rows: mailbox_pb2.Rows | Columns, at: int, uid: int) -> tuple[int, int] | None:
         """The flag words before and after, if the row is news."""
         here = self.uids.index(uid)
         modseq = rows.modseqs[at]
@@ -134,7 +177,7 @@ class MailboxRows:
         self.top_modseq = max(self.top_modseq, modseq)
         return before, rows.flags[at] | rows.keywords[at] << KEYWORD_SHIFT
 
-    def _append(self, rows: mailbox_pb2.Rows, start: int) -> None:
+    def _append(self, rows: mailbox_pb2.Rows | Columns, start: int) -> None:
         # The arrays beside it first: whoever sees the UID finds the rest.
         self._flags.extend(_from(rows.flags, start))
         self._keywords.extend(_from(rows.keywords, start))

@@ -13,6 +13,7 @@ from uuid import UUID
 
 from mail_access.login import Login, LoginEndedError
 from mail_access.mailbox_rows import MailboxRows, WordChange
+from mail_access.packed_rows import unpack, unpack_flags
 from mail_access.store import MailStore, ranges_of
 from postroom.mailstore.v1 import mailbox_pb2
 from postroom_contracts.errors import MailboxNotFoundError, UnavailableError
@@ -117,8 +118,11 @@ class OpenMailbox:
     ) -> None:
         """Take over what a session of ours changed; the others are told, and it of more than its `change`."""
         self._take_keywords(stored.keywords)
-        self.rows.apply(stored.rows, by, change)
-        self._advance(stored.modseq, changed=bool(stored.rows.uids))
+        if stored.HasField("changed"):
+            self.rows.flag(unpack_flags(stored.changed), stored.modseq, by, change)
+        else:  # an older store
+            self.rows.apply(stored.rows, by, change)
+        self._advance(stored.modseq, changed=bool(stored.changed.uids or stored.rows.uids))
         self._wake()
 
     def expunged(self, ranges: Iterable[mailbox_pb2.UidRange], modseq: int) -> None:
@@ -153,11 +157,14 @@ class OpenMailbox:
                 modseq, highest = page.modseq, page.mailbox.highest_modseq
                 self.uid_validity, self.uid_next = page.mailbox.uid_validity, page.mailbox.uid_next
                 self._take_keywords(page.keywords)
-            self.rows.apply(page.rows)
-            before.difference_update(page.rows.uids)
+            rows = unpack(page.packed) if page.HasField("packed") else page.rows
+            self.rows.apply(rows)
+            if before:
+                before.difference_update(rows.uids)
         if not modseq:
             raise UnavailableError("the mailbox came without its MODSEQ")
         self.rows.remove((uid, uid) for uid in before)
+        self.rows.trim()
         self._complete(modseq, highest)
 
     async def _pages(self, login: Login) -> AsyncGenerator[mailbox_pb2.LoadMailboxResponse]:

@@ -33,6 +33,7 @@ from mailstore.mailboxes.moving import (
     remove_messages,
 )
 from mailstore.mailboxes.names import parse_name
+from mailstore.mailboxes.packed_rows import changed_flags
 from mailstore.mailboxes.quota import check_quota
 from mailstore.mailboxes.renewing import renew_uid_validity
 from mailstore.mailboxes.uid_ranges import Ranges, parse_ranges, range_messages
@@ -125,7 +126,8 @@ class MailboxChanges:
             keywords = await keywords_of(connection, owner.account_id)
             return pb.StoreFlagsResponse(
                 modseq=modseq,
-                rows=rows_message(stored.rows),
+                rows=None if request.packed else rows_message(stored.rows),
+                changed=changed_flags(stored.rows) if request.packed else None,
                 keywords=keyword_messages(keywords),
                 modified=range_messages(stored.modified),
             )

@@ -8,6 +8,8 @@ sent. So a view costs a few words, whatever the size of the mailbox, and numbers
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
+from itertools import islice
+from operator import lt
 from typing import NamedTuple
 
 from postroom_wire.imap.errors import BAD_SEQUENCE_NUMBER, LocalProtocolError, RemoteProtocolError
@@ -63,11 +65,17 @@ class MailboxUids:
 
     def append(self, uids: Iterable[int]) -> None:
         """Add new messages. UIDs only ascend; one that comes late is our bug."""
-        for uid in uids:
-            if uid <= self._last:
-                raise LocalProtocolError("UIDs do not ascend")
-            self._last = uid
-            self.array.append(uid)
+        fresh = uids if isinstance(uids, array) else array("I", uids)
+        if not fresh:
+            return
+        if fresh[0] <= self._last or not all(map(lt, fresh, islice(fresh, 1, None))):
+            raise LocalProtocolError("UIDs do not ascend")
+        self.array.extend(fresh)
+        self._last = fresh[-1]
+
+    def trim(self) -> None:
+        """Give back what the array has taken ahead while it grew."""
+        self.array = array("I", self.array)
 
     def remove(self, uids: NumberRanges) -> list[slice]:
         """Take messages away; UIDs that are not here are ignored.

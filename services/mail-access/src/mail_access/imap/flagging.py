@@ -1,6 +1,6 @@
 """STORE (RFC 3501 s6.4.6), also on the condition that nothing has changed since (RFC 7162 s3.1.3)."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -8,6 +8,7 @@ from mail_access.imap.context import Context, Done, Selected, chunks
 from mail_access.imap.refusals import EXPUNGED, READ_ONLY, CommandRefusedError, some_expunged
 from mail_access.imap.updates import write_flags, write_modseqs
 from mail_access.mailbox_rows import WordChange
+from mail_access.packed_rows import unpack_flags
 from mail_access.store import ranges_of, uid_ranges
 from postroom.mailstore.v1 import mailbox_pb2
 from postroom_contracts.ids import new_id
@@ -18,8 +19,8 @@ from postroom_wire.imap.qresync import modified
 from postroom_wire.imap.sequence import NumberRanges
 
 _ROWS_AT_ONCE: Final = 2_000
-_STORED_AT_ONCE: Final = 20_000
-"""Messages of one transaction, whose answer holds a row for each."""
+_STORED_AT_ONCE: Final = 100_000
+"""Messages of one transaction; no more ranges than the store takes in one request."""
 _MODES: Final[Mapping[StoreMode, mailbox_pb2.StoreFlagsRequest.Mode.ValueType]] = {
     StoreMode.REPLACE: mailbox_pb2.StoreFlagsRequest.MODE_REPLACE,
     StoreMode.ADD: mailbox_pb2.StoreFlagsRequest.MODE_ADD,
@@ -90,15 +91,20 @@ async def _store_all(context: Context, selected: Selected, command: Store, uids:
                 keywords=keywords,
                 unchanged_since=command.unchanged_since,
                 operation_id=b"" if command.unchanged_since is None else new_id().bytes,
+                packed=True,
             )
             stored = await store_in(context, selected, request, _word_change(selected, command))
-            outcome.changed += stored.rows.uids
+            outcome.changed += _changed_uids(stored)
             outcome.modified += ranges_of(stored.modified)
     except BaseException:
         # What was changed before it failed is told like the changes of others.
         selected.view.flags_changed(outcome.changed)
         raise
     return outcome
+
+
+def _changed_uids(stored: mailbox_pb2.StoreFlagsResponse) -> Iterable[int]:
+    return unpack_flags(stored.changed).uids if stored.HasField("changed") else stored.rows.uids
 
 
 def _word_change(selected: Selected, command: Store) -> WordChange:
