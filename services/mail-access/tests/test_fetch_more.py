@@ -150,3 +150,18 @@ async def test_a_preview_is_told_lazily_or_not(alice: ImapClient) -> None:
         b'* 3 FETCH (PREVIEW "More.")',
     ]
     assert await alice.ok("UID FETCH 3 PREVIEW (LAZY)") == [b'* 3 FETCH (UID 3 PREVIEW "More.")']
+
+
+async def test_messages_are_found_by_their_ids_and_save_dates(alice: ImapClient) -> None:
+    fetched = b"".join(await alice.ok("FETCH 1:3 (EMAILID THREADID)"))
+    emails, threads = re.findall(rb"M[0-9a-f]{32}", fetched), re.findall(rb"T[0-9a-f]{32}", fetched)
+    assert await alice.ok(b"SEARCH EMAILID " + emails[1]) == [b"* SEARCH 2"]
+    assert await alice.ok(b"SEARCH THREADID " + threads[0]) == [b"* SEARCH 1 3"]
+    assert await alice.ok(b"UID SEARCH NOT THREADID " + threads[0]) == [b"* SEARCH 2"]
+    for nobody in (b"M0", b"x-y_Z", threads[0], b"T" + b"0" * 32):
+        assert await alice.ok(b"SEARCH EMAILID " + nobody) == [b"* SEARCH"]
+    assert (await alice.command(b"SEARCH EMAILID a.b")).text.startswith(b"BAD")
+    assert await alice.ok("SEARCH SAVEDATESUPPORTED SAVEDSINCE 1-Jan-2020") == [b"* SEARCH 1 2 3"]
+    assert await alice.ok("SEARCH SAVEDBEFORE 1-Jan-2020") == [b"* SEARCH"]
+    today = datetime.now(UTC).strftime("%d-%b-%Y")
+    assert await alice.ok(f"SEARCH OR SAVEDON {today} SAVEDBEFORE {today}") == [b"* SEARCH 1 2 3"]

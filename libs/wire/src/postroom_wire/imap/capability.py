@@ -46,6 +46,8 @@ _AFTER_LOGIN: Final = (
     b"QUOTASET",
     b"METADATA",
     b"LIST-METADATA",
+    b"OBJECTID",
+    b"SAVEDATE",
     b"PREVIEW",
     b"BINARY",
     b"MULTIAPPEND",
