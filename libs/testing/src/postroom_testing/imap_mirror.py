@@ -85,6 +85,8 @@ class Mirror:
         self._told_modseq = 0
         self._told_highest: int | None = None
         self._news: set[int] = set()
+        self.heard: set[int] = set()
+        """The UIDs whose flags the last command told."""
         self._cached: Cache | None = None
         self._counted = False
         self._vanished_earlier: set[int] = set()
@@ -138,6 +140,7 @@ class Mirror:
     async def command(self, text: str) -> Answer:
         """Any other command; what came is taken over, and UIDs of new messages are asked for."""
         answer = await self.hear_answer(self.client.send_command(text), text)
+        self.heard = set(self._news)
         await self.fill()
         return answer
 
@@ -166,17 +169,19 @@ class Mirror:
 
     async def fill(self) -> None:
         """Ask for the UIDs of new messages; by numbers, so that these do not change under it."""
-        if None in self.uids:
-            first = self.uids.index(None) + 1
-            text = f"FETCH {first}:{len(self.uids)} (UID FLAGS)"
+        while None in self.uids:
+            first, last = self.uids.index(None) + 1, len(self.uids)
+            text = f"FETCH {first}:{last} (UID FLAGS)"
             answer = await self.hear_answer(self.client.send_command(text), text)
-            assert answer.ok or b"[EXPUNGEISSUED]" in answer.tagged, answer
-            assert answer.ok == (None not in self.uids[first - 1 :]), answer
+            assert answer.ok == (None not in self.uids[first - 1 : last]), answer
+            if not answer.ok:
+                assert b"[EXPUNGEISSUED]" in answer.tagged, answer
+                return
 
     def stored(self, uids: Iterable[int], mode: str, flags: Flags) -> None:
         """What a silent STORE did, of which nothing was told."""
         for uid in uids:
-            if uid in self.flags and uid not in self._news:
+            if uid in self.flags and uid not in self.heard:
                 have = self.flags[uid]
                 self.flags[uid] = {"+": have | flags, "-": have - flags, "": flags}[mode]
 

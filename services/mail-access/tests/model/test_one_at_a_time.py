@@ -16,7 +16,7 @@ from postroom_testing.imap_mirror import Mirror, Told
 from postroom_testing.imap_world import World
 from postroom_testing.mail_twins import Household, Twins, household
 
-_EXAMPLES = int(os.environ.get("POSTROOM_MODEL_EXAMPLES", "15"))
+_EXAMPLES = int(os.environ.get("POSTROOM_MODEL_EXAMPLES", "12"))
 _STEPS = 40
 _SESSIONS = ((0, "plain"), (0, "QRESYNC"), (1, "QRESYNC"), (1, "CONDSTORE"))
 _KINDS = (
