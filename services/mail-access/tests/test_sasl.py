@@ -24,15 +24,11 @@ from jwt.algorithms import ECAlgorithm
 
 from mail_access.serve import serving
 from mail_access.settings import Settings
-from postroom.directory.v1 import credential_pb2, directory_pb2
-from postroom.directory.v1.credential_pb2_grpc import CredentialServiceStub
-from postroom.directory.v1.directory_pb2_grpc import DirectoryServiceStub
+from postroom.directory.v1 import directory_pb2
 from postroom_embedded.postgres import PostgresAddress
-from postroom_runtime.grpc_client import channel, on_behalf_of
 from postroom_runtime.lifecycle import Lifecycle
 from postroom_testing.certificates import Certificate, CertificateAuthority
 from postroom_testing.core import (
-    ADMIN_TOKEN,
     PASSWORD,
     Core,
     bare_core,
@@ -60,19 +56,6 @@ class House:
     server: Certificate
     clients: CertificateAuthority
     issuer: EllipticCurvePrivateKey
-
-    async def credentials(self, address: str) -> None:
-        """Let the account opt in to SCRAM, and give it an app password for IMAP."""
-        async with channel(self.core.directory, "webmail-api") as way:
-            token = directory_pb2.AuthenticateAdminRequest(token=ADMIN_TOKEN)
-            answer = await DirectoryServiceStub(way).AuthenticateAdmin(token)
-            metadata, stub = on_behalf_of(answer.capability), CredentialServiceStub(way)
-            scram = credential_pb2.EnableScramRequest(address=address, password=PASSWORD)
-            await stub.EnableScram(scram, metadata=metadata)
-            wanted = credential_pb2.CreateAppPasswordRequest(
-                address=address, name="x", scopes=[directory_pb2.SCOPE_IMAP], password=APP_PASSWORD
-            )
-            await stub.CreateAppPassword(wanted, metadata=metadata)
 
     def token(self, address: str, **claims: object) -> str:
         """An access token of the issuer."""
@@ -142,7 +125,7 @@ def _settings(core: Core, server: Certificate, client_ca: Path) -> Settings:
 def address(house: House) -> str:
     """Of an account that has opted in to everything."""
     (made,) = run_in_thread(lambda: house.core.add_accounts(f"sasl-{secrets.token_hex(4)}"))
-    run_in_thread(lambda: house.credentials(made))
+    run_in_thread(lambda: house.core.add_credentials(made, APP_PASSWORD, directory_pb2.SCOPE_IMAP))
     return made
 
 

@@ -19,7 +19,9 @@ from uuid import UUID
 import asyncpg
 from pydantic import SecretStr
 
+from postroom.directory.v1 import credential_pb2
 from postroom.directory.v1 import directory_pb2 as pb
+from postroom.directory.v1.credential_pb2_grpc import CredentialServiceStub
 from postroom.directory.v1.directory_pb2_grpc import DirectoryServiceStub
 from postroom_contracts.errors import DomainExistsError
 from postroom_embedded.instance import open_instance
@@ -137,6 +139,19 @@ class Core:
                 account = (await stub.CreateAccount(request, metadata=metadata)).account
                 self.accounts[account.address] = UUID(bytes=account.id)
         return [f"{name}@{domain}" for name in names]
+
+    async def add_credentials(self, address: str, app_password: str, scope: "pb.Scope.ValueType") -> None:
+        """Let an account opt in to SCRAM, and give it an app password for one scope."""
+        async with channel(self.directory, "webmail-api") as way:
+            token = pb.AuthenticateAdminRequest(token=ADMIN_TOKEN)
+            answer = await DirectoryServiceStub(way).AuthenticateAdmin(token)
+            metadata, stub = on_behalf_of(answer.capability), CredentialServiceStub(way)
+            scram = credential_pb2.EnableScramRequest(address=address, password=PASSWORD)
+            await stub.EnableScram(scram, metadata=metadata)
+            wanted = credential_pb2.CreateAppPasswordRequest(
+                address=address, name="a program", scopes=[scope], password=app_password
+            )
+            await stub.CreateAppPassword(wanted, metadata=metadata)
 
 
 @contextlib.asynccontextmanager

@@ -51,6 +51,18 @@ _KINDS: Final = {
 }
 _SCHEMAS: Final = "#/components/schemas/{model}"
 
+# Those of retention and credentials before those of accounts, whose addresses are paths.
+_ROUTES: Final = (
+    session_routes,
+    mailbox_routes,
+    message_routes,
+    file_routes,
+    retention_routes,
+    credential_routes,
+    admin_routes,
+    upkeep_routes,
+)
+
 
 def application(house: House, lifecycle: Lifecycle) -> FastAPI:
     """The application over its parts."""
@@ -65,17 +77,7 @@ def application(house: House, lifecycle: Lifecycle) -> FastAPI:
     )
     app.state.house = house
     routes = APIRouter(prefix=BASE)
-    # Those of retention and credentials before those of accounts, whose addresses are paths.
-    for module in (
-        session_routes,
-        mailbox_routes,
-        message_routes,
-        file_routes,
-        retention_routes,
-        credential_routes,
-        admin_routes,
-        upkeep_routes,
-    ):
+    for module in _ROUTES:
         routes.include_router(module.router)
     app.include_router(routes)
 
