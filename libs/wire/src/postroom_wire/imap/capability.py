@@ -29,6 +29,7 @@ _AFTER_LOGIN: Final = (
     b"WITHIN",
     b"PARTIAL",
     b"SEARCH=FUZZY",
+    b"MULTISEARCH",
     b"I18NLEVEL=1",
     b"SORT",
     b"SORT=DISPLAY",

@@ -9,6 +9,7 @@ from postroom_wire.imap.fetch_items import FetchItem
 from postroom_wire.imap.flags import Flag
 from postroom_wire.imap.mailbox_name import MailboxName
 from postroom_wire.imap.metadata import GetMetadata, SetMetadata
+from postroom_wire.imap.multisearch import MultiSearch
 from postroom_wire.imap.qresync import FetchModifiers, SelectParameters
 from postroom_wire.imap.quota import GetQuota, GetQuotaRoot, SetQuota
 from postroom_wire.imap.sequence import SequenceSet
@@ -313,6 +314,7 @@ Command: TypeAlias = (
     | Unselect
     | Expunge
     | Search
+    | MultiSearch
     | Sort
     | Thread
     | Fetch

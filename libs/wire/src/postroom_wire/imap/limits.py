@@ -30,6 +30,7 @@ class Limits:
     max_search_keys: int = 512
     max_return_options: int = 16
     max_sort_criteria: int = 16
+    max_filter_mailboxes: int = 256
     max_fetch_items: int = 64
     max_header_fields: int = 512
     """In all HEADER.FIELDS lists of one FETCH together."""

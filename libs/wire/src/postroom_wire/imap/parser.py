@@ -38,6 +38,7 @@ from postroom_wire.imap.limits import DEFAULT_LIMITS, Limits
 from postroom_wire.imap.list_parser import parse_list, parse_lsub, parse_status
 from postroom_wire.imap.mailbox_name import DELIMITER
 from postroom_wire.imap.metadata import parse_get_metadata, parse_set_metadata
+from postroom_wire.imap.multisearch import parse_multisearch
 from postroom_wire.imap.qresync import select_params
 from postroom_wire.imap.quota import parse_get_quota, parse_get_quota_root, parse_set_quota
 from postroom_wire.imap.search_parser import parse_search, parse_uid_search
@@ -231,6 +232,7 @@ _COMMANDS: Final[dict[bytes, Parser]] = {
     b"UNSELECT": _bare(Unselect()),
     b"EXPUNGE": _bare(Expunge()),
     b"SEARCH": parse_search,
+    b"ESEARCH": parse_multisearch,
     b"SORT": parse_sort,
     b"THREAD": parse_thread,
     b"FETCH": lambda cursor: parse_fetch(cursor, uid=False),

@@ -77,15 +77,21 @@ def parse_search(cursor: Cursor, *, uid: bool = False) -> Search:
     """search = "SEARCH" [search-return-opts] SP search-program   (RFC 4466 s2.6.1)."""
     cursor.sp()
     returns = parse_return(cursor)
-    keys = _SearchKeys(cursor)
-    key, refused = _saving(cursor, returns, keys.program)
-    keys.check(returns, refused)
+    key, refused = parse_program(cursor, returns)
     return Search(key, uid, returns, refused)
 
 
 def parse_uid_search(cursor: Cursor) -> Search:
     """The same after "UID" SP."""
     return parse_search(cursor, uid=True)
+
+
+def parse_program(cursor: Cursor, returns: ReturnOptions | None) -> tuple[SearchKey, Refusal | None]:
+    """search-program = ["CHARSET" SP charset SP] search-key *(SP search-key); with a NO as in `Search`."""
+    keys = _SearchKeys(cursor)
+    key, refused = _saving(cursor, returns, keys.program)
+    keys.check(returns, refused)
+    return key, refused
 
 
 def parse_criteria(

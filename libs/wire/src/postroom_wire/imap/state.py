@@ -45,6 +45,7 @@ from postroom_wire.imap.commands import (
 from postroom_wire.imap.esearch import Search
 from postroom_wire.imap.fetch_items import FetchAttribute
 from postroom_wire.imap.metadata import GetMetadata, SetMetadata
+from postroom_wire.imap.multisearch import MultiSearch
 from postroom_wire.imap.quota import GetQuota, GetQuotaRoot, SetQuota
 from postroom_wire.imap.search_keys import ChangedSince, LeafKey, SequenceNumbers, leaves
 from postroom_wire.imap.sorting import Sort
@@ -75,6 +76,7 @@ _AUTHENTICATED: Final[tuple[type[Command], ...]] = (
     Status,
     Append,
     Idle,
+    MultiSearch,
     GetQuota,
     GetQuotaRoot,
     SetQuota,
@@ -121,6 +123,8 @@ def may_tell_expunges(command: Command) -> bool:
     match command:
         case Fetch(uid=uid) | Store(uid=uid):
             return uid
+        case MultiSearch(key=key):
+            return not any(_is_numbered(leaf) for leaf in leaves(key))
         case Search(key=key, uid=uid) | Sort(key=key, uid=uid) | Thread(key=key, uid=uid):
             # RFC 7162 s3.2.10.2: nor while UID SEARCH looks at message numbers
             return uid and not any(_is_numbered(leaf) for leaf in leaves(key))
@@ -135,6 +139,8 @@ def uses_message_numbers(command: Command) -> bool:
             return not uid
         case Search(key=key, uid=uid) | Sort(key=key, uid=uid) | Thread(key=key, uid=uid):
             return not uid or any(_is_numbered(leaf) for leaf in leaves(key))
+        case MultiSearch(key=key):
+            return any(_is_numbered(leaf) for leaf in leaves(key))
         case Select(parameters=parameters) | Examine(parameters=parameters):
             known = parameters.resynchronization
             return known is not None and bool(known.matches)
@@ -151,7 +157,7 @@ def enables_condstore(command: Command) -> bool:
             return FetchAttribute.MODSEQ in items
         case Store(unchanged_since=unchanged_since):
             return unchanged_since is not None
-        case Search(key=key) | Sort(key=key) | Thread(key=key):
+        case Search(key=key) | Sort(key=key) | Thread(key=key) | MultiSearch(key=key):
             return any(isinstance(leaf, ChangedSince) for leaf in leaves(key))
         case Status(items=items) | List(status=items):
             return StatusItem.HIGHESTMODSEQ in items

@@ -10,6 +10,7 @@ from mail_access.imap import (
     listing,
     metadata,
     moving,
+    multisearch,
     naming,
     quota,
     searching,
@@ -48,6 +49,7 @@ from postroom_wire.imap.commands import (
 from postroom_wire.imap.enabling import Extension
 from postroom_wire.imap.esearch import Search
 from postroom_wire.imap.metadata import GetMetadata, SetMetadata
+from postroom_wire.imap.multisearch import MultiSearch
 from postroom_wire.imap.quota import GetQuota, GetQuotaRoot, SetQuota
 from postroom_wire.imap.sorting import Sort
 from postroom_wire.imap.state import enables_condstore
@@ -57,9 +59,10 @@ _Plain = Capability | Noop | Check | Id | Enable | Login
 _Naming = Create | Delete | Rename | Subscribe | Unsubscribe
 _Listing = List | Lsub | Status | Namespace
 _Selecting = Select | Examine | Close | Unselect
-_Messages = Fetch | Store | Search | Sort | Thread | Copy | Move | Expunge
+_Finding = Search | MultiSearch | Sort | Thread
+_Messages = Fetch | Store | Copy | Move | Expunge
 _Account = GetQuota | GetQuotaRoot | SetQuota | GetMetadata | SetMetadata
-OneAnswer = _Plain | _Naming | _Listing | _Selecting | _Messages | _Account
+OneAnswer = _Plain | _Naming | _Listing | _Selecting | _Finding | _Messages | _Account
 """The commands that are one question and one answer; the others are dialogues."""
 
 _SERVER: Final[dict[bytes, bytes | None]] = {b"name": b"Postroom"}
@@ -71,7 +74,9 @@ async def perform(context: Context, command: OneAnswer) -> Done:
     if enables_condstore(command):
         context.enabled |= {Extension.CONDSTORE}
     match command:
-        case Fetch() | Store() | Search() | Sort() | Thread() | Copy() | Move() | Expunge():
+        case Search() | MultiSearch() | Sort() | Thread():
+            return await _finding(context, command)
+        case Fetch() | Store() | Copy() | Move() | Expunge():
             return await _messages(context, command)
         case Select() | Examine() | Close() | Unselect():
             return await _selecting(context, command)
@@ -152,6 +157,20 @@ async def _selecting(context: Context, command: _Selecting) -> Done:
             return await selecting.unselect(context)
 
 
+async def _finding(context: Context, command: _Finding) -> Done:
+    if context.selected is not None:
+        await claim_recent(context, context.selected)
+    match command:
+        case Search():
+            return await searching.search(context, command)
+        case MultiSearch():
+            return await multisearch.multisearch(context, command)
+        case Sort():
+            return await sorting.sort(context, command)
+        case Thread():
+            return await sorting.thread(context, command)
+
+
 async def _messages(context: Context, command: _Messages) -> Done:
     if context.selected is not None:
         await claim_recent(context, context.selected)
@@ -160,12 +179,6 @@ async def _messages(context: Context, command: _Messages) -> Done:
             return await fetching.fetch(context, command)
         case Store():
             return await flagging.store(context, command)
-        case Search():
-            return await searching.search(context, command)
-        case Sort():
-            return await sorting.sort(context, command)
-        case Thread():
-            return await sorting.thread(context, command)
         case Copy():
             return await moving.copy(context, command)
         case Move():
