@@ -33,6 +33,7 @@ from postroom_wire.imap.commands import (
     Store,
     StoreMode,
     Subscribe,
+    Unauthenticate,
     Unselect,
     Unsubscribe,
 )
@@ -84,6 +85,7 @@ COMMANDS: dict[bytes, Command] = {
     b"AUTHENTICATE plain": Authenticate(b"PLAIN", None),
     b"AUTHENTICATE PLAIN dGVzdAB0ZXN0AHRlc3Q=": Authenticate(b"PLAIN", b"test\0test\0test"),
     b"AUTHENTICATE EXTERNAL =": Authenticate(b"EXTERNAL", b""),
+    b"unauthenticate": Unauthenticate(),
     b"ENABLE condstore X-Good": Enable((b"CONDSTORE", b"X-GOOD")),
     b"ID NIL": Id(None),
     b"ID ()": Id(()),

@@ -17,6 +17,7 @@ _AFTER_LOGIN: Final = (
     b"QRESYNC",
     b"UTF8=ACCEPT",
     b"UIDONLY",
+    b"UNAUTHENTICATE",
     b"IDLE",
     b"NAMESPACE",
     b"CHILDREN",

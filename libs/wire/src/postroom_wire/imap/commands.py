@@ -61,6 +61,11 @@ class Login:
 
 
 @dataclass(frozen=True, slots=True)
+class Unauthenticate:
+    """RFC 8437 s3."""
+
+
+@dataclass(frozen=True, slots=True)
 class Enable:
     """RFC 5161 s3.1; names in upper case."""
 
@@ -295,6 +300,7 @@ Command: TypeAlias = (
     | StartTls
     | Authenticate
     | Login
+    | Unauthenticate
     | Enable
     | Namespace
     | Select

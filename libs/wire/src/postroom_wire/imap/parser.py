@@ -28,6 +28,7 @@ from postroom_wire.imap.commands import (
     Select,
     StartTls,
     Subscribe,
+    Unauthenticate,
     Unselect,
     Unsubscribe,
 )
@@ -213,6 +214,7 @@ _COMMANDS: Final[dict[bytes, Parser]] = {
     b"STARTTLS": _bare(StartTls()),
     b"AUTHENTICATE": parse_authenticate,
     b"LOGIN": parse_login,
+    b"UNAUTHENTICATE": _bare(Unauthenticate()),
     b"ENABLE": parse_enable,
     b"NAMESPACE": _bare(Namespace()),
     b"SELECT": _select(Select),

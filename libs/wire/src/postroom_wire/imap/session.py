@@ -6,7 +6,7 @@ event.
 
 from typing import Final
 
-from postroom_wire.imap.commands import Append, Authenticate, Command, Idle, Replace, StartTls
+from postroom_wire.imap.commands import Append, Authenticate, Command, Idle, Replace, StartTls, Unauthenticate
 from postroom_wire.imap.cursor import Cursor
 from postroom_wire.imap.errors import (
     CANCELLED,
@@ -197,6 +197,8 @@ class ServerSession:
         if condition is Condition.OK:
             self.state = TRANSITIONS[place]
             self._fragmenter.authenticated = self.state in {State.AUTHENTICATED, State.SELECTED}
+            if isinstance(command, Unauthenticate):
+                self._fragmenter.utf8 = False  # RFC 8437 s4.1: nothing is enabled any more
             if isinstance(command, StartTls):
                 # RFC 3501 s6.2.1, s11.1: what was sent ahead in clear must not run inside TLS.
                 self._fragmenter.drop_buffered()

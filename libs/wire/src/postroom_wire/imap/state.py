@@ -39,6 +39,7 @@ from postroom_wire.imap.commands import (
     StatusItem,
     Store,
     Subscribe,
+    Unauthenticate,
     Unselect,
     Unsubscribe,
 )
@@ -110,6 +111,8 @@ TRANSITIONS: Final[dict[tuple[State, type[Command]], State]] = {
     (State.SELECTED, Examine): State.SELECTED,
     (State.SELECTED, Close): State.AUTHENTICATED,
     (State.SELECTED, Unselect): State.AUTHENTICATED,
+    (State.AUTHENTICATED, Unauthenticate): State.NOT_AUTHENTICATED,
+    (State.SELECTED, Unauthenticate): State.NOT_AUTHENTICATED,
 }
 
 AFTER_NO: Final[dict[tuple[State, type[Command]], State]] = {

@@ -189,11 +189,17 @@ class Context:
         if selected is not None:
             await selected.place.aclose()
 
-    async def end(self) -> None:
-        """Give everything back."""
+    async def log_out(self) -> None:
+        """Forget the user and all that was enabled (RFC 8437 s4.1)."""
         await self.leave()
         if self._login is not None:
             self.resources.logins.log_out(self._login)
+        self._login = None
+        self.enabled = frozenset()
+
+    async def end(self) -> None:
+        """Give everything back."""
+        await self.log_out()
 
     async def find(self, name: MailboxName, missing: Refusal = NO_MAILBOX) -> tuple[mailbox_pb2.Mailbox, int]:
         """The mailbox of that name as it is now, and the account's MODSEQ.

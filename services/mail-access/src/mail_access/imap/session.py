@@ -20,7 +20,16 @@ from postroom_runtime.logs import log
 from postroom_runtime.spans import span
 from postroom_runtime.tcp import Connection, DrainingError, PeerGoneError, PeerTimeoutError
 from postroom_wire.imap import responses
-from postroom_wire.imap.commands import Append, Authenticate, Command, Idle, Logout, Replace, StartTls
+from postroom_wire.imap.commands import (
+    Append,
+    Authenticate,
+    Command,
+    Idle,
+    Logout,
+    Replace,
+    StartTls,
+    Unauthenticate,
+)
 from postroom_wire.imap.enabling import Extension
 from postroom_wire.imap.errors import Condition, LocalProtocolError, Refusal, RemoteProtocolError
 from postroom_wire.imap.events import (
@@ -181,6 +190,8 @@ class Session:
             case StartTls():
                 await authenticating.start_tls(context)
                 return None
+            case Unauthenticate():
+                return await self._unauthenticate()
             case Authenticate():
                 return await self._logged_in(await self._authenticate(command))
             case Idle():
@@ -208,6 +219,15 @@ class Session:
                     return None
                 step = await authentication.respond(event.octets)
             return step
+
+    async def _unauthenticate(self) -> Done:
+        """Back to before the login; a NO is not permitted (RFC 8437 s3)."""
+        try:
+            await self._context.log_out()
+        except PostroomError as error:
+            raise SessionEndError(_BYE_LOGIN) from error
+        self._context.connection.set_deadline(_LOGIN_SECONDS)
+        return Done(b"UNAUTHENTICATE completed")
 
     async def _idle(self) -> Done | None:
         context = self._context
