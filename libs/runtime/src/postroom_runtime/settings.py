@@ -232,7 +232,6 @@ class LoginSettings(ListeningSettings):
     sasl_mechanisms: Annotated[tuple[Mechanism, ...], NoDecode, BeforeValidator(_split)] = Field(
         default=(Mechanism.PLAIN, Mechanism.LOGIN),
         min_length=1,
-        validation_alias="POSTROOM_SASL_MECHANISMS",
         description="In the order of the offer. SCRAM-SHA-256 is for houses whose accounts have opted in: "
         "clients prefer it, and do not all try another; EXTERNAL needs POSTROOM_CLIENT_CA_FILE.",
     )
