@@ -15,8 +15,24 @@ async def _facts(
     store: MailStore, account: MailAccount, mailbox_id: bytes | None = None
 ) -> list[mailbox_pb2.Facts]:
     request = mailbox_pb2.FetchFactsRequest(
-        mailbox_id=mailbox_id or await store.mailbox_id(account), object_ids=True, preview=True
+        mailbox_id=mailbox_id or await store.mailbox_id(account),
+        object_ids=True,
+        preview=True,
+        save_date=True,
     )
+    facts = await _asked(store, account, request)
+    request.lean = True
+    for full, lean in zip(facts, await _asked(store, account, request), strict=True):
+        names = ("uid", "size", "prefix", "email_id", "thread_id", "saved_at", "preview", "header_complete")
+        assert [getattr(full, name) for name in names] == [getattr(lean, name) for name in names]
+        assert {field.name for field, _ in lean.ListFields()} <= set(names)
+    return facts
+
+
+async def _asked(
+    store: MailStore, account: MailAccount, request: mailbox_pb2.FetchFactsRequest
+) -> list[mailbox_pb2.Facts]:
+    del request.uids[:]
     request.uids.add(first=1, last=EVERY_UID)
     pages = [page async for page in store.mailbox.FetchFacts(request, metadata=account.metadata)]
     return [facts for page in pages for facts in page.facts]
@@ -99,3 +115,27 @@ async def test_a_preview_is_the_beginning_of_the_text(store: MailStore) -> None:
     previews = [each.preview for each in await _facts(store, ann)]
     assert previews[:2] == ["Good évening, all.", ""]
     assert previews[2] == ("word " * 100)[:200].rstrip()
+
+
+async def test_lean_facts_are_what_was_asked_for(store: MailStore) -> None:
+    ann = store.account()
+    await store.deliver(ann, FIRST, FIRST)
+    request = mailbox_pb2.FetchFactsRequest(mailbox_id=await store.mailbox_id(ann))
+    columns = {
+        "envelope": ("envelope",),
+        "structure": ("body", "body_structure", "parts"),
+        "header": ("header",),
+        "summary": ("summary",),
+    }
+    for column, names in columns.items():
+        request.Clear()
+        request.mailbox_id = await store.mailbox_id(ann)
+        setattr(request, column, True)
+        full = await _asked(store, ann, request)
+        request.lean = request.expunged = True
+        lean = await _asked(store, ann, request)
+        assert [each.uid for each in lean] == [1, 2]
+        for whole, part in zip(full, lean, strict=True):
+            assert [getattr(whole, name) for name in names] == [getattr(part, name) for name in names]
+            told = {field.name for field, _ in part.ListFields()}
+            assert told == {"uid", "size", "prefix", "header_complete", *names}

@@ -3,9 +3,11 @@
 from collections.abc import AsyncIterable, AsyncIterator, Mapping
 from typing import Final
 
+from asyncpg import Record
+
 from mailstore.finding.text_index import Matches
 from mailstore.mailboxes.catalogue import MailboxRow
-from mailstore.mailboxes.facts import StoredFacts
+from mailstore.mailboxes.facts import FactColumns, StoredFacts
 from mailstore.mailboxes.octets import Chunk
 from mailstore.mailboxes.rows import RowColumns
 from mailstore.mailboxes.uid_ranges import compress, range_messages
@@ -75,6 +77,20 @@ def facts_message(facts: StoredFacts) -> mailbox_pb2.Facts:
     )
     message.internal_date.FromDatetime(facts.internal_date)
     message.saved_at.FromDatetime(facts.saved_at)
+    return message
+
+
+def lean_facts_message(row: Record, columns: FactColumns) -> mailbox_pb2.Facts:
+    """What was asked for of one message."""
+    fields = dict(row.items())
+    saved_at, summary = fields.pop("saved_at", None), fields.get("summary")
+    if summary is not None and not columns.summary:
+        del fields["summary"]
+    message = mailbox_pb2.Facts(**fields)
+    if columns.preview and summary is not None:
+        message.preview = preview_of(summary)
+    if saved_at is not None:
+        message.saved_at.FromDatetime(saved_at)
     return message
 
 

@@ -20,6 +20,7 @@ from mailstore.mailbox_messages import (
     batched,
     facts_message,
     keyword_messages,
+    lean_facts_message,
     mailbox_message,
     matches_message,
     one_by_one,
@@ -36,7 +37,7 @@ from mailstore.mailboxes.appending import (
     inline_octets,
 )
 from mailstore.mailboxes.catalogue import Owner
-from mailstore.mailboxes.facts import FactColumns, stored_facts
+from mailstore.mailboxes.facts import FactColumns, lean_facts, stored_facts
 from mailstore.mailboxes.flags import MAX_MODSEQ, keywords_of, parse_keywords
 from mailstore.mailboxes.octets import RangeWanted, ReadFrom, read_messages
 from mailstore.mailboxes.packed_rows import packed_pages
@@ -223,9 +224,15 @@ class MailboxService(mailbox_pb2_grpc.MailboxServiceServicer):
             request.object_ids,
             request.preview,
             request.expunged,
+            request.save_date,
         )
-        ranges = parse_ranges(request.uids)
-        async for page in stored_facts(self._database, owner.account_id, mailbox_id, ranges, columns):
+        asked = (self._database, owner.account_id, mailbox_id, parse_ranges(request.uids), columns)
+        if request.lean:
+            async for rows in lean_facts(*asked):
+                facts = [lean_facts_message(row, columns) for row in rows]
+                yield mailbox_pb2.FetchFactsResponse(facts=facts)
+            return
+        async for page in stored_facts(*asked):
             yield mailbox_pb2.FetchFactsResponse(facts=[facts_message(facts) for facts in page])
 
     async def ReadMessages(

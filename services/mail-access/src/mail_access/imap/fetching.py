@@ -23,7 +23,9 @@ from postroom_wire.imap.fetch_items import FetchAttribute, FetchItem
 from postroom_wire.imap.sequence import NumberRanges
 
 _ROWS_AT_ONCE: Final = 2_000
-_MESSAGES_AT_ONCE: Final = 200
+_MESSAGES_AT_ONCE: Final = 2_000
+_MARKED_AT_ONCE: Final = 200
+"""What is marked as seen is soon sent, too."""
 _FLAGS: Final = (FetchAttribute.FLAGS,)
 _UID_FLAGS: Final = frozenset({FetchAttribute.UID, FetchAttribute.FLAGS})
 
@@ -78,9 +80,9 @@ async def _with_store(
     """The same where the store is asked."""
     marks = any(map(sets_seen, items))
     told = 0
-    for some in chunks(numbers, _MESSAGES_AT_ONCE):
+    for some in chunks(numbers, _MARKED_AT_ONCE if marks else _MESSAGES_AT_ONCE):
         extra: frozenset[int] = frozenset()
-        if marks and not selected.read_only:
+        if marks and selected.keeps_seen:
             extra = await _mark_seen(context, selected, some)
         rows = {row.uid: row for row in await read_rows(context, selected, some)}
         try:
@@ -121,7 +123,7 @@ async def _messages(
     if not needs:
         yield [Message(row.uid, row.size) for row in rows.values()]
         return
-    store, login = context.resources.store, context.login
+    store, login = context.resources.store, context.reading
     request = mailbox_pb2.FetchFactsRequest(
         mailbox_id=selected.mailbox.id.bytes,
         uids=uid_ranges(NumberRanges.of(rows).ranges),
@@ -130,6 +132,8 @@ async def _messages(
         header=needs.header,
         object_ids=needs.object_ids,
         preview=needs.preview,
+        save_date=needs.save_date,
+        lean=True,
         expunged=True,
     )
     async with aclosing(store.fetch_facts(login, request)) as pages:
@@ -149,9 +153,10 @@ async def _add_parts(context: Context, selected: Selected, messages: list[Messag
         mailbox_id=selected.mailbox.id.bytes,
         uids=uid_ranges(NumberRanges.of(sorted(lacking)).ranges),
         structure=True,
+        lean=True,
         expunged=True,
     )
-    async with aclosing(context.resources.store.fetch_facts(context.login, request)) as pages:
+    async with aclosing(context.resources.store.fetch_facts(context.reading, request)) as pages:
         async for page in pages:
             for facts in page:
                 if (message := lacking.get(facts.uid)) is not None and message.facts is not None:

@@ -24,7 +24,7 @@ from postroom_wire.imap.object_id import email_object_id, thread_object_id
 from postroom_wire.imap.section import cut, filter_header
 from postroom_wire.mime import decode_transfer
 
-_READS_AT_ONCE: Final = 500
+_READS_AT_ONCE: Final = 1_000
 _NO_ENVELOPE: Final = b"(NIL NIL NIL NIL NIL NIL NIL NIL NIL NIL)"
 
 
@@ -64,7 +64,7 @@ class Page:
                         ranges.append(of_page)
                 planned.append(_Planned(row, message, sources))
             reader, mailbox_id = self._context.resources.reader, self._selected.mailbox.id
-            async with aclosing(reader.read(self._context.login, mailbox_id, ranges)) as pieces:
+            async with aclosing(reader.read(self._context.reading, mailbox_id, ranges)) as pieces:
                 for each in planned:
                     told += await self._tell_one(each, pieces)
         return told
@@ -151,7 +151,7 @@ class Page:
     async def _decoded(self, source: Decoded) -> AsyncGenerator[bytes]:
         reader, mailbox_id = self._context.resources.reader, self._selected.mailbox.id
         async with (
-            aclosing(reader.read(self._context.login, mailbox_id, [source.range])) as pieces,
+            aclosing(reader.read(self._context.reading, mailbox_id, [source.range])) as pieces,
             aclosing(octets_of(0, source.range, pieces)) as encoded,
             aclosing(decoded(encoded, source.encoding, source.partial)) as octets,
         ):

@@ -755,6 +755,8 @@ class FetchFactsRequest(_message.Message):
     SUMMARY_FIELD_NUMBER: _builtins.int
     OBJECT_IDS_FIELD_NUMBER: _builtins.int
     PREVIEW_FIELD_NUMBER: _builtins.int
+    LEAN_FIELD_NUMBER: _builtins.int
+    SAVE_DATE_FIELD_NUMBER: _builtins.int
     EXPUNGED_FIELD_NUMBER: _builtins.int
     mailbox_id: _builtins.bytes
     envelope: _builtins.bool
@@ -767,6 +769,10 @@ class FetchFactsRequest(_message.Message):
     object_ids: _builtins.bool
     """`email_id` and `thread_id`."""
     preview: _builtins.bool
+    lean: _builtins.bool
+    """Only what is asked for, with uid, size, prefix and header_complete. An older store tells everything."""
+    save_date: _builtins.bool
+    """When lean, `saved_at`."""
     expunged: _builtins.bool
     """Also of messages that are gone, for as long as they are kept (see RetentionService): for whoever has not been told yet."""
     @_builtins.property
@@ -782,11 +788,13 @@ class FetchFactsRequest(_message.Message):
         summary: _builtins.bool = ...,
         object_ids: _builtins.bool = ...,
         preview: _builtins.bool = ...,
+        lean: _builtins.bool = ...,
+        save_date: _builtins.bool = ...,
         expunged: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["envelope", b"envelope", "expunged", b"expunged", "header", b"header", "mailbox_id", b"mailbox_id", "object_ids", b"object_ids", "preview", b"preview", "structure", b"structure", "summary", b"summary", "uids", b"uids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["envelope", b"envelope", "expunged", b"expunged", "header", b"header", "lean", b"lean", "mailbox_id", b"mailbox_id", "object_ids", b"object_ids", "preview", b"preview", "save_date", b"save_date", "structure", b"structure", "summary", b"summary", "uids", b"uids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
