@@ -18,6 +18,7 @@ _AFTER_LOGIN: Final = (
     b"UTF8=ACCEPT",
     b"UIDONLY",
     b"UNAUTHENTICATE",
+    b"INPROGRESS",
     b"IDLE",
     b"NAMESPACE",
     b"CHILDREN",

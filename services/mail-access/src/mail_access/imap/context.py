@@ -110,6 +110,7 @@ class Context:
         "engine",
         "failed_logins",
         "output",
+        "progress",
         "resources",
         "selected",
     )
@@ -123,6 +124,8 @@ class Context:
         self.enabled: frozenset[Extension] = frozenset()
         """What ENABLE, or a command that implies it, switched on (RFC 5161, RFC 7162 s3.1)."""
         self.failed_logins = 0
+        self.progress: tuple[int | None, int | None] = (None, None)
+        """How many messages the present command has done, and of how many (RFC 9585)."""
         self._login: Login | None = None
 
     @property

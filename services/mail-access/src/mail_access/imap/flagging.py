@@ -83,6 +83,7 @@ async def _store_all(context: Context, selected: Selected, command: Store, uids:
     outcome = _Outcome()
     try:
         for start in range(0, len(uids), _STORED_AT_ONCE):
+            context.progress = start, len(uids)
             some = NumberRanges.of(uids[start : start + _STORED_AT_ONCE])
             request = mailbox_pb2.StoreFlagsRequest(
                 uids=uid_ranges(some.ranges),

@@ -10,6 +10,7 @@ from typing import Final
 from mail_access.imap import appending, authenticating
 from mail_access.imap.commands import perform
 from mail_access.imap.context import Context, Done, SessionEndError
+from mail_access.imap.progressing import Watch
 from mail_access.imap.refusals import CommandRefusedError, refusal_of, server_bug
 from mail_access.imap.updates import take_highest_modseq, tell_updates
 from mail_access.login import LoginEndedError
@@ -157,7 +158,8 @@ class Session:
         reply: Refusal | None
         try:
             # An IDLE takes as long as its client likes, which says nothing.
-            with nullcontext() if isinstance(command, Idle) else span(f"IMAP {name.upper()}", "server"):
+            traced = nullcontext() if isinstance(command, Idle) else span(f"IMAP {name.upper()}", "server")
+            with traced, Watch(context, command):
                 reply = _ok(done := await self._perform(command))
         except Exception as error:  # noqa: BLE001  # the boundary of a command
             reply = self._refusal(error, name)
