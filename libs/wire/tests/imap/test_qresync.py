@@ -24,6 +24,7 @@ from postroom_wire.imap.qresync import (
     vanished_earlier,
 )
 from postroom_wire.imap.sequence import STAR, NumberRanges, SequenceSet
+from postroom_wire.imap.state import enables_condstore
 from postroom_wire.imap.view import MailboxUids
 
 INBOX = MailboxName("INBOX")
@@ -185,3 +186,29 @@ def test_the_last_pair_that_holds_counts(uids: set[int], matches: list[tuple[int
         if holding:
             expected = run.uid + holding[-1] + 1
     assert Resynchronization(1, 1, None, tuple(runs)).known_below(view) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "enables"),
+    [
+        (b"SELECT x (CONDSTORE)", True),
+        (b"EXAMINE x (CONDSTORE)", True),
+        (b"SELECT x", False),
+        (b"FETCH 1 MODSEQ", True),
+        (b"FETCH 1 FLAGS (CHANGEDSINCE 1)", True),
+        (b"FETCH 1 FLAGS", False),
+        (b"STORE 1 (UNCHANGEDSINCE 0) FLAGS ()", True),
+        (b"STORE 1 FLAGS ()", False),
+        (b"SEARCH OR SEEN NOT MODSEQ 5", True),
+        (b'UID SORT (DATE) UTF-8 MODSEQ "/flags/$x" all 5', True),
+        (b"THREAD REFS UTF-8 MODSEQ 5", True),
+        (b"SEARCH ALL", False),
+        (b"STATUS x (MESSAGES HIGHESTMODSEQ)", True),
+        (b'LIST "" * RETURN (STATUS (HIGHESTMODSEQ))', True),
+        (b"STATUS x (MESSAGES)", False),
+        (b"NOOP", False),
+    ],
+)
+def test_what_asks_for_modseqs_enables_condstore(text: bytes, enables: bool) -> None:
+    """RFC 7162 s3.1."""
+    assert enables_condstore(parse_command(b"a " + text).command) is enables
