@@ -76,7 +76,11 @@ class FakeStore(MailStore):
         self.loads += 1
         uids = sorted(self.messages)
         yield mailbox_pb2.LoadMailboxResponse(
-            mailbox=mailbox_pb2.Mailbox(uid_validity=self.uid_validity, uid_next=self.uid_next),
+            mailbox=mailbox_pb2.Mailbox(
+                uid_validity=self.uid_validity,
+                uid_next=self.uid_next,
+                highest_modseq=self.journal[-1][0],
+            ),
             modseq=self.modseq,
         )
         for start in range(0, len(uids), 2):
@@ -98,10 +102,12 @@ class FakeStore(MailStore):
             uid_validity=self.uid_validity,
             deleted=self.deleted,
             reload=self.floor_passed,
+            highest_modseq=self.journal[-1][0],
         )
         if len(left) > self.page:
             at, uid = left[self.page - 1]
             answer.modseq, answer.after_uid, answer.more = at - 1, uid, True
+            answer.highest_modseq = max((m for m, _ in self.journal if m < at), default=0)
         self.between_pages()
         return answer
 
@@ -372,3 +378,57 @@ async def test_a_mailbox_that_is_broken_harms_no_other(store: FakeStore) -> None
         assert not second.stale
         assert not running.done()
         running.cancel()
+
+
+async def test_its_highest_modseq_is_the_mailbox_s_and_not_the_account_s(
+    mailbox: OpenMailbox, store: FakeStore
+) -> None:
+    assert mailbox.highest_modseq == 2
+    store.modseq += 10  # in other mailboxes
+    await mailbox.refresh(ALICE, store.modseq)
+    assert (mailbox.modseq, mailbox.highest_modseq) == (12, 2)
+    store.store(1, 1)
+    await mailbox.refresh(ALICE, store.modseq)
+    assert mailbox.highest_modseq == 13
+    reader = mailbox.attach(ALICE, lambda: None)
+    assert reader.settled == 13
+    own = store.store(2, 1)
+    mailbox.stored(own, reader.view)
+    assert mailbox.highest_modseq == 14
+    gone = store.expunge(2)
+    mailbox.expunged(gone.expunged, gone.modseq)
+    assert mailbox.highest_modseq == 15
+
+
+async def test_an_own_change_behind_a_foreign_one_is_not_the_highest_that_is_complete(
+    mailbox: OpenMailbox, store: FakeStore
+) -> None:
+    """RFC 7162 s6: a client that was told of it, and went, would miss the other."""
+    reader = mailbox.attach(ALICE, lambda: None)
+    before = mailbox.highest_modseq
+    store.expunge(4)
+    mailbox.stored(store.store(1, 1), reader.view)
+    assert mailbox.highest_modseq == before < mailbox.rows.top_modseq
+    await mailbox.refresh_for_all()
+    assert mailbox.highest_modseq == mailbox.rows.top_modseq == store.modseq
+
+
+async def test_changes_in_pages_are_complete_up_to_each_page(mailbox: OpenMailbox, store: FakeStore) -> None:
+    seen: list[tuple[int, int]] = []
+    for uid in (1, 2, 3):
+        store.store(uid, 1)
+    store.page = 1
+    store.between_pages = lambda: seen.append((mailbox.modseq, mailbox.highest_modseq))
+    await mailbox.refresh(ALICE, store.modseq)
+    assert all(highest <= modseq for modseq, highest in seen)
+    assert mailbox.highest_modseq == store.modseq
+
+
+async def test_what_others_changed_in_a_row_of_ours_is_told(mailbox: OpenMailbox, store: FakeStore) -> None:
+    own, other = mailbox.attach(ALICE, lambda: None), mailbox.attach(ALICE, lambda: None)
+    store.store(1, 4)  # by another process, not heard of yet
+    mailbox.stored(store.store(1, 5), own.view, lambda word: word | 1)
+    assert own.view.updates(expunges=True).changed == [(1, 1)]
+    assert other.view.updates(expunges=True).changed == [(1, 1)]
+    mailbox.stored(store.store(1, 7), own.view, lambda word: word | 2)
+    assert own.view.updates(expunges=True).changed == []
