@@ -235,3 +235,19 @@ def test_curl_reads_and_removes(
     assert run("--ssl-reqd", f"{plain}/2") == TWO
     run("--request", "DELE 1", "--head", f"{plain}/")
     assert whole(pop().retr(1)[1]) == TWO
+
+
+def test_an_internationalized_message_comes_in_ascii_unless_utf8_is_said(
+    deliver: Deliver, pop: LogIn, say: Callable[[bytes], list[bytes]], address: str
+) -> None:
+    mail = "From: J\u00fcrgen <j\u00fcrgen@example.com>\r\nSubject: Gr\u00fc\u00dfe\r\n\r\nHello\r\n".encode()
+    deliver(mail)
+    surrogate = whole(pop().retr(1)[1])
+    assert surrogate.isascii()
+    assert b"Subject: =?utf-8?" in surrogate
+    assert surrogate.endswith(b"\r\n\r\nHello\r\n")
+    login = f"USER {address}\r\nPASS {PASSWORD}\r\n".encode()
+    said = say(b"UTF8\r\n" + login + b"LIST 1\r\nRETR 1\r\nTOP 1 0\r\nQUIT\r\n")
+    assert said[4] == b"+OK 1 %d" % len(mail)
+    assert whole(said[6:-5]) == mail + b".\r\n"
+    assert whole(said[6:8]) == whole(said[-4:-2])[: len(whole(said[6:8]))]

@@ -7,6 +7,7 @@ from typing import overload
 from uuid import UUID
 
 from mail_access.login import Login
+from mail_access.packed_rows import unpack
 from mail_access.store import MailStore
 from postroom.mailstore.v1 import mailbox_pb2
 from postroom_contracts.errors import MailboxNotFoundError
@@ -49,8 +50,9 @@ class Snapshot(Sequence[Message]):
         """The UIDs of message numbers."""
         return [self._uids[number - 1] for number in numbers]
 
-    def take(self, rows: mailbox_pb2.Rows) -> None:
+    def take(self, page: mailbox_pb2.LoadMailboxResponse) -> None:
         """Add the next page."""
+        rows = unpack(page.packed) if page.HasField("packed") else page.rows
         self._uids.extend(rows.uids)
         self._sizes.extend(rows.sizes)
 
@@ -70,7 +72,7 @@ async def load_snapshot(store: MailStore, login: Login, most: int, arrives: Call
     async with aclosing(store.load_mailbox(login, snapshot.mailbox_id)) as pages:
         async for page in pages:
             arrives()
-            snapshot.take(page.rows)
+            snapshot.take(page)
             if len(snapshot) > most:
                 raise MaildropTooBigError
     return snapshot
