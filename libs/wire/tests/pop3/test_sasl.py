@@ -4,6 +4,8 @@ import base64
 from itertools import pairwise
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from postroom_wire.pop3 import (
     Close,
@@ -219,3 +221,33 @@ def test_capabilities_are_those_of_both_states() -> None:
         b".",
     ]
     assert converse(made, b"AUTH PLAIN " + PLAIN + b"\r\nCAPA\r\n") == IN + said
+
+
+_LINES = st.sampled_from(
+    [
+        *(b"AUTH " + mechanism.value.encode() for mechanism in Mechanism),
+        b"AUTH PLAIN " + PLAIN,
+        b"AUTH",
+        b"UTF8",
+        b"LANG x",
+        b"*",
+        b"",
+        b"=",
+        *dressed(FIRST, FINAL, b"\x01", b"ann").split(b"\r\n"),
+        b"\xff\x00",
+        b"x" * 13_000,
+        b"STAT",
+    ]
+)
+
+
+@given(
+    lines=st.lists(st.one_of(_LINES, st.binary(max_size=30)), max_size=12), cuts=st.sets(st.integers(0, 200))
+)
+def test_any_lines_are_answered_the_same_wherever_the_network_cuts(
+    lines: list[bytes], cuts: set[int]
+) -> None:
+    octets = b"".join(line + b"\r\n" for line in lines)
+    edges = sorted({0, len(octets)} | {cut for cut in cuts if cut < len(octets)})
+    pieces = [octets[a:b] for a, b in pairwise(edges)]
+    assert converse(session(), *pieces) == converse(session(), octets)
