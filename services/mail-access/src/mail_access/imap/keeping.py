@@ -6,6 +6,7 @@ command only the first MiB goes along.
 
 import asyncio
 import hashlib
+import threading
 from collections.abc import AsyncGenerator
 from typing import Final
 
@@ -20,6 +21,16 @@ from postroom_runtime.transfer import StaleUrlError
 INLINE: Final = 256 * 1024
 _INLINE_OF_COMMAND: Final = 1024 * 1024
 _ZSTD_LEVEL: Final = 1
+
+
+class _Kept(threading.local):
+    """Making a compressor takes longer than compressing some KiB; each thread has its own."""
+
+    def __init__(self) -> None:
+        self.compressor = zstandard.ZstdCompressor(level=_ZSTD_LEVEL)
+
+
+_KEPT: Final = _Kept()
 
 
 class Keeper:
@@ -53,7 +64,7 @@ class Keeper:
         return await self._upload(context.resources.settings.append_octets, _chained(bytes(begun), source))
 
     def _inline(self, octets: bytes) -> content_pb2.Content:
-        zstd = zstandard.ZstdCompressor(level=_ZSTD_LEVEL).compress(octets)
+        zstd = _KEPT.compressor.compress(octets)
         self._room -= len(zstd)
         return content_pb2.Content(digest=hashlib.sha256(octets).digest(), size=len(octets), zstd=zstd)
 

@@ -3,6 +3,7 @@
 Octets move while they are read: a reader that misses looks the location up again.
 """
 
+import threading
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
@@ -57,7 +58,22 @@ def decompress(stored: bytes, blob: Blob) -> bytes:
     """The octets of a stored blob; raises zstandard.ZstdError for a broken frame."""
     if blob.codec == CODEC_PLAIN:
         return stored
-    return zstandard.ZstdDecompressor().decompress(stored, max_output_size=blob.size)
+    return decompress_frame(stored, blob.size)
+
+
+def decompress_frame(frame: bytes, size: int) -> bytes:
+    """At most so many octets; raises zstandard.ZstdError for a broken frame."""
+    return _KEPT.decompressor.decompress(frame, max_output_size=size)
+
+
+class _Kept(threading.local):
+    """Making a decompressor takes longer than decompressing some KiB; each thread has its own."""
+
+    def __init__(self) -> None:
+        self.decompressor = zstandard.ZstdDecompressor()
+
+
+_KEPT: Final = _Kept()
 
 
 class BlobReader:

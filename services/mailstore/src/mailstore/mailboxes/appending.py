@@ -12,6 +12,7 @@ import asyncpg
 import zstandard
 
 from mailstore.accounts import lock_accounts
+from mailstore.blobs.reader import decompress_frame
 from mailstore.blobs.segments import OpenSegment, table
 from mailstore.intake.item import Inline, MessageContent
 from mailstore.intake.statements import CODEC_PLAIN, CODEC_ZSTD
@@ -51,9 +52,13 @@ SELECT m.uid, m.modseq, b.uid_validity FROM (
 WHERE m.mailbox_id = $3 ORDER BY m.uid LIMIT 1
 """
 _ID_USED: Final = "SELECT EXISTS (SELECT FROM mailstore.message WHERE id = ANY($1::uuid[]))"
-_BLOB: Final = """
+_STAGE: Final = """
+INSERT INTO mailstore.{segment} (blob_id, octets) SELECT * FROM unnest($1::uuid[], $2::bytea[])
+"""
+_BLOBS: Final = """
 INSERT INTO mailstore.blob (id, tenant_id, digest, size, codec, segment, object_id, stored_length)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::bytea[], $4::bigint[], $5::smallint[], $6::integer[],
+                     $7::uuid[], $8::bigint[])
 """
 
 
@@ -97,7 +102,7 @@ def inline_octets(content: MessageContent) -> bytes:
     if not isinstance(content.source, Inline):
         raise ContentMismatchError("not inline")
     try:
-        octets = zstandard.ZstdDecompressor().decompress(content.source.zstd, max_output_size=content.size)
+        octets = decompress_frame(content.source.zstd, content.size)
     except zstandard.ZstdError:
         raise ContentMismatchError("not a zstd frame of that size") from None
     if len(octets) != content.size:
@@ -189,11 +194,11 @@ async def _append(
     ids = [appending.id for appending, _ in batch]
     if await connection.fetchval(_ID_USED, ids):  # it would show a message of whoever has the id
         raise InvalidRequestError("an id that another message has")
+    blob_ids = await _keep_octets(connection, segment, owner, [appending for appending, _ in batch])
     messages: list[NewMessage] = []
     placements: list[Placement] = []
     writes = not owner.is_guest or bool(owner.rights & Right.WRITE)
-    for appending, facts in batch:
-        blob_id = await _keep_octets(connection, segment, owner, appending)
+    for blob_id, (appending, facts) in zip(blob_ids, batch, strict=True):
         keywords = appending.keywords if writes else ()
         messages.append(NewMessage(appending.id, owner.tenant_id, blob_id, facts))
         placements.append(
@@ -233,16 +238,24 @@ def _segment_dropped(segment: OpenSegment) -> Generator[None]:
 
 
 async def _keep_octets(
-    connection: Connection, segment: OpenSegment, owner: Owner, appending: Appending
-) -> UUID:
-    blob_id = new_id()
-    content = appending.content
-    if not isinstance(content.source, Inline):
-        values = (CODEC_PLAIN, None, appending.object_id, content.size)
-    else:
-        number = await segment.number(connection)
-        values = (CODEC_ZSTD, number, None, len(content.source.zstd))
-        statement = f"INSERT INTO mailstore.{table(number)} (blob_id, octets) VALUES ($1, $2)"  # a number
-        await connection.execute(statement, blob_id, content.source.zstd)
-    await connection.execute(_BLOB, blob_id, owner.tenant_id, content.digest, content.size, *values)
-    return blob_id
+    connection: Connection, segment: OpenSegment, owner: Owner, appendings: Sequence[Appending]
+) -> list[UUID]:
+    """Stage what came along, and write the rows of the blobs; their ids."""
+    blob_ids = [new_id() for _ in appendings]
+    blobs: list[tuple[object, ...]] = []
+    staged: list[tuple[UUID, bytes]] = []
+    number = None
+    for blob_id, appending in zip(blob_ids, appendings, strict=True):
+        content = appending.content
+        if not isinstance(content.source, Inline):
+            values = (CODEC_PLAIN, None, appending.object_id, content.size)
+        else:
+            number = await segment.number(connection)
+            values = (CODEC_ZSTD, number, None, len(content.source.zstd))
+            staged.append((blob_id, content.source.zstd))
+        blobs.append((blob_id, owner.tenant_id, content.digest, content.size, *values))
+    if number is not None:
+        ids, frames = zip(*staged, strict=True)
+        await connection.execute(_STAGE.format(segment=table(number)), ids, frames)  # a number
+    await connection.execute(_BLOBS, *zip(*blobs, strict=True))
+    return blob_ids
