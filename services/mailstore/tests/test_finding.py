@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import pytest
 
 from mailstore.blobs.reader import BlobReader
+from mailstore.finding import text_index
 from mailstore.finding.keys import hash_of, sort_keys
 from mailstore.finding.worker import FindingLimits, FindingWorker
 from mailstore.scanning import facts_of
@@ -114,6 +115,22 @@ async def test_what_was_read_is_found_as_before(own_store: MailStore) -> None:
     assert found[TERM.FIELD_HEADER, "x.odd", "a.b*c"] == [5]
     assert found[TERM.FIELD_SENT_ON, "", "2026-11-02"] == [1]
     assert found[TERM.FIELD_SAVED_SINCE, "", "2020-01-01"] == list(range(1, len(MAILS) + 1))
+
+
+async def test_rare_texts_of_large_mailboxes_are_found_by_their_trigrams(
+    own_store: MailStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, ann, bob = own_store, own_store.account(), own_store.account("bob")
+    assert await store.fetchval("SELECT count(*) FROM pg_indexes WHERE indexdef LIKE '%gin_trgm_ops%'") == 2
+    await store.deliver(ann, *MAILS)
+    await store.deliver(bob, *MAILS)
+    await worker(store).read_some()
+    monkeypatch.setattr(text_index, "_LARGE_MAILBOX", 2**40)
+    plainly = await search(store, ann, TERMS)
+    monkeypatch.setattr(text_index, "_LARGE_MAILBOX", 0)
+    assert await search(store, ann, TERMS) == plainly
+    monkeypatch.setattr(text_index, "_MOST_RARE", 1)  # then none of them is rare
+    assert await search(store, ann, TERMS) == plainly
 
 
 async def test_each_message_is_read_once_by_several_workers(own_store: MailStore) -> None:

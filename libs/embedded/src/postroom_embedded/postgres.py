@@ -197,6 +197,9 @@ async def create_schemas(address: PostgresAddress, database: str) -> None:
                 await admin.execute(f"GRANT CONNECT, TEMPORARY ON DATABASE {database} TO {role}")
                 await admin.execute(f"CREATE SCHEMA {role} AUTHORIZATION {role}")
                 await admin.execute(f"ALTER ROLE {role} IN DATABASE {database} SET search_path = {role}")
+            # Where Postgres comes without it, substrings are looked for one text after another.
+            if await admin.fetchval("SELECT true FROM pg_available_extensions WHERE name = 'pg_trgm'"):
+                await admin.execute("CREATE EXTENSION IF NOT EXISTS pg_trgm SCHEMA mailstore")
     finally:
         await admin.close(timeout=5)
 

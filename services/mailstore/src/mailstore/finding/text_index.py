@@ -28,6 +28,22 @@ WHERE t.complete IS NOT TRUE
 _MATCHING: Final = """
 SELECT array_agg(m.uid ORDER BY m.uid) FROM {ranges} {join} WHERE {condition}
 """
+# Of all accounts, by the indexes of pg_trgm; one more than are worth to be looked for in the mailbox.
+_RARE: Final = """
+SELECT array_agg(message_id) FROM (
+    SELECT t.message_id FROM mailstore.message_text AS t WHERE {condition} LIMIT {limit}) AS rare
+"""
+_AMONG: Final = """
+SELECT array_agg(m.uid ORDER BY m.uid) FROM {ranges} WHERE m.message_id = ANY({ids}::uuid[])
+"""
+_HAS_TRIGRAMS: Final = """
+SELECT count(*) = 2 FROM pg_indexes
+WHERE schemaname = 'mailstore' AND indexname IN ('message_text_body', 'message_text_header')
+"""
+_MOST_RARE: Final = 1_000
+_LARGE_MAILBOX: Final = 2_000
+"""UIDs from which on a look into the index comes first."""
+_TRIGRAM: Final = 3
 _RANKED: Final = """
 SELECT m.uid, {condition} AS exact,
        CASE WHEN t.words @@ {query}::tsquery THEN ts_rank(t.words, {query}::tsquery) ELSE 0 END AS rank
@@ -69,18 +85,47 @@ async def search_index(
         if any(term.field not in OF_ROWS for term in terms):
             # Before the matches: a message that is read meanwhile is looked at twice, not never.
             unread = await connection.fetchval(_UNREAD, *place) or []
-        matches = [await _matches(connection, place, term) for term in terms]
+        large = sum(last - first + 1 for first, last in ranges) > _LARGE_MAILBOX
+        if large and any(_is_selective(term) for term in terms):
+            large = bool(await connection.fetchval(_HAS_TRIGRAMS))
+        matches = [
+            await _matches(connection, place, term, rare_first=large and _is_selective(term))
+            for term in terms
+        ]
     return Indexed(matches, compress(unread))
 
 
-async def _matches(connection: Connection, place: tuple[object, ...], term: SearchTerm) -> Matches:
+async def _matches(
+    connection: Connection, place: tuple[object, ...], term: SearchTerm, *, rare_first: bool
+) -> Matches:
     condition = _condition(term)
     if condition is None:
         return Matches()
     if term.fuzzy and (query := query_of(term)):
         return await _ranked(connection, place, condition, query)
+    if rare_first and (rare := await _rare(connection, condition)) is not None:
+        statement = _AMONG.format(ranges=IN_RANGES, ids="$5")
+        return Matches(await connection.fetchval(statement, *place, rare) or [])
     statement = _MATCHING.format(ranges=IN_RANGES, join=condition.join, condition=condition.sql)
     return Matches(await connection.fetchval(statement, *place, *condition.arguments) or [])
+
+
+async def _rare(connection: Connection, condition: _Condition) -> list[UUID] | None:
+    """All messages that meet a condition, when there are few; the planner cannot know how rare a text is."""
+    sql = condition.sql.replace("$5", "$1").replace("$6", "$2")
+    statement = _RARE.format(condition=sql, limit=_MOST_RARE + 1)
+    await connection.execute("SET LOCAL enable_seqscan = off")
+    try:
+        found: list[UUID] = await connection.fetchval(statement, *condition.arguments) or []
+    finally:
+        await connection.execute("SET LOCAL enable_seqscan = on")
+    return found if len(found) <= _MOST_RARE else None
+
+
+def _is_selective(term: SearchTerm) -> bool:
+    """Whether an index of trigrams can tell the texts that have it."""
+    by_text = term.field in {SearchField.BODY, SearchField.TEXT, SearchField.HEADER}
+    return by_text and not term.fuzzy and len(term.value) >= _TRIGRAM
 
 
 async def _ranked(

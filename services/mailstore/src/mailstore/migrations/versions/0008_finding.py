@@ -6,8 +6,8 @@ revision: str = "0008"
 down_revision: str | None = "0007"
 
 _STATEMENTS = (
-    # `text` is the body, `header` a line for each field, both folded (i;unicode-casemap), `sent_on` the day of
-    # the Date field as it is written there. `complete` is false where something was cut.
+    # `text` is the body, `header` a line for each field, both folded (i;unicode-casemap), `sent_on` the day
+    # of the Date field as it is written there. `complete` is false where something was cut.
     """
     ALTER TABLE mailstore.message_text
         ADD COLUMN header text NOT NULL DEFAULT '',
@@ -55,21 +55,38 @@ _STATEMENTS = (
         REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION mailstore.note_finding_due()
     """,
     "INSERT INTO mailstore.finding_due (message_id) SELECT id FROM mailstore.message ON CONFLICT DO NOTHING",
-    # Where the extension may not be made, substrings are found by reading the texts one after another.
+    # Without the extension substrings are found by reading the texts one after another. Whoever adds it later
+    # calls this once more.
     """
-    DO $$
+    CREATE FUNCTION mailstore.index_texts() RETURNS void LANGUAGE plpgsql AS $$
     DECLARE place text;
     BEGIN
-        CREATE EXTENSION IF NOT EXISTS pg_trgm SCHEMA mailstore;
         SELECT n.nspname INTO place FROM pg_extension AS e JOIN pg_namespace AS n ON n.oid = e.extnamespace
         WHERE e.extname = 'pg_trgm';
-        EXECUTE format('CREATE INDEX message_text_body ON mailstore.message_text '
+        IF place IS NULL THEN
+            RETURN;
+        END IF;
+        EXECUTE format('CREATE INDEX IF NOT EXISTS message_text_body ON mailstore.message_text '
                        'USING gin (text %I.gin_trgm_ops)', place);
-        EXECUTE format('CREATE INDEX message_text_header ON mailstore.message_text '
+        EXECUTE format('CREATE INDEX IF NOT EXISTS message_text_header ON mailstore.message_text '
                        'USING gin (header %I.gin_trgm_ops)', place);
-    EXCEPTION WHEN insufficient_privilege OR undefined_file OR feature_not_supported
-        OR invalid_schema_name OR undefined_object THEN
-        RAISE NOTICE 'no pg_trgm: substrings are looked for one text after another';
+    END $$
+    """,
+    # An owner of the database may add it, an administrator has perhaps done so before.
+    """
+    DO $$
+    BEGIN
+        CREATE EXTENSION IF NOT EXISTS pg_trgm SCHEMA mailstore;
+    EXCEPTION WHEN insufficient_privilege OR undefined_file OR feature_not_supported THEN
+        RAISE NOTICE 'pg_trgm may not be made';
+    END $$
+    """,
+    """
+    DO $$
+    BEGIN
+        PERFORM mailstore.index_texts();
+    EXCEPTION WHEN insufficient_privilege THEN
+        RAISE NOTICE 'pg_trgm may not be used';
     END $$
     """,
 )
