@@ -27,7 +27,7 @@ async def test_an_empty_pattern_asks_for_the_delimiter(imap: Connect) -> None:
     alice = await imap()
     assert await alice.ok('LIST "" ""') == [b'* LIST (\\Noselect) "/" ""']
     assert await alice.ok('LSUB "" ""') == [b'* LSUB (\\Noselect) "/" ""']
-    assert await alice.ok("NAMESPACE") == [b'* NAMESPACE (("" "/")) NIL NIL']
+    assert await alice.ok("NAMESPACE") == [b'* NAMESPACE (("" "/")) (("Other Users/" "/")) NIL']
 
 
 async def test_a_mailbox_is_made_with_those_above_it_and_keeps_those_below(imap: Connect) -> None:

@@ -79,7 +79,7 @@ class FakeStore(MailStore):
             mailbox=mailbox_pb2.Mailbox(
                 uid_validity=self.uid_validity,
                 uid_next=self.uid_next,
-                highest_modseq=self.journal[-1][0],
+                highest_modseq=self.journal[-1][0] if self.journal else 0,
             ),
             modseq=self.modseq,
         )
@@ -102,7 +102,7 @@ class FakeStore(MailStore):
             uid_validity=self.uid_validity,
             deleted=self.deleted,
             reload=self.floor_passed,
-            highest_modseq=self.journal[-1][0],
+            highest_modseq=self.journal[-1][0] if self.journal else 0,
         )
         if len(left) > self.page:
             at, uid = left[self.page - 1]
@@ -345,8 +345,8 @@ async def test_another_uidvalidity_ends_the_view_and_who_comes_next_has_a_fresh_
 class Named:
     """A login whose capability is always good."""
 
-    account_id = ACCOUNT
-    ended = False
+    account_id = user_id = ACCOUNT
+    ended = is_guest = False
 
     async def token(self) -> str:
         return "capability"

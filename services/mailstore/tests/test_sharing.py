@@ -352,6 +352,15 @@ async def test_reading_calls_are_for_guests_who_may_read(store: MailStore) -> No
         await store.mailbox.SearchText(search, metadata=at(carol, ann))
 
 
+async def test_facts_do_not_say_what_the_owner_has_seen(store: MailStore) -> None:
+    ann, bob, inbox = await shared(store, READING, mails=1)
+    await change(store, ann.metadata, inbox, STORE.MODE_ADD, SEEN | FLAGGED)
+    request = mailbox_pb2.FetchFactsRequest(mailbox_id=inbox, uids=ALL)
+    for metadata, expected in ((ann.metadata, SEEN | FLAGGED), (at(bob, ann), FLAGGED)):
+        pages = [page async for page in store.mailbox.FetchFacts(request, metadata=metadata)]
+        assert [facts.flags for page in pages for facts in page.facts] == [expected]
+
+
 async def test_annotations_of_a_shared_mailbox_are_shared_or_each_one_s_own(store: MailStore) -> None:
     ann, bob, inbox = await shared(store, READING)
 

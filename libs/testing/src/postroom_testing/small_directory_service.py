@@ -6,6 +6,7 @@ async with SmallDirectory(folder / "directory.sock") as directory:
 """
 
 import secrets
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -61,7 +62,7 @@ class SmallDirectory:
             servicer = _Servicer(self)  # pyright: ignore[reportAbstractUsage]
             directory_pb2_grpc.add_DirectoryServiceServicer_to_server(servicer, server)
 
-        calls = ("Authenticate", "RenewCapability", "GetCapabilityKeys", "SetOwnQuota")
+        calls = ("Authenticate", "RenewCapability", "GetCapabilityKeys", "SetOwnQuota", "FindAccounts")
         policy = {_SERVICE + name: _EVERYBODY for name in calls}
         self._server = await serve_grpc(self.address, add, policy=policy, tls=None, lifecycle=Lifecycle())
         return self
@@ -112,6 +113,16 @@ class SmallDirectory:
         account = self._accounts[decode(token, self._key.key.public_key()).address]
         account.quota = quota
         return account
+
+    def find(self, ids: Iterable[bytes], addresses: Iterable[str]) -> list[Account]:
+        """The accounts that there are; raises `UnavailableError`."""
+        self._check_away()
+        wanted, named = set(ids), set(addresses)
+        return [
+            account
+            for account in self._accounts.values()
+            if account.id.bytes in wanted or account.address in named
+        ]
 
     def key(self) -> pb.CapabilityKey:
         """What verifies its tokens; raises `UnavailableError`."""
@@ -171,6 +182,14 @@ class _Servicer(directory_pb2_grpc.DirectoryServiceServicer):
         limits = {field.name: value for field, value in request.quota.ListFields()}
         account = self._directory.set_quota(capability_token(), Quota(**limits))
         return pb.SetOwnQuotaResponse(account=_message(account))
+
+    async def FindAccounts(
+        self, request: pb.FindAccountsRequest, context: _Context
+    ) -> pb.FindAccountsResponse:
+        """By id and address."""
+        return pb.FindAccountsResponse(
+            accounts=[_message(each) for each in self._directory.find(request.ids, request.addresses)]
+        )
 
     async def GetCapabilityKeys(
         self, request: pb.GetCapabilityKeysRequest, context: _Context

@@ -25,6 +25,7 @@ SEEDS = [
     b'a LIST (SUBSCRIBED RECURSIVEMATCH) "" (% *) RETURN (CHILDREN STATUS (SIZE DELETED))\r\n',
     b"a CREATE x (USE (\\Sent \\Drafts))\r\n",
     b'a SETQUOTA "" (STORAGE 1 MESSAGE 2)\r\n',
+    b"a SETACL x {3+}\r\nann -lrscd\r\n",
     b"a GETMETADATA (MAXSIZE 5 DEPTH 1) INBOX (/private /shared/comment)\r\n",
     b"a SETMETADATA x (/private/comment ~{3+}\r\na\0b /shared/x NIL)\r\n",
     b"a STORE 4294967295 -FLAGS.SILENT (\\Seen $x)\r\n",

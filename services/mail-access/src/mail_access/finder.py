@@ -11,7 +11,6 @@ from mail_access.login import Login
 from mail_access.store import uid_ranges
 from postroom.mailstore.v1 import finding_pb2 as pb
 from postroom.mailstore.v1 import finding_pb2_grpc
-from postroom_runtime.grpc_client import on_behalf_of
 from postroom_wire.imap.sorting import SortCriterion, SortKey
 from postroom_wire.imap.thread_algorithms import Algorithm, Forest, Place
 
@@ -62,7 +61,7 @@ class Finder:
             scored_uids=scores.keys(),
             scores=scores.values(),
         )
-        metadata = on_behalf_of(await login.token())
+        metadata = await login.metadata()
         stream = self._stub.SortMessages(request, timeout=self._limits.search_seconds, metadata=metadata)
         return [uid async for page in _pages(stream) for uid in page.uids]
 
@@ -73,7 +72,7 @@ class Finder:
         request = pb.ThreadMessagesRequest(
             mailbox_id=mailbox_id.bytes, uids=uid_ranges(uids), algorithm=_ALGORITHMS[algorithm]
         )
-        metadata = on_behalf_of(await login.token())
+        metadata = await login.metadata()
         stream = self._stub.ThreadMessages(request, timeout=self._limits.search_seconds, metadata=metadata)
         return [
             Place(depth, uid)

@@ -28,6 +28,7 @@ from postroom_contracts.errors import (
 )
 from postroom_contracts.ids import parse_id
 from postroom_runtime import metrics
+from postroom_runtime.grpc_client import Metadata, on_behalf_of
 from postroom_runtime.logs import log
 from postroom_runtime.sasl import Client, DirectoryLogins
 from postroom_wire.sasl import Attempt, ScramOpening
@@ -52,30 +53,59 @@ class Login:
     """One session's user. Made by `Logins.log_in`, ended by `Logins.log_out`."""
 
     __slots__ = (
+        "_ended",
         "_expires_at",
+        "_home",
         "_logins",
         "_renew_at",
         "_renewing",
         "_token",
         "account_id",
         "address",
-        "ended",
         "wake",
     )
 
-    def __init__(self, logins: "Logins", account_id: UUID, address: str) -> None:
+    def __init__(self, logins: "Logins", account_id: UUID, address: str, home: "Login | None" = None) -> None:
         self.account_id = account_id
+        """Whose mailboxes it is about."""
         self.address = address
-        self.ended = False
         self.wake: Callable[[], None] | None = None
         """Called once when the login ends by itself."""
         self._logins = logins
+        self._home = home
+        self._ended = False
         self._token = ""
         self._expires_at = self._renew_at = 0.0
         self._renewing: asyncio.Lock | None = None
 
+    @property
+    def ended(self) -> bool:
+        """Whether the directory renews it no more."""
+        return self._ended if self._home is None else self._home.ended
+
+    @property
+    def user_id(self) -> UUID:
+        """Whose login it is."""
+        return self.account_id if self._home is None else self._home.account_id
+
+    @property
+    def is_guest(self) -> bool:
+        """Whether the mailboxes are somebody else's (RFC 4314)."""
+        return self._home is not None
+
+    def at(self, host: UUID) -> "Login":
+        """The same user in the mailboxes of another account; it lives and ends with this login."""
+        home = self._home or self
+        return home if host == home.account_id else Login(self._logins, host, home.address, home)
+
+    async def metadata(self) -> Metadata:
+        """What a call of the stores carries. Raises as `token`."""
+        return on_behalf_of(await self.token(), self.account_id if self.is_guest else None)
+
     async def token(self) -> str:
         """The capability to send along. Raises `LoginEndedError`, `UnavailableError` when it is too old."""
+        if self._home is not None:
+            return await self._home.token()
         if self.ended:
             raise LoginEndedError
         if time.time() >= self._renew_at:
@@ -128,7 +158,7 @@ class Login:
         return max(self._expires_at - time.time(), 0.0)
 
     def _end(self) -> None:
-        self.ended = True
+        self._ended = True
         if self.wake is not None:
             self.wake()
 

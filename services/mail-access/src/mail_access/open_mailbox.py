@@ -181,7 +181,11 @@ class OpenMailbox:
         _REFRESHES.labels("changes").inc()
         since, after_uid, more = self.modseq, 0, True
         while more:
-            changes = await self._store.get_changes(login, self.id, since, after_uid)
+            try:
+                changes = await self._store.get_changes(login, self.id, since, after_uid)
+            except MailboxNotFoundError:  # it is not shared with the user any more (RFC 4314)
+                self.deleted()
+                return
             since, after_uid, more = changes.modseq, changes.after_uid, changes.more
             if changes.deleted:
                 self.deleted()

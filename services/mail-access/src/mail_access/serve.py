@@ -68,6 +68,9 @@ async def open_resources(settings: Settings, stack: AsyncExitStack) -> Resources
     budget = ByteBudget(settings.transfer_octets)
     transfers = await stack.enter_async_context(Transfers(budget))
     store = MailStore(mailbox_pb2_grpc.MailboxServiceStub(mailstore))
+    accounts = AccountStore(
+        account_pb2_grpc.AccountServiceStub(mailstore), directory_pb2_grpc.DirectoryServiceStub(directory)
+    )
     return Resources(
         settings=settings,
         logins=Logins(
@@ -75,12 +78,10 @@ async def open_resources(settings: Settings, stack: AsyncExitStack) -> Resources
             login_pb2_grpc.LoginServiceStub(directory),
             max_sessions_per_account=settings.max_sessions_per_account,
         ),
-        accounts=AccountStore(
-            account_pb2_grpc.AccountServiceStub(mailstore), directory_pb2_grpc.DirectoryServiceStub(directory)
-        ),
+        accounts=accounts,
         store=store,
         finder=Finder(finding_pb2_grpc.FindingServiceStub(mailstore)),
-        mailboxes=OpenMailboxes(store, bus),
+        mailboxes=OpenMailboxes(store, bus, shared_modseqs=accounts.shared_modseqs),
         reader=ContentReader(store, transfers),
         budget=budget,
         transfers=transfers,

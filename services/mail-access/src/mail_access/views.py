@@ -6,7 +6,7 @@ call. A mailbox is dropped when its last session leaves.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from random import uniform
 from typing import Final
@@ -24,12 +24,16 @@ from postroom_runtime.logs import log
 _OPEN: Final = metrics.gauge("views_open_mailboxes", "Mailboxes that are held in memory.")
 
 
+_Key = tuple[UUID, UUID]
+"""A mailbox, and the user whose view it is: each has its own idea of what is seen (RFC 4314)."""
+
+
 class _Account:
     """The open mailboxes of one account, and its subscription."""
 
     def __init__(self) -> None:
-        self.mailboxes: dict[UUID, OpenMailbox] = {}
-        self.users: dict[UUID, int] = {}
+        self.mailboxes: dict[_Key, OpenMailbox] = {}
+        self.users: dict[_Key, int] = {}
         self.subscription: Subscription | None = None
         self.subscribing = asyncio.Lock()
 
@@ -37,8 +41,15 @@ class _Account:
 class OpenMailboxes:
     """Opens and drops them; `run` keeps them current."""
 
-    def __init__(self, store: MailStore, bus: Bus, limits: Limits = DEFAULT_LIMITS) -> None:
+    def __init__(
+        self,
+        store: MailStore,
+        bus: Bus,
+        limits: Limits = DEFAULT_LIMITS,
+        shared_modseqs: Callable[[Sequence[Login]], Awaitable[Sequence[int]]] | None = None,
+    ) -> None:
         self._store, self._bus, self._limits = store, bus, limits
+        self._shared_modseqs = shared_modseqs
         self._accounts: dict[UUID, _Account] = {}
         self._stale: asyncio.Queue[OpenMailbox] = asyncio.Queue()
         self._queued: set[OpenMailbox] = set()
@@ -52,8 +63,9 @@ class OpenMailboxes:
         Raises `PostroomError`, `MailboxNotFoundError` when it is gone, and `LoginEndedError`.
         """
         account = self._accounts.setdefault(login.account_id, _Account())
-        account.users[mailbox_id] = account.users.get(mailbox_id, 0) + 1
-        mailbox = self._mailbox(account, mailbox_id)
+        key = mailbox_id, login.user_id
+        account.users[key] = account.users.get(key, 0) + 1
+        mailbox = self._mailbox(account, key)
         try:
             await self._subscribe(login.account_id, account)
             try:
@@ -61,7 +73,7 @@ class OpenMailboxes:
             except MailboxNotFoundError:
                 if not mailbox.renewed:
                     raise
-                mailbox = self._mailbox(account, mailbox_id)
+                mailbox = self._mailbox(account, key)
                 await mailbox.refresh(login, modseq)
             reader = mailbox.attach(login, wake)
             try:
@@ -69,7 +81,7 @@ class OpenMailboxes:
             finally:
                 mailbox.detach(reader)
         finally:
-            await self._leave(login.account_id, account, mailbox_id)
+            await self._leave(login.account_id, account, key)
 
     def hint(self, account_id: UUID, modseq: int) -> None:
         """The account has changed: its open mailboxes are refreshed behind."""
@@ -90,18 +102,22 @@ class OpenMailboxes:
         logins = [found for account in self._accounts.values() if (found := _any_login(account)) is not None]
         for start in range(0, len(logins), self._limits.accounts_in_one_check):
             some = logins[start : start + self._limits.accounts_in_one_check]
-            tokens = [await _token(login) for login in some]
-            modseqs = await self._store.get_modseqs(tokens)
-            for login, modseq in zip(some, modseqs, strict=False):
+            owners = [login for login in some if not login.is_guest]
+            modseqs = await self._store.get_modseqs([await _token(login) for login in owners])
+            for login, modseq in zip(owners, modseqs, strict=False):
                 self.hint(login.account_id, modseq)
+            guests = [login for login in some if login.is_guest]
+            if guests and self._shared_modseqs is not None:
+                for login, modseq in zip(guests, await self._shared_modseqs(guests), strict=False):
+                    self.hint(login.account_id, modseq)
 
-    def _mailbox(self, account: _Account, mailbox_id: UUID) -> OpenMailbox:
+    def _mailbox(self, account: _Account, key: _Key) -> OpenMailbox:
         """The view, or a fresh one: the sessions at one whose UIDs are no more leave by themselves."""
-        mailbox = account.mailboxes.get(mailbox_id)
+        mailbox = account.mailboxes.get(key)
         if mailbox is None:
             _OPEN.inc()
         if mailbox is None or mailbox.renewed:
-            mailbox = account.mailboxes[mailbox_id] = OpenMailbox(self._store, mailbox_id)
+            mailbox = account.mailboxes[key] = OpenMailbox(self._store, key[0])
         return mailbox
 
     async def _subscribe(self, account_id: UUID, account: _Account) -> None:
@@ -109,11 +125,11 @@ class OpenMailboxes:
             if account.subscription is None:
                 account.subscription = await self._bus.subscribe(changed_subject(account_id), self._changed)
 
-    async def _leave(self, account_id: UUID, account: _Account, mailbox_id: UUID) -> None:
-        account.users[mailbox_id] -= 1
-        if account.users[mailbox_id]:
+    async def _leave(self, account_id: UUID, account: _Account, key: _Key) -> None:
+        account.users[key] -= 1
+        if account.users[key]:
             return
-        del account.users[mailbox_id], account.mailboxes[mailbox_id]
+        del account.users[key], account.mailboxes[key]
         _OPEN.dec()
         if not account.users:
             self._accounts.pop(account_id, None)
@@ -160,10 +176,9 @@ class OpenMailboxes:
 
 
 def _any_login(account: _Account) -> Login | None:
-    return next(
-        (login for mailbox in account.mailboxes.values() for login in mailbox.logins if not login.ended),
-        None,
-    )
+    """The owner's where there is one: a guest's rights may have ended."""
+    logins = [login for mailbox in account.mailboxes.values() for login in mailbox.logins if not login.ended]
+    return min(logins, key=lambda login: login.is_guest, default=None)
 
 
 async def _token(login: Login) -> str:

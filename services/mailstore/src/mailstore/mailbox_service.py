@@ -46,6 +46,7 @@ from mailstore.mailboxes.rows import RowColumns, Since, changes_since, pages
 from mailstore.mailboxes.sharing import Right, as_seen
 from mailstore.mailboxes.uid_ranges import parse_ranges, range_messages
 from mailstore.mailboxes.vanished import vanished_since
+from mailstore.placement import SEEN
 from mailstore.scanning import MessageFacts, message_facts
 from postroom.mailstore.v1 import mailbox_pb2, mailbox_pb2_grpc
 from postroom_contracts.capability import CapabilityVerifier, Scope
@@ -233,7 +234,11 @@ class MailboxService(mailbox_pb2_grpc.MailboxServiceServicer):
                 yield mailbox_pb2.FetchFactsResponse(facts=facts)
             return
         async for page in stored_facts(*asked):
-            yield mailbox_pb2.FetchFactsResponse(facts=[facts_message(facts) for facts in page])
+            messages = [facts_message(facts) for facts in page]
+            if owner.is_guest:  # what the owner has seen is nobody else's business
+                for message in messages:
+                    message.flags &= ~SEEN
+            yield mailbox_pb2.FetchFactsResponse(facts=messages)
 
     async def ReadMessages(
         self, request: mailbox_pb2.ReadMessagesRequest, context: _Context

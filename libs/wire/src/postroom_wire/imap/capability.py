@@ -49,6 +49,9 @@ _AFTER_LOGIN: Final = (
     b"QUOTASET",
     b"METADATA",
     b"LIST-METADATA",
+    b"ACL",
+    b"RIGHTS=kxte",  # RFC 4314 s2.2
+    b"LIST-MYRIGHTS",
     b"OBJECTID",
     b"SAVEDATE",
     b"PREVIEW",

@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TypeAlias
 
+from postroom_wire.imap.acl import DeleteAcl, GetAcl, ListRights, MyRights, SetAcl
+from postroom_wire.imap.compress import Compress
 from postroom_wire.imap.esearch import Search
 from postroom_wire.imap.fetch_items import FetchItem
 from postroom_wire.imap.flags import Flag
@@ -164,6 +166,8 @@ class ListReturn(Enum):
     SUBSCRIBED = b"SUBSCRIBED"
     CHILDREN = b"CHILDREN"
     SPECIAL_USE = b"SPECIAL-USE"
+    MYRIGHTS = b"MYRIGHTS"
+    """RFC 8440 s3."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -333,4 +337,9 @@ Command: TypeAlias = (
     | SetQuota
     | GetMetadata
     | SetMetadata
+    | SetAcl
+    | DeleteAcl
+    | GetAcl
+    | ListRights
+    | MyRights
 )

@@ -5,6 +5,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from postroom_wire.imap.acl import (
+    parse_delete_acl,
+    parse_get_acl,
+    parse_list_rights,
+    parse_my_rights,
+    parse_set_acl,
+)
 from postroom_wire.imap.commands import (
     Authenticate,
     Capability,
@@ -247,6 +254,11 @@ _COMMANDS: Final[dict[bytes, Parser]] = {
     b"SETQUOTA": parse_set_quota,
     b"GETMETADATA": parse_get_metadata,
     b"SETMETADATA": parse_set_metadata,
+    b"SETACL": parse_set_acl,
+    b"DELETEACL": parse_delete_acl,
+    b"GETACL": parse_get_acl,
+    b"LISTRIGHTS": parse_list_rights,
+    b"MYRIGHTS": parse_my_rights,
 }
 
 _UID_COMMANDS: Final[dict[bytes, Parser]] = {

@@ -8,6 +8,7 @@ it: what is absent is refused with BAD and changes nothing. An OK moves along `T
 from enum import Enum
 from typing import Final
 
+from postroom_wire.imap.acl import DeleteAcl, GetAcl, ListRights, MyRights, SetAcl
 from postroom_wire.imap.commands import (
     Append,
     Authenticate,
@@ -83,6 +84,11 @@ _AUTHENTICATED: Final[tuple[type[Command], ...]] = (
     SetQuota,
     GetMetadata,
     SetMetadata,
+    SetAcl,
+    DeleteAcl,
+    GetAcl,
+    ListRights,
+    MyRights,
 )
 _SELECTED: Final[tuple[type[Command], ...]] = (
     Replace,

@@ -18,17 +18,21 @@ from mail_access.imap.refusals import (
     EMPTY_MESSAGE,
     EXPUNGED,
     MESSAGE_TOO_BIG,
+    NOT_BETWEEN_ACCOUNTS,
     NOT_ENABLED,
     READ_ONLY,
     TRY_CREATE,
     CommandRefusedError,
 )
+from mail_access.imap.sharing import locate
+from mail_access.login import Login
 from mail_access.store import ranges_of
 from postroom.mailstore.v1 import mailbox_pb2
 from postroom_contracts.ids import new_id
 from postroom_runtime.steps import reached
 from postroom_runtime.tcp import PeerGoneError
 from postroom_wire.imap import codes, responses
+from postroom_wire.imap.acl import Rights
 from postroom_wire.imap.commands import Append, Replace
 from postroom_wire.imap.enabling import Extension
 from postroom_wire.imap.errors import Condition, LocalProtocolError
@@ -67,6 +71,7 @@ class Target:
     """Where the messages go, and the UID of the one in the selected mailbox that they take the place of."""
 
     mailbox_id: bytes
+    login: Login
     replaces: int | None = None
 
 
@@ -76,8 +81,11 @@ async def prepare(context: Context, command: Append | Replace) -> Target:
     Raises `CommandRefusedError`, `RemoteProtocolError`, `PostroomError`.
     """
     replaces = _replaced(context, command) if isinstance(command, Replace) else None
-    mailbox, _ = await context.find(command.mailbox, TRY_CREATE)
-    return Target(mailbox.id, replaces)
+    located, _ = await locate(context, command.mailbox, TRY_CREATE)
+    located.require(Rights.INSERT)
+    if replaces is not None and located.login.account_id != context.reading.account_id:
+        raise CommandRefusedError(NOT_BETWEEN_ACCOUNTS)
+    return Target(located.mailbox.id, located.login, replaces)
 
 
 async def append_messages(context: Context, target: Target) -> Done:
@@ -92,14 +100,14 @@ async def append_messages(context: Context, target: Target) -> Done:
     if target.replaces is not None:
         return await _replace(context, target, target.replaces, requests)
     if len(requests) == 1:
-        appended = await context.resources.store.append_message(context.login, requests[0])
+        appended = await context.resources.store.append_message(target.login, requests[0])
         uids, uid_validity, modseq = [appended.uid], appended.uid_validity, appended.modseq
     else:
         request = mailbox_pb2.AppendMessagesRequest(messages=requests)
-        answer = await context.resources.store.append_messages(context.login, request)
+        answer = await context.resources.store.append_messages(target.login, request)
         uids, uid_validity, modseq = _uids(answer), answer.uid_validity, answer.modseq
     reached("append.stored")
-    await context.caught_up(target.mailbox_id, modseq)
+    await context.caught_up(target.mailbox_id, modseq, target.login.account_id)
     return Done(b"APPEND completed", codes.append_uid(uid_validity, *uids))
 
 
@@ -110,12 +118,12 @@ async def _replace(
     selected = context.require_selected()
     place = mailbox_pb2.ReplacedMessage(mailbox_id=selected.mailbox.id.bytes, uid=replaced)
     request = mailbox_pb2.AppendMessagesRequest(messages=requests, replaces=place)
-    answer = await context.resources.store.append_messages(context.login, request)
+    answer = await context.resources.store.append_messages(target.login, request)
     reached("append.stored")
     code = codes.append_uid(answer.uid_validity, *_uids(answer))
     context.output.write(responses.untagged(Condition.OK, b"Replacement is there", code))
     await context.caught_up(selected.mailbox.id.bytes, answer.modseq)
-    await context.caught_up(target.mailbox_id, answer.modseq)
+    await context.caught_up(target.mailbox_id, answer.modseq, target.login.account_id)
     return Done(b"REPLACE completed", expunged=True)
 
 

@@ -61,7 +61,7 @@ async def _ask(
     found: list[list[tuple[int, int]]] = [[] for _ in keys]
     scores: list[dict[int, int]] = [{} for _ in keys]
     while uids:
-        answer = await context.resources.store.search_text(context.login, selected.mailbox.id, uids, terms)
+        answer = await context.resources.store.search_text(selected.login, selected.mailbox.id, uids, terms)
         for ranges, scored, matches in zip(found, scores, answer.matches, strict=True):
             some = ranges_of(matches.ranges)
             ranges += some

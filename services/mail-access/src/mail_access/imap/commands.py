@@ -3,6 +3,7 @@
 from typing import Final
 
 from mail_access.imap import (
+    acl,
     authenticating,
     enabling,
     fetching,
@@ -20,6 +21,7 @@ from mail_access.imap import (
 from mail_access.imap.context import Context, Done
 from mail_access.imap.updates import claim_recent
 from postroom_wire.imap import responses
+from postroom_wire.imap.acl import DeleteAcl, GetAcl, ListRights, MyRights, SetAcl
 from postroom_wire.imap.commands import (
     Capability,
     Check,
@@ -62,7 +64,8 @@ _Selecting = Select | Examine | Close | Unselect
 _Finding = Search | MultiSearch | Sort | Thread
 _Messages = Fetch | Store | Copy | Move | Expunge
 _Account = GetQuota | GetQuotaRoot | SetQuota | GetMetadata | SetMetadata
-OneAnswer = _Plain | _Naming | _Listing | _Selecting | _Finding | _Messages | _Account
+_Acl = SetAcl | DeleteAcl | GetAcl | ListRights | MyRights
+OneAnswer = _Plain | _Naming | _Listing | _Selecting | _Finding | _Messages | _Account | _Acl
 """The commands that are one question and one answer; the others are dialogues."""
 
 _SERVER: Final[dict[bytes, bytes | None]] = {b"name": b"Postroom"}
@@ -86,6 +89,8 @@ async def perform(context: Context, command: OneAnswer) -> Done:
             return await _naming(context, command)
         case GetQuota() | GetQuotaRoot() | SetQuota() | GetMetadata() | SetMetadata():
             return await _account(context, command)
+        case SetAcl() | DeleteAcl() | GetAcl() | ListRights() | MyRights():
+            return await _acl(context, command)
         case Capability() | Noop() | Check() | Id() | Enable() | Login():
             return await _plain(context, command)
 
@@ -145,6 +150,20 @@ async def _account(context: Context, command: _Account) -> Done:
             return await metadata.get_metadata(context, command)
         case SetMetadata():
             return await metadata.set_metadata(context, command)
+
+
+async def _acl(context: Context, command: _Acl) -> Done:
+    match command:
+        case SetAcl():
+            return await acl.set_acl(context, command)
+        case DeleteAcl():
+            return await acl.delete_acl(context, command)
+        case GetAcl():
+            return await acl.get_acl(context, command)
+        case ListRights():
+            return await acl.list_rights(context, command)
+        case MyRights():
+            return await acl.my_rights(context, command)
 
 
 async def _selecting(context: Context, command: _Selecting) -> Done:

@@ -16,6 +16,7 @@ from postroom_contracts.errors import PostroomError
 from postroom_contracts.ids import parse_id
 from postroom_runtime.logs import log
 from postroom_runtime.tcp import Connection
+from postroom_wire.imap.acl import ALL_RIGHTS, Rights
 from postroom_wire.imap.commands import Command
 from postroom_wire.imap.enabling import Extension
 from postroom_wire.imap.errors import Refusal
@@ -71,6 +72,19 @@ class Selected:
     """New messages were told of whose \\Recent is still to be claimed."""
     deleted_here: bool = False
     """This session itself deleted the mailbox."""
+
+    rights: Rights = ALL_RIGHTS
+    """The user's there (RFC 4314)."""
+
+    @property
+    def login(self) -> Login:
+        """The user where the mailbox is kept, at home or as a guest."""
+        return self.reader.login
+
+    @property
+    def keeps_seen(self) -> bool:
+        """Whether reading a message marks it as seen."""
+        return not self.read_only and bool(self.rights & Rights.SEEN)
 
     @property
     def view(self) -> SessionView:
@@ -134,6 +148,11 @@ class Context:
         if self._login is None:
             raise LoginEndedError
         return self._login
+
+    @property
+    def reading(self) -> Login:
+        """The user as the selected mailbox has it."""
+        return self.login if self.selected is None else self.selected.login
 
     @property
     def logged_in(self) -> bool:
@@ -215,16 +234,16 @@ class Context:
                 return mailbox, listed.modseq
         raise CommandRefusedError(missing)
 
-    async def caught_up(self, mailbox_id: bytes, modseq: int) -> None:
+    async def caught_up(self, mailbox_id: bytes, modseq: int, account_id: UUID | None = None) -> None:
         """Own writes are seen: what this process has open of the account comes up to this MODSEQ.
 
         The session's own mailbox does so before the tagged OK. When it cannot, the write still stands: a NO
-        would have the client do it again.
+        would have the client do it again. `account_id` where it is not the one of the selected mailbox.
         """
-        self.resources.mailboxes.hint(self.login.account_id, modseq)
+        self.resources.mailboxes.hint(account_id or self.reading.account_id, modseq)
         if self.selected is not None and self.selected.mailbox.id == id_of(mailbox_id):
             try:
-                await self.selected.mailbox.refresh(self.login, modseq)
+                await self.selected.mailbox.refresh(self.reading, modseq)
             except PostroomError as error:
                 log.warning("own_write_not_seen", error=error.name)
 

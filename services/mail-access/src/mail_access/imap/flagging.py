@@ -12,12 +12,15 @@ from mail_access.packed_rows import unpack_flags
 from mail_access.store import ranges_of, uid_ranges
 from postroom.mailstore.v1 import mailbox_pb2
 from postroom_contracts.ids import new_id
+from postroom_wire.imap.acl import Rights
 from postroom_wire.imap.commands import Store, StoreMode
 from postroom_wire.imap.enabling import Extension
-from postroom_wire.imap.flags import SYSTEM_FLAGS, Flag
+from postroom_wire.imap.flags import DELETED, SEEN, SYSTEM_FLAGS, Flag
 from postroom_wire.imap.qresync import modified
 from postroom_wire.imap.sequence import NumberRanges
 
+_SEEN: Final = 1 << SYSTEM_FLAGS.index(SEEN)
+_DELETED: Final = 1 << SYSTEM_FLAGS.index(DELETED)
 _ROWS_AT_ONCE: Final = 2_000
 _STORED_AT_ONCE: Final = 100_000
 """Messages of one transaction; no more ranges than the store takes in one request."""
@@ -59,7 +62,7 @@ async def store_in(
     `change` is what the request makes of a message's flag word.
     """
     request.mailbox_id = selected.mailbox.id.bytes
-    stored = await context.resources.store.store_flags(context.login, request)
+    stored = await context.resources.store.store_flags(selected.login, request)
     selected.mailbox.stored(stored, selected.view, change)
     # A call that was asked twice answers with what the second one changed, which may be nothing.
     await context.caught_up(selected.mailbox.id.bytes, stored.modseq)
@@ -111,19 +114,27 @@ def _changed_uids(stored: mailbox_pb2.StoreFlagsResponse) -> Iterable[int]:
 def _word_change(selected: Selected, command: Store) -> WordChange:
     """What the command makes of a flag word; asked only once the bits of its keywords are known."""
     known: list[int] = []
+    mask = _changeable(selected.rights)
 
     def change(word: int) -> int:
         if not known:
-            known.append(selected.mailbox.names.word(command.flags))
+            known.append(selected.mailbox.names.word(command.flags) & mask)
         match command.mode:
             case StoreMode.REPLACE:
-                return known[0]
+                return (word & ~mask) | known[0]
             case StoreMode.ADD:
                 return word | known[0]
             case StoreMode.REMOVE:
                 return word & ~known[0]
 
     return change
+
+
+def _changeable(rights: Rights) -> int:
+    """The bits of a flag word that the user may change (RFC 4314 s4)."""
+    mask = _SEEN if rights & Rights.SEEN else 0
+    mask |= _DELETED if rights & Rights.DELETE_MESSAGES else 0
+    return mask | (~(_SEEN | _DELETED) if rights & Rights.WRITE else 0)
 
 
 async def _tell(

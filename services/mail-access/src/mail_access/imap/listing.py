@@ -7,10 +7,13 @@ from typing import Final, NamedTuple
 
 from mail_access.imap.context import Context, Done
 from mail_access.imap.metadata import named
+from mail_access.imap.sharing import PREFIX, Located, locate, shared_mailboxes
+from mail_access.login import Login
 from postroom.mailstore.v1 import mailbox_pb2
-from postroom_contracts.errors import MailboxNotFoundError
+from postroom_contracts.errors import MailboxNotFoundError, NotPermittedError
 from postroom_runtime.logs import log
-from postroom_wire.imap import responses
+from postroom_wire.imap import acl, responses
+from postroom_wire.imap.acl import ALL_RIGHTS, Rights
 from postroom_wire.imap.commands import List, ListReturn, ListSelection, Lsub, Status, StatusItem
 from postroom_wire.imap.flags import Flag
 from postroom_wire.imap.mailbox_name import ListPattern, MailboxName, MailboxNameError
@@ -33,6 +36,8 @@ class _Listed:
 
     name: MailboxName
     mailbox: mailbox_pb2.Mailbox | None = None
+    shared: Located | None = None
+    """Where it is somebody else's."""
     subscribed: bool = False
     use: Flag | None = None
     has_children: bool = False
@@ -42,12 +47,17 @@ class _Listed:
     chosen_unseen_below: bool = False
     """What meets them below it is there, and some of that is not told of itself."""
 
+    @property
+    def rights(self) -> Rights:
+        """The user's there."""
+        return ALL_RIGHTS if self.shared is None else self.shared.rights
+
 
 class _More(NamedTuple):
     """What LIST tells of mailboxes that their list does not, by the mailbox's id."""
 
-    deleted_sizes: Mapping[bytes, int]
-    annotations: Mapping[bytes, Mapping[str, bytes]]
+    deleted_sizes: dict[bytes, int]
+    annotations: dict[bytes, dict[str, bytes]]
 
 
 async def list_mailboxes(context: Context, command: List) -> Done:
@@ -55,7 +65,7 @@ async def list_mailboxes(context: Context, command: List) -> Done:
     if command.patterns == (b"",) and not command.extended:
         context.output.write(responses.hierarchy_delimiter())
         return Done(b"LIST completed")
-    listed = _hierarchy(context, await context.resources.store.list_mailboxes(context.login))
+    listed = await _listed(context)
     # RFC 5258 s3: an empty pattern of an extended LIST matches nothing, whatever the reference.
     patterns = [ListPattern(command.reference, pattern) for pattern in command.patterns if pattern]
     matched = {each.name for each in listed.values() if any(one.matches(each.name) for one in patterns)}
@@ -64,23 +74,41 @@ async def list_mailboxes(context: Context, command: List) -> Done:
     told = [
         each for each in listed.values() if each.name in matched and (each.chosen or each.chosen_unseen_below)
     ]
-    more = await _find_more(context, command, [each.mailbox for each in told if each.chosen and each.mailbox])
+    more = await _find_more(context, command, [each for each in told if each.chosen])
     for each in told:
         _tell(context, command, each, more)
         await context.output.flow()
     return Done(b"LIST completed")
 
 
-async def _find_more(context: Context, command: List, mailboxes: Sequence[mailbox_pb2.Mailbox]) -> _More:
-    """What is asked for once for all mailboxes that are told of."""
-    deleted_sizes = await _deleted_sizes(context, mailboxes, command.status)
-    annotations: dict[bytes, dict[str, bytes]] = {}
-    if command.metadata and mailboxes:
-        ids = [mailbox.id for mailbox in mailboxes]
-        with suppress(MailboxNotFoundError):  # one was deleted meanwhile, and so there is none of them
-            found = await context.resources.accounts.annotations(context.login, ids, command.metadata)
-            annotations = dict(zip(ids, found, strict=True))
-    return _More(deleted_sizes, annotations)
+async def _find_more(context: Context, command: List, told: Sequence[_Listed]) -> _More:
+    """What is asked for once for all of the user's mailboxes, and for each of others'."""
+    more = _More({}, {})
+    own = [each.mailbox for each in told if each.mailbox and each.shared is None]
+    await _find_of(context.login, context, command, own, more)
+    for each in told:
+        if each.mailbox and each.shared is not None:
+            await _find_of(each.shared.login, context, command, [each.mailbox], more)
+    return more
+
+
+async def _find_of(
+    login: Login, context: Context, command: List, mailboxes: Sequence[mailbox_pb2.Mailbox], more: _More
+) -> None:
+    # Of what was deleted, or is not shared any more, meanwhile nothing is told.
+    with suppress(MailboxNotFoundError, NotPermittedError):
+        more.deleted_sizes.update(await _deleted_sizes(context, login, mailboxes, command.status))
+        if command.metadata and mailboxes:
+            ids = [mailbox.id for mailbox in mailboxes]
+            found = await context.resources.accounts.annotations(login, ids, command.metadata)
+            more.annotations.update(zip(ids, found, strict=True))
+
+
+async def _listed(context: Context) -> dict[MailboxName, _Listed]:
+    """The hierarchy with what others share with the user."""
+    answer = await context.resources.store.list_mailboxes(context.login)
+    shared = [located async for located in shared_mailboxes(context) if located.rights & Rights.LOOKUP]
+    return _hierarchy(context, answer, shared)
 
 
 def _tell(context: Context, command: List, each: _Listed, more: _More) -> None:
@@ -92,7 +120,9 @@ def _tell(context: Context, command: List, each: _Listed, more: _More) -> None:
     context.output.write(responses.mailbox_list(_attributes(each, command.returns), each.name, extended))
     if not each.chosen or each.mailbox is None:
         return
-    if command.status:
+    if ListReturn.MYRIGHTS in command.returns:
+        context.output.write(acl.my_rights(each.name, each.rights))
+    if command.status and each.rights & Rights.READ:
         values = _status_values(context, each.mailbox, command.status, more.deleted_sizes)
         context.output.write(responses.status(each.name, values))
     if command.metadata and (annotations := more.annotations.get(each.mailbox.id)) is not None:
@@ -101,7 +131,7 @@ def _tell(context: Context, command: List, each: _Listed, more: _More) -> None:
 
 async def tell_mailbox(context: Context, name: MailboxName) -> None:
     """LIST of one mailbox, as SELECT has it in IMAP4rev2 (RFC 9051 s6.3.2)."""
-    listed = _hierarchy(context, await context.resources.store.list_mailboxes(context.login))
+    listed = await _listed(context)
     if (each := listed.get(name)) is not None:
         context.output.write(responses.mailbox_list(_attributes(each, frozenset()), each.name))
 
@@ -127,27 +157,33 @@ async def lsub(context: Context, command: Lsub) -> Done:
 
 async def status(context: Context, command: Status) -> Done:
     """STATUS, from the store's counters."""
-    mailbox, _ = await context.find(command.mailbox)
-    deleted_sizes = await _deleted_sizes(context, [mailbox], command.items)
+    located, _ = await locate(context, command.mailbox)
+    located.require(Rights.READ)
+    mailbox = located.mailbox
+    deleted_sizes = await _deleted_sizes(context, located.login, [mailbox], command.items)
     values = _status_values(context, mailbox, command.items, deleted_sizes)
     context.output.write(responses.status(command.mailbox, values))
     return Done(b"STATUS completed")
 
 
 def namespace(context: Context) -> Done:
-    """NAMESPACE: everything is personal."""
-    context.output.write(responses.namespace([responses.NamespacePrefix()]))
+    """NAMESPACE: what is the user's, and what others share."""
+    others = responses.NamespacePrefix(PREFIX.encode("ascii"))
+    context.output.write(responses.namespace([responses.NamespacePrefix()], [others]))
     return Done(b"NAMESPACE completed")
 
 
 async def _deleted_sizes(
-    context: Context, mailboxes: Sequence[mailbox_pb2.Mailbox], items: Collection[StatusItem]
+    context: Context,
+    login: Login,
+    mailboxes: Sequence[mailbox_pb2.Mailbox],
+    items: Collection[StatusItem],
 ) -> dict[bytes, int]:
     """DELETED-STORAGE of those mailboxes that have any; the store looks at all messages of those only."""
     ids = [mailbox.id for mailbox in mailboxes if mailbox.deleted]
     if StatusItem.DELETED_STORAGE not in items or not ids:
         return {}
-    return dict(zip(ids, await context.resources.accounts.deleted_sizes(context.login, ids), strict=True))
+    return dict(zip(ids, await context.resources.accounts.deleted_sizes(login, ids), strict=True))
 
 
 def _status_values(
@@ -172,15 +208,19 @@ def _status_values(
     return {item: known[item] for item in items}
 
 
-def _hierarchy(context: Context, answer: mailbox_pb2.ListMailboxesResponse) -> dict[MailboxName, _Listed]:
+def _hierarchy(
+    context: Context, answer: mailbox_pb2.ListMailboxesResponse, shared: Iterable[Located]
+) -> dict[MailboxName, _Listed]:
     """All names, those above them that do not exist included; INBOX first, as people expect."""
     found: dict[MailboxName, _Listed] = {}
     for mailbox in answer.mailboxes:
         for name in _names(context, [mailbox.name]):
             use = SPECIAL_USES.get(mailbox.special_use)
             found[name] = _Listed(name, mailbox, subscribed=mailbox.subscribed, use=use)
+    for located in shared:
+        found[located.name] = _Listed(located.name, located.mailbox, located)
     for name in _names(context, answer.subscribed_absent):
-        found[name] = _Listed(name, subscribed=True)
+        found.setdefault(name, _Listed(name)).subscribed = True
     for name, listed in list(found.items()):
         for above in name.ancestors():
             found.setdefault(above, _Listed(above)).has_children |= listed.mailbox is not None
@@ -227,6 +267,8 @@ def _attributes(each: _Listed, returns: frozenset[ListReturn]) -> list[Flag]:
     attributes: list[Flag] = []
     if each.mailbox is None:
         attributes += [responses.NON_EXISTENT, responses.NO_SELECT]
+    elif not each.rights & Rights.READ:  # RFC 5819 s2
+        attributes.append(responses.NO_SELECT)
     attributes.append(responses.HAS_CHILDREN if each.has_children else responses.HAS_NO_CHILDREN)
     if ListReturn.SUBSCRIBED in returns and each.subscribed:
         attributes.append(responses.SUBSCRIBED)

@@ -10,7 +10,11 @@ from mail_access.imap.refusals import (
     VALUE_TOO_LONG,
     CommandRefusedError,
 )
+from mail_access.imap.sharing import locate
+from mail_access.login import Login
 from postroom_contracts.errors import InvalidNameError, LimitError
+from postroom_wire.imap.acl import Rights
+from postroom_wire.imap.mailbox_name import MailboxName
 from postroom_wire.imap.metadata import MAX_VALUE, GetMetadata, SetMetadata, long_entries, metadata
 
 _SHARED = "/shared"
@@ -18,9 +22,9 @@ _SHARED = "/shared"
 
 async def get_metadata(context: Context, command: GetMetadata) -> Done:
     """GETMETADATA: an entry without a value is told as NIL, unless more than it was asked for."""
-    mailbox_ids = [] if command.mailbox is None else [(await context.find(command.mailbox))[0].id]
+    login, mailbox_ids = await _place(context, command.mailbox)
     (found,) = await context.resources.accounts.annotations(
-        context.login, mailbox_ids, command.entries, command.depth
+        login, mailbox_ids, command.entries, command.depth
     )
     if command.mailbox is None:
         found.update(_of_the_house(context, command))
@@ -37,19 +41,27 @@ async def set_metadata(context: Context, command: SetMetadata) -> Done:
     """SETMETADATA: all or nothing. What is shared by the whole house is not the user's to change."""
     if any(value is not None and len(value) > MAX_VALUE for _, value in command.values):
         raise CommandRefusedError(VALUE_TOO_LONG)
-    mailbox_id = b""
-    if command.mailbox is not None:
-        mailbox_id = (await context.find(command.mailbox))[0].id
-    elif any(_is_shared(entry) for entry, _ in command.values):
+    login, mailbox_ids = await _place(context, command.mailbox)
+    if command.mailbox is None and any(_is_shared(entry) for entry, _ in command.values):
         raise CommandRefusedError(NOT_PERMITTED)
     try:
-        modseq = await context.resources.accounts.annotate(context.login, mailbox_id, command.values)
+        mailbox_id = mailbox_ids[0] if mailbox_ids else b""
+        modseq = await context.resources.accounts.annotate(login, mailbox_id, command.values)
     except LimitError:
         raise CommandRefusedError(TOO_MANY_ANNOTATIONS) from None
     except InvalidNameError:
         raise CommandRefusedError(NO_SUCH_USE) from None
-    context.resources.mailboxes.hint(context.login.account_id, modseq)
+    context.resources.mailboxes.hint(login.account_id, modseq)
     return Done(b"SETMETADATA completed")
+
+
+async def _place(context: Context, mailbox: MailboxName | None) -> tuple[Login, list[bytes]]:
+    """Who asks about which mailbox; none for the account itself."""
+    if mailbox is None:
+        return context.login, []
+    located, _ = await locate(context, mailbox)
+    located.require(Rights.LOOKUP)
+    return located.login, [located.mailbox.id]
 
 
 def named(

@@ -6,6 +6,7 @@ from typing import Final
 from mail_access.imap.context import Context, Done, id_of
 from mail_access.imap.listing import SPECIAL_USES
 from mail_access.imap.refusals import NO_SUCH_USE, CommandRefusedError
+from mail_access.imap.sharing import require_own
 from postroom.mailstore.v1 import mailbox_pb2
 from postroom_wire.imap import codes
 from postroom_wire.imap.flags import Flag, fold
@@ -17,6 +18,7 @@ _USES: Final = {fold(flag): use for use, flag in SPECIAL_USES.items()}
 
 async def create(context: Context, name: MailboxName, uses: Sequence[Flag] = ()) -> Done:
     """CREATE: what is missing above is made too. The mailbox that had the special use before loses it."""
+    require_own(name)
     made = await context.resources.store.create_mailbox(context.login, name.value, special_use(uses))
     return Done(b"CREATE completed", codes.mailbox_id(mailbox_object_id(made.id, made.uid_validity)))
 
@@ -34,6 +36,7 @@ def special_use(uses: Sequence[Flag]) -> mailbox_pb2.SpecialUse.ValueType:
 
 async def delete(context: Context, name: MailboxName) -> Done:
     """DELETE: mailboxes below stay. Other sessions that have it selected are sent away."""
+    require_own(name)
     mailbox, _ = await context.find(name)
     mailbox_id = id_of(mailbox.id)
     if context.selected is not None and context.selected.mailbox.id == mailbox_id:
@@ -46,6 +49,7 @@ async def delete(context: Context, name: MailboxName) -> Done:
 
 async def rename(context: Context, source: MailboxName, destination: MailboxName) -> Done:
     """RENAME: mailboxes below go with it; of INBOX only the messages (s6.3.5)."""
+    require_own(source, destination)
     mailbox, _ = await context.find(source)
     await context.resources.store.rename_mailbox(context.login, id_of(mailbox.id), destination.value)
     return Done(b"RENAME completed")

@@ -4,7 +4,9 @@ from typing import Final
 
 from mail_access.imap.context import Context, Done
 from mail_access.imap.refusals import NO_QUOTA_ROOT, NO_SUCH_RESOURCE, CommandRefusedError
+from mail_access.imap.sharing import is_elsewhere, locate
 from postroom.mailstore.v1 import account_pb2
+from postroom_wire.imap.acl import Rights
 from postroom_wire.imap.quota import (
     MAX_LIMIT,
     STORAGE_UNIT,
@@ -29,7 +31,12 @@ async def get_quota(context: Context, command: GetQuota) -> Done:
 
 
 async def get_quota_root(context: Context, command: GetQuotaRoot) -> Done:
-    """GETQUOTAROOT: the same for every mailbox, be it there or not."""
+    """GETQUOTAROOT: the same for every mailbox, be it there or not; nothing of others' limits."""
+    if is_elsewhere(command.mailbox):
+        located, _ = await locate(context, command.mailbox)
+        located.require(Rights.READ)
+        context.output.write(quota_root(command.mailbox, []))
+        return Done(b"GETQUOTAROOT completed")
     context.output.write(quota_root(command.mailbox, [_ROOT]))
     await _tell(context)
     return Done(b"GETQUOTAROOT completed")

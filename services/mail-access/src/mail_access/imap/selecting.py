@@ -2,12 +2,14 @@
 
 from contextlib import AsyncExitStack
 
-from mail_access.imap.context import Context, Done, Selected, id_of
+from mail_access.imap.context import Context, Done, Selected
 from mail_access.imap.listing import tell_mailbox
+from mail_access.imap.sharing import locate
 from mail_access.imap.synchronizing import check_parameters, resynchronize
 from mail_access.imap.updates import add_recent, count_recent, take_highest_modseq, tell_flags
 from postroom.mailstore.v1 import mailbox_pb2
 from postroom_wire.imap import codes, responses
+from postroom_wire.imap.acl import CHANGING, Rights
 from postroom_wire.imap.commands import Examine, Select
 from postroom_wire.imap.enabling import Extension
 from postroom_wire.imap.errors import Condition
@@ -29,15 +31,15 @@ async def select(context: Context, command: Select | Examine) -> Done:
 
 
 async def _select(context: Context, command: Select | Examine) -> Done:
-    read_only = isinstance(command, Examine)
-    mailbox, modseq = await context.find(command.mailbox)
+    located, modseq = await locate(context, command.mailbox)
+    located.require(Rights.READ)
+    read_only = isinstance(command, Examine) or not located.rights & CHANGING
+    mailbox = located.mailbox
     async with AsyncExitStack() as stack:
         opened, reader = await stack.enter_async_context(
-            context.resources.mailboxes.open(
-                context.login, id_of(mailbox.id), modseq, context.connection.wake
-            )
+            context.resources.mailboxes.open(located.login, located.id, modseq, context.connection.wake)
         )
-        selected = Selected(opened, reader, read_only, stack, opened.names)
+        selected = Selected(opened, reader, read_only, stack, opened.names, rights=located.rights)
         if context.tells_recent:
             await _claim_recent(context, selected, mailbox)
         selected.place = stack.pop_all()
@@ -47,20 +49,24 @@ async def _select(context: Context, command: Select | Examine) -> Done:
         await tell_mailbox(context, command.mailbox)
     if command.parameters.resynchronization is not None:
         await resynchronize(context, selected, command.parameters.resynchronization)
-    if read_only:
-        return Done(b"EXAMINE completed", codes.READ_ONLY)
-    return Done(b"SELECT completed", codes.READ_WRITE)
+    text = b"EXAMINE completed" if isinstance(command, Examine) else b"SELECT completed"
+    return Done(text, codes.READ_ONLY if read_only else codes.READ_WRITE)
 
 
 async def close(context: Context) -> Done:
     """CLOSE: expunges without a word, unless read-only."""
     selected = context.selected
-    if selected is not None and not selected.read_only and not selected.mailbox.gone:
-        expunged = await context.resources.store.expunge_messages(context.login, selected.mailbox.id)
+    if selected is not None and _expunges(selected):
+        expunged = await context.resources.store.expunge_messages(selected.login, selected.mailbox.id)
         selected.mailbox.expunged(expunged.expunged, expunged.modseq)
-        context.resources.mailboxes.hint(context.login.account_id, expunged.modseq)
+        context.resources.mailboxes.hint(selected.login.account_id, expunged.modseq)
     await context.leave()
     return Done(b"CLOSE completed")
+
+
+def _expunges(selected: Selected) -> bool:
+    """RFC 4314 s4: who may not expunge closes all the same."""
+    return not selected.read_only and not selected.mailbox.gone and bool(selected.rights & Rights.EXPUNGE)
 
 
 async def unselect(context: Context) -> Done:
@@ -74,15 +80,19 @@ async def look(context: Context) -> None:
     selected = context.selected
     if selected is None or selected.mailbox.gone:
         return
-    (modseq,) = await context.resources.store.get_modseqs([await context.login.token()])
+    login = selected.login
+    if login.is_guest:
+        (modseq,) = await context.resources.accounts.shared_modseqs([login])
+    else:
+        (modseq,) = await context.resources.store.get_modseqs([await login.token()])
     if modseq > selected.mailbox.modseq:
-        await selected.mailbox.refresh(context.login, modseq)
+        await selected.mailbox.refresh(login, modseq)
 
 
 async def _claim_recent(context: Context, selected: Selected, mailbox: mailbox_pb2.Mailbox) -> None:
     """\\Recent is given out to one session; who only examines takes nothing away (s6.3.2)."""
     if not selected.read_only:
-        first, last = await context.resources.store.claim_recent(context.login, selected.mailbox.id)
+        first, last = await context.resources.store.claim_recent(selected.login, selected.mailbox.id)
     else:
         first, last = mailbox.uid_next - mailbox.recent, mailbox.uid_next - 1
     add_recent(selected, first, last)

@@ -34,7 +34,7 @@ async def sort(context: Context, command: Sort) -> Done:
         if any(each.key is SortKey.RELEVANCY for each in command.criteria):
             scores = {uid: program.score(uid) for uid in found}
         uids = await context.resources.finder.sort(
-            context.login, selected.mailbox.id, _or_all_between(_ranges(found)), command.criteria, scores
+            selected.login, selected.mailbox.id, _or_all_between(_ranges(found)), command.criteria, scores
         )
         ordered = [row for uid in uids if (row := found.get(uid)) is not None]
     results = results_of(command, ordered, program)
@@ -60,7 +60,7 @@ async def thread(context: Context, command: Thread) -> Done:
         if len(uids) > MAX_RANGES:
             raise CommandRefusedError(TOO_MANY_ITEMS)
         forest = await context.resources.finder.threads(
-            context.login, selected.mailbox.id, uids, command.algorithm
+            selected.login, selected.mailbox.id, uids, command.algorithm
         )
     if not command.uid:
         forest = [

@@ -61,7 +61,7 @@ async def _tell_vanished(context: Context, selected: Selected, since: int, uids:
     mailbox = selected.mailbox
     if not uids or since >= selected.reader.settled:
         return
-    found = await context.resources.store.get_vanished(context.login, mailbox.id, since, uids.ranges)
+    found = await context.resources.store.get_vanished(context.reading, mailbox.id, since, uids.ranges)
     # Where the store has forgotten, what is not there is told as vanished (s3.2.6).
     gone = uids.below(mailbox.uid_next - 1) if found is None else NumberRanges(tuple(found))
     if left := selected.view.without_known(gone):

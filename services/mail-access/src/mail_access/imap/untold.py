@@ -25,7 +25,7 @@ async def read_rows(context: Context, selected: Selected, numbers: NumberRanges)
         uids=uid_ranges(NumberRanges.of(sorted(gone)).ranges),
         expunged=True,
     )
-    async with aclosing(context.resources.store.fetch_facts(context.login, request)) as pages:
+    async with aclosing(context.resources.store.fetch_facts(selected.login, request)) as pages:
         rows += [_row(gone[facts.uid], facts) async for page in pages for facts in page if facts.uid in gone]
     return sorted(rows)
 

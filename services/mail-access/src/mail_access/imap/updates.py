@@ -7,10 +7,11 @@ from mail_access.imap.context import Context, Selected, chunks
 from mail_access.mailbox_rows import Row
 from postroom_contracts.errors import PostroomError
 from postroom_wire.imap import fetch_response, responses
+from postroom_wire.imap.acl import Rights
 from postroom_wire.imap.codes import permanent_flags
 from postroom_wire.imap.enabling import Extension
 from postroom_wire.imap.errors import Condition
-from postroom_wire.imap.flags import ANY_KEYWORD
+from postroom_wire.imap.flags import ANY_KEYWORD, DELETED, SEEN, Flag
 from postroom_wire.imap.qresync import highest_modseq, vanished
 from postroom_wire.imap.sequence import NumberRanges
 from postroom_wire.imap.view import Updates
@@ -119,8 +120,14 @@ def tell_flags(context: Context, selected: Selected) -> None:
     """FLAGS and PERMANENTFLAGS, in SELECT and when a keyword is new (s7.2.6)."""
     names = selected.mailbox.names.names
     context.output.write(responses.flags(names))
-    lasting = () if selected.read_only else (*names, ANY_KEYWORD)
+    lasting = () if selected.read_only else _lasting(names, selected.rights)
     context.output.write(responses.untagged(Condition.OK, b"Flags that last", permanent_flags(lasting)))
+
+
+def _lasting(names: Sequence[Flag], rights: Rights) -> list[Flag]:
+    """The flags that the user may change for good (RFC 4314 s5.1.1)."""
+    needed = {SEEN: Rights.SEEN, DELETED: Rights.DELETE_MESSAGES}
+    return [name for name in (*names, ANY_KEYWORD) if rights & needed.get(name, Rights.WRITE)]
 
 
 def count_recent(selected: Selected) -> int:
@@ -148,7 +155,7 @@ async def claim_recent(context: Context, selected: Selected) -> None:
         return
     selected.claims_recent = False
     try:
-        first, last = await context.resources.store.claim_recent(context.login, selected.mailbox.id)
+        first, last = await context.resources.store.claim_recent(selected.login, selected.mailbox.id)
     except PostroomError:  # then they are recent to a later session
         return
     add_recent(selected, first, last)
