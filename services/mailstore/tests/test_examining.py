@@ -161,6 +161,25 @@ async def test_messages_without_content_and_rows_without_message_are_told(store:
     }
 
 
+async def test_what_could_not_be_restored_though_it_is_kept_is_told(store: MailStore) -> None:
+    await fill(store)
+    expunged = "DELETE FROM mailstore.mailbox_message WHERE uid < 4 RETURNING *"
+    columns = (
+        "account_id, mailbox_id, uid, message_id, tenant_id, flags, keywords, modseq, internal_date, saved_at"
+    )
+    await store.execute(
+        f"WITH gone AS ({expunged}) INSERT INTO mailstore.expunged ({columns}, size, prefix, kind)"
+        f" SELECT {columns}, size, prefix, 1 FROM gone"
+    )
+    lost, *_ = await rows(store, "SELECT * FROM mailstore.expunged ORDER BY random()")
+    await store.execute("DELETE FROM mailstore.message WHERE id = $1", lost["message_id"])
+    total = await examine(store)
+    row = f"mailbox {lost['mailbox_id']} of account {lost['account_id']}, UID {lost['uid']}"
+    missing = [each.subject for each in total.findings if each.kind == Kind.KIND_ROW_MISSING]
+    assert missing == [row]
+    assert total.examined["expunged rows"] == 6
+
+
 _COUNTERS = "messages, unseen, deleted, size, uid_next, highest_modseq"
 _WRONG = {
     "messages = messages + 1": "messages 6 instead of 5",

@@ -252,6 +252,19 @@ async def test_no_more_is_restored_at_once_than_a_transaction_bears(
     assert await listed(store, ann) == {3: "2"}
 
 
+async def test_what_was_moved_takes_no_place_among_what_is_restored(
+    store: MailStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mailstore.mailboxes.retention.MAX_RESTORED", 2)
+    ann = store.account()
+    inbox, trash = await filled(store, ann, 6), await store.mailbox_id(ann, "Trash")
+    request = mailbox_pb2.MoveMessagesRequest(mailbox_id=inbox, target_mailbox_id=trash)
+    request.uids.add(first=1, last=4)
+    await store.mailbox.MoveMessages(request, metadata=ann.metadata)
+    await expunge(store, ann, inbox, 5, 6)
+    assert [(each.first, each.last) for each in (await restore(store, ann, inbox)).source] == [(5, 6)]
+
+
 async def test_a_full_account_restores_nothing_unless_an_administrator_does(store: MailStore) -> None:
     ann = store.account(quota=Quota(messages=3))
     inbox = await filled(store, ann)

@@ -121,6 +121,8 @@ class Janitor:
                 log.warning("janitor_put_off", error=error.name)
             except Exception:  # noqa: BLE001  # a broken round must not end the work for ever
                 log.exception("janitor_failed")
+            for figure in (_QUARANTINED, _DEAD):  # whoever does the work now knows
+                figure.set(0)
             await asyncio.sleep(self._limits.take_over_seconds * random.uniform(0.7, 1.3))
 
     async def run_once(self) -> None:

@@ -41,10 +41,10 @@ _PUT_BACK: Final = f"""
 WITH back AS (
     UPDATE mailstore.expunged AS e SET kind = {Removal.MOVED.value}
     WHERE {_RESTORABLE} AND e.mailbox_id = $3 AND e.uid = ANY (ARRAY(
-        SELECT found.uid FROM unnest($4::bigint[], $5::bigint[]) AS r(first, last) CROSS JOIN LATERAL (
-            SELECT uid FROM mailstore.expunged
-            WHERE account_id = $1 AND mailbox_id = $3 AND uid BETWEEN r.first AND r.last LIMIT $6 OFFSET 0
-        ) AS found LIMIT $6))
+        SELECT e.uid FROM unnest($4::bigint[], $5::bigint[]) AS r(first, last) CROSS JOIN LATERAL (
+            SELECT e.uid FROM mailstore.expunged AS e
+            WHERE {_RESTORABLE} AND e.mailbox_id = $3 AND e.uid BETWEEN r.first AND r.last LIMIT $6
+        ) AS e LIMIT $6))
     RETURNING e.*
 )
 SELECT * FROM back ORDER BY uid
