@@ -131,7 +131,7 @@ class Mirror:
             self._forget()
             return answer
         assert any(b"[CLOSED]" in each for each in untagged) == was_selected
-        self._settle_cache()
+        self._settle_cache(quiet=True)
         self.read_only = read_only
         self._end_of_command(answer)
         await self.fill()
@@ -288,20 +288,22 @@ class Mirror:
         assert uid not in self.gone, f"UID {uid} is back"
         self.uids[at] = uid
 
-    def _settle_cache(self) -> None:
-        """What is left of the messages that it kept, and what was told, are all that there are (s3.2.5)."""
+    def _settle_cache(self, *, quiet: bool = False) -> None:
+        """What is left of the messages that it kept comes first; new ones follow (s3.2.5).
+
+        All of them were told where nothing happened meanwhile, unless it asked for some UIDs alone.
+        """
         cache, self._cached = self._cached, None
         if cache is None or cache.uid_validity != self.uid_validity:
             return
-        kept = set(cache.uids) - self._vanished_earlier
-        here = sorted(kept | {uid for uid in self.uids if uid is not None})
-        complete = len(here) == len(self.uids) or (cache.names_uids and len(here) < len(self.uids))
-        assert complete, f"{here} for {len(self.uids)} messages"
-        for at, uid in enumerate(here):
-            assert self.uids[at] in {None, uid}, f"{here} is not {self.uids}"
+        kept = sorted(set(cache.uids) - self._vanished_earlier)
+        assert len(kept) <= len(self.uids), f"{kept} for {len(self.uids)} messages"
+        for at, uid in enumerate(kept):
+            assert self.uids[at] in {None, uid}, f"{kept} is not {self.uids}"
             self.uids[at] = uid
             if uid in cache.flags:
                 self.flags.setdefault(uid, cache.flags[uid])
+        assert None not in self.uids or cache.names_uids or not quiet, f"{self.uids} is all that was told"
 
     def _end_of_command(self, answer: Answer) -> None:
         """HIGHESTMODSEQ as told, or as reckoned from what was told (s6)."""
