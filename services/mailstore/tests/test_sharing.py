@@ -352,6 +352,33 @@ async def test_reading_calls_are_for_guests_who_may_read(store: MailStore) -> No
         await store.mailbox.SearchText(search, metadata=at(carol, ann))
 
 
+async def test_marks_of_messages_that_are_gone_are_forgotten(store: MailStore) -> None:
+    ann, bob, inbox = await shared(store, READING | Right.SEEN, mails=3)
+    await change(store, at(bob, ann), inbox, STORE.MODE_ADD, SEEN)
+    request = mailbox_pb2.ExpungeMessagesRequest(
+        mailbox_id=inbox, uids=[mailbox_pb2.UidRange(first=2, last=3)], regardless=True
+    )
+    await store.mailbox.ExpungeMessages(request, metadata=ann.metadata)
+    (found,) = await listed(store, bob, ann)
+    assert (found.mailbox.messages, found.mailbox.unseen) == (1, 0)
+    statement = "SELECT count(*) FROM mailstore.seen_by_guest WHERE mailbox_id = encode($1, 'hex')::uuid"
+    assert await store.fetchval(statement, inbox) == 1
+
+
+async def test_between_two_mailboxes_of_a_host_flags_stay_what_they_are(store: MailStore) -> None:
+    ann, bob, inbox = await shared(store, READING | Right.SEEN)
+    sent = await store.mailbox_id(ann, "Sent")
+    await grant(store, ann, sent, READING | Right.SEEN | Right.INSERT, bob)
+    await change(store, ann.metadata, inbox, STORE.MODE_ADD, SEEN | FLAGGED)
+    await transfer(store, bob, (ann, inbox), (ann, sent))
+    assert await flags(store, ann.metadata, sent) == [0, 0]
+    await change(store, at(bob, ann), inbox, STORE.MODE_ADD, SEEN)
+    await transfer(store, bob, (ann, inbox), (ann, sent))
+    assert await flags(store, at(bob, ann), sent) == [0, 0, SEEN, SEEN]
+    assert await flags(store, ann.metadata, sent) == [0] * 4
+    assert await store.counters_are_right(ann)
+
+
 async def test_facts_do_not_say_what_the_owner_has_seen(store: MailStore) -> None:
     ann, bob, inbox = await shared(store, READING, mails=1)
     await change(store, ann.metadata, inbox, STORE.MODE_ADD, SEEN | FLAGGED)

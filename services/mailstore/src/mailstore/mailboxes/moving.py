@@ -60,6 +60,8 @@ WITH gone AS (
     WHERE m.account_id = $1 AND m.mailbox_id = $2
       AND m.uid = ANY (ARRAY(SELECT m.uid FROM {IN_RANGES} WHERE m.flags & $5 = $5))
     RETURNING m.*
+), unmarked AS (
+    DELETE FROM mailstore.seen_by_guest AS s USING gone WHERE s.mailbox_id = $2 AND s.uid = gone.uid
 ), kept AS (
     INSERT INTO mailstore.expunged (
         account_id, mailbox_id, uid, message_id, tenant_id, kind, flags, keywords, modseq, internal_date,

@@ -63,8 +63,6 @@ WHERE account_id = $1 AND (quota_octets IS DISTINCT FROM $2 OR quota_messages IS
 _SHARED: Final = f"""
 SELECT {FIELDS}, b.account_id, g.rights,
        (SELECT count(*) FROM mailstore.seen_by_guest AS s
-        JOIN mailstore.mailbox_message AS m
-            ON m.account_id = b.account_id AND m.mailbox_id = b.id AND m.uid = s.uid
         WHERE s.mailbox_id = b.id AND s.guest_id = $2 AND s.seen) AS seen
 FROM (SELECT mailbox_id, bit_or(rights) AS rights FROM mailstore.mailbox_right
       WHERE tenant_id = $1 AND grantee_id IN ($2, $3) AND account_id <> $2 GROUP BY mailbox_id) AS g
