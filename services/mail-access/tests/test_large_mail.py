@@ -1,6 +1,7 @@
 """Mail of more than 256 KiB goes through the object store, both ways."""
 
 import asyncio
+import base64
 from collections.abc import AsyncIterator
 from functools import partial
 
@@ -74,3 +75,27 @@ async def test_a_large_append_without_an_object_store_is_put_off(imap: Connect) 
         answer = await alice.append("INBOX", mail(300_000))
     assert answer.text == b"NO [UNAVAILABLE] Temporarily unavailable, try again"
     assert (await alice.command("NOOP")).ok
+
+
+async def test_large_messages_come_at_once_of_parts_and_decoded(own_imap: Connect) -> None:
+    alice = await own_imap()
+    small, large = mail(30_000), mail(300_000)
+    head = b"Content-Type: application/x\r\nContent-Transfer-Encoding: base64\r\n\r\n"
+    encoded = head + base64.encodebytes(large).replace(b"\n", b"\r\n")
+    messages = [small, large, encoded]
+    command = b"APPEND INBOX" + b"".join(b" {%d+}\r\n%b" % (len(each), each) for each in messages)
+    assert (await alice.command(command)).ok
+    # What goes beyond 256 KiB is only known when it has come so far.
+    parts = b"URL /INBOX/;UID=1 URL /INBOX/;UID=2 TEXT {5+}\r\ntext\n"
+    assert (await alice.command(b"APPEND INBOX CATENATE (" + parts + b")")).ok
+    await alice.ok("SELECT INBOX")
+    messages.append(small + large + b"text\n")
+    assert await alice.ok("FETCH 1:4 BODY.PEEK[]") == [
+        b"* %d FETCH (BODY[] {%d}\r\n%b)" % (number, len(each), each)
+        for number, each in enumerate(messages, 1)
+    ]
+    (fetched,) = await alice.ok("FETCH 3 (BINARY.SIZE[1] BINARY.PEEK[1])")
+    assert fetched == b"* 3 FETCH (BINARY.SIZE[1] %d BINARY[1] {%d}\r\n%b)" % (len(large), len(large), large)
+    answer = await alice.command(b"APPEND INBOX {%d+}\r\n%b CATENATE (URL x)" % (len(large), large))
+    assert answer.text.startswith(b"NO [BADURL x]")
+    assert await alice.ok("STATUS INBOX (MESSAGES)") == [b"* STATUS INBOX (MESSAGES 4)"]
