@@ -8,7 +8,7 @@ import socket
 import ssl
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Self
@@ -53,6 +53,8 @@ class House:
 
     core: Core
     ports: dict[str, int]
+    strict_ports: dict[str, int]
+    """Where nobody comes in by a password."""
     server: Certificate
     clients: CertificateAuthority
     issuer: EllipticCurvePrivateKey
@@ -91,10 +93,15 @@ def house(
             running_directory(core, **directory),
             running_mailstore(core),
             serving(_settings(core, server, clients.ca_file), Lifecycle()) as listeners,
+            serving(
+                _settings(core, server, clients.ca_file, Mechanism.XOAUTH2), Lifecycle()
+            ) as strict_listeners,
         ):
-            ports = {each.settings.name: each.port for each in listeners}
-            yield House(core, ports, server, clients, issuer)
-            for listener in listeners:
+            ports, strict_ports = (
+                {each.settings.name: each.port for each in some} for some in (listeners, strict_listeners)
+            )
+            yield House(core, ports, strict_ports, server, clients, issuer)
+            for listener in (*listeners, *strict_listeners):
                 listener.abort()
                 await listener.wait_closed()
 
@@ -103,7 +110,7 @@ def house(
     run_in_thread(lambda: drop_database(database))
 
 
-def _settings(core: Core, server: Certificate, client_ca: Path) -> Settings:
+def _settings(core: Core, server: Certificate, client_ca: Path, *only: Mechanism) -> Settings:
     return Settings(
         nats_url=core.nats.url,
         directory_address=core.directory,
@@ -116,7 +123,7 @@ def _settings(core: Core, server: Certificate, client_ca: Path) -> Settings:
         max_connections_per_address=1_000,
         tls_cert_file=server.cert_file,
         tls_key_file=server.key_file,
-        sasl_mechanisms=tuple(Mechanism),
+        sasl_mechanisms=only or tuple(Mechanism),
         client_ca_file=client_ca,
     )
 
@@ -287,6 +294,21 @@ def test_certificates(house: House, address: str, protocol: str) -> None:
     with Client(house, protocol, house.clients.issue("nobody@postroom.test")) as client:
         assert not client.authenticate("EXTERNAL", b"")
         assert client.authenticate("PLAIN", f"\0{address}\0{PASSWORD}".encode())
+
+
+def test_a_house_may_take_no_passwords(house: House, address: str) -> None:
+    strict = replace(house, ports=house.strict_ports)
+    with Client(strict, "imap") as client:
+        assert client.offered() == {"XOAUTH2"}
+        client.say(f'a LOGIN {address} "{PASSWORD}"'.encode())
+        assert client.line() == b"a NO [CANNOT] LOGIN is not taken here, see the capabilities"
+        assert not client.authenticate("PLAIN")
+        client.say(b"x CAPABILITY")
+        assert b" LOGINDISABLED" in client.line()
+    with Client(strict, "pop3") as client:
+        assert client.offered() == {"XOAUTH2"}
+        client.say(f"USER {address}".encode())
+        assert client.line() == b"-ERR Command not allowed now"
 
 
 def test_a_certificate_of_others_is_refused_in_the_handshake(

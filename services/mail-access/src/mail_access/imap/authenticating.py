@@ -7,6 +7,7 @@ from mail_access.imap.refusals import (
     MALFORMED_RESPONSE,
     NO_SUCH_MECHANISM,
     NO_TLS,
+    PASSWORDS_NOT_TAKEN,
     PRIVACY_REQUIRED,
     TLS_ALREADY,
     WRONG_CREDENTIALS,
@@ -42,7 +43,7 @@ _TOO_MANY: Final = responses.bye(b"Too many failed logins")
 async def login(context: Context, command: Login) -> Done:
     """LOGIN."""
     if not context.takes_passwords:
-        raise CommandRefusedError(PRIVACY_REQUIRED)
+        raise CommandRefusedError(PASSWORDS_NOT_TAKEN if context.is_private else PRIVACY_REQUIRED)
     try:
         credentials = Credentials("", command.user.decode("utf-8"), command.password.decode("utf-8"))
         found, _ = await context.resources.logins.log_in(credentials, _client(context))

@@ -44,6 +44,7 @@ def _no(text: bytes, code: bytes | None = None) -> Refusal:
 
 PRIVACY_REQUIRED: Final = _no(b"Use TLS before you log in", codes.PRIVACYREQUIRED)
 WRONG_CREDENTIALS: Final = _no(b"User name or password is wrong", codes.AUTHENTICATIONFAILED)
+PASSWORDS_NOT_TAKEN: Final = _no(b"LOGIN is not taken here, see the capabilities", codes.CANNOT)
 NO_SUCH_MECHANISM: Final = _no(b"Mechanism not supported", codes.CANNOT)
 MALFORMED_RESPONSE: Final = Refusal(Condition.BAD, b"Malformed response")
 NO_TLS: Final = Refusal(Condition.BAD, b"STARTTLS is not available")
