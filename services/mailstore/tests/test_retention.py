@@ -297,6 +297,31 @@ async def test_after_its_time_nothing_is_restored_and_what_is_left_is_the_janito
     assert await store.fetchval(_CANDIDATES) == 3
 
 
+async def test_of_an_account_that_expunged_too_much_the_oldest_are_forgotten_early(
+    own_store: MailStore,
+) -> None:
+    store = own_store
+    ann, bob = store.account("ann"), store.account("bob")
+    inbox, others = await filled(store, ann, 5), await filled(store, bob, 2)
+    for uid in (3, 1, 2):
+        await expunge(store, ann, inbox, uid)
+    await expunge(store, bob, others, 1)
+    await store.execute(_AGE, 3_700)
+    await expunge(store, ann, inbox, 4)
+    sizes: dict[int, int] = {}
+    async with store.database.connection() as connection:
+        for row in await connection.fetch("SELECT * FROM mailstore.expunged WHERE account_id = $1", ann.id):
+            sizes[row["uid"]] = row["size"]
+    limits = UpkeepLimits(retention=RetentionLimits(account_octets=sizes[4] + sizes[2]))
+    await Upkeep(store.database, store.objects, limits).run_once()
+    assert await listed(store, ann) == {4: "3", 2: "1"}
+    assert await listed(store, bob) == {1: "0"}
+    await Upkeep(
+        store.database, store.objects, UpkeepLimits(retention=RetentionLimits(account_octets=0))
+    ).run_once()
+    assert await listed(store, ann) == {4: "3"}  # an hour at least
+
+
 async def test_what_was_moved_is_known_for_a_day(own_store: MailStore) -> None:
     store, ann = own_store, own_store.account()
     inbox, trash = await filled(store, ann), await store.mailbox_id(ann, "Trash")

@@ -145,7 +145,9 @@ class _Parts:
         self._committer = Committer(database, self._segment, self._ring, limits)
         self._reader = BlobReader(database, objects)
         self._retention = RetentionLimits(
-            settings.retention_seconds, min(settings.retention_seconds, RetentionLimits().moved_seconds)
+            settings.retention_seconds,
+            min(settings.retention_seconds, RetentionLimits().moved_seconds),
+            settings.retention_octets,
         )
 
     def services(self, lifecycle: Lifecycle) -> Callable[[grpc.aio.Server], None]:

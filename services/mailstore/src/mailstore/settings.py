@@ -43,6 +43,11 @@ class Settings(CoreSettings):
     retention_seconds: float = Field(
         default=14 * 86_400.0, ge=3_600, description="Expunged messages can be restored for so long."
     )
+    retention_octets: int = Field(
+        default=10 * 1024**3,
+        ge=0,
+        description="Of one account; of what is expunged beyond, the oldest are forgotten within hours.",
+    )
     journal_seconds: float = Field(
         default=90 * 86_400.0,
         ge=86_400,

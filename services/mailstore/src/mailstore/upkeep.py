@@ -19,7 +19,7 @@ from mailstore.accounts import lock_accounts
 from mailstore.blobs.reader import message_key
 from mailstore.cutting import CHANGE, HISTORY, CutLimits, cut_history, cut_journal
 from mailstore.mailboxes.moving import MailboxPlace, Removal, remove_messages
-from mailstore.mailboxes.retention import RetentionLimits, forget_expunged
+from mailstore.mailboxes.retention import RetentionLimits, cap_expunged, forget_expunged
 from mailstore.queue.sweeping import (
     SweepLimits,
     expire_deliveries,
@@ -160,6 +160,7 @@ class Upkeep:
     async def _cut_off(self) -> None:
         limits = self._limits.cut
         if time.monotonic() - self._cut_at >= limits.look_seconds:
+            await cap_expunged(self._database, self._limits.retention)
             await cut_journal(self._database, limits)
             await cut_history(self._database, limits)
             self._cut_at = time.monotonic()

@@ -68,6 +68,18 @@ SELECT count(*) FROM gone
 # Each as the index for it says.
 _FORGET_EXPUNGED: Final = _FORGET.format(which="kind <> 2")
 _FORGET_MOVED: Final = _FORGET.format(which="kind = 2")
+# Sessions that were not told yet read what is younger.
+_CAP: Final = """
+WITH ranked AS (
+    SELECT account_id, mailbox_id, uid,
+           sum(size) OVER (PARTITION BY account_id ORDER BY expunged_at DESC, mailbox_id, uid) AS octets
+    FROM mailstore.expunged WHERE kind <> 2 AND account_id IN (
+        SELECT account_id FROM mailstore.expunged WHERE kind <> 2 GROUP BY account_id HAVING sum(size) > $1)
+)
+UPDATE mailstore.expunged AS e SET expunged_at = '-infinity' FROM ranked AS r
+WHERE r.octets > $1 AND (e.account_id, e.mailbox_id, e.uid) = (r.account_id, r.mailbox_id, r.uid)
+  AND e.kind <> 2 AND e.expunged_at < now() - interval '1 hour' AND e.expunged_at > '-infinity'
+"""
 _FORGET_MAILBOXES: Final = """
 WITH gone AS (
     DELETE FROM mailstore.mailbox AS b WHERE b.id = ANY (ARRAY(
@@ -87,11 +99,14 @@ class RetentionLimits:
     """How long what was removed is kept: `expunged_seconds`, and `moved_seconds` where it is elsewhere now.
 
     Neither may be less than an hour: sessions read what they do not know to be gone, and an APPEND that is
-    asked again is recognised. Rows of a slice, and slices of a round.
+    asked again is recognised. Of an account that has expunged more than `account_octets` the oldest are kept
+    for an hour only: quotas do not count them. Rows of a slice, and slices of a round.
     """
 
     expunged_seconds: float = 14 * 86_400.0
     moved_seconds: float = 86_400.0
+    account_octets: int = 10 * 1024**3
+    cap_seconds: float = 60.0
     slice_rows: int = 2_000
     slices: int = 200
 
@@ -178,6 +193,14 @@ async def forget_expunged(database: Database, limits: RetentionLimits) -> None:
     await _in_slices(database, limits, _FORGET_EXPUNGED, limits.expunged_seconds)
     await _in_slices(database, limits, _FORGET_MOVED, limits.moved_seconds)
     await _in_slices(database, limits, _FORGET_MAILBOXES, longest)
+
+
+async def cap_expunged(database: Database, limits: RetentionLimits) -> None:
+    """Let `forget_expunged` take the oldest of accounts that have expunged too much. It reads all there is."""
+    async with database.transaction(seconds=limits.cap_seconds) as connection:
+        milliseconds = f"{int(limits.cap_seconds * 1000)}ms"
+        await connection.execute("SELECT set_config('statement_timeout', $1, true)", milliseconds)
+        await connection.execute(_CAP, limits.account_octets)
 
 
 async def _in_slices(database: Database, limits: RetentionLimits, statement: str, seconds: float) -> None:
