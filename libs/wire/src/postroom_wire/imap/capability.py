@@ -19,6 +19,7 @@ _AFTER_LOGIN: Final = (
     b"UIDONLY",
     b"UNAUTHENTICATE",
     b"INPROGRESS",
+    b"COMPRESS=DEFLATE",
     b"IDLE",
     b"NAMESPACE",
     b"CHILDREN",

@@ -305,6 +305,7 @@ Command: TypeAlias = (
     | Authenticate
     | Login
     | Unauthenticate
+    | Compress
     | Enable
     | Namespace
     | Select

@@ -39,6 +39,7 @@ from postroom_wire.imap.commands import (
     Unselect,
     Unsubscribe,
 )
+from postroom_wire.imap.compress import parse_compress
 from postroom_wire.imap.cursor import Cursor
 from postroom_wire.imap.errors import NO_TAG, UNKNOWN_COMMAND, RemoteProtocolError, Tag
 from postroom_wire.imap.fetch_parser import parse_fetch, parse_store
@@ -222,6 +223,7 @@ _COMMANDS: Final[dict[bytes, Parser]] = {
     b"AUTHENTICATE": parse_authenticate,
     b"LOGIN": parse_login,
     b"UNAUTHENTICATE": _bare(Unauthenticate()),
+    b"COMPRESS": parse_compress,
     b"ENABLE": parse_enable,
     b"NAMESPACE": _bare(Namespace()),
     b"SELECT": _select(Select),

@@ -7,6 +7,7 @@ event.
 from typing import Final
 
 from postroom_wire.imap.commands import Append, Authenticate, Command, Idle, Replace, StartTls, Unauthenticate
+from postroom_wire.imap.compress import Compress
 from postroom_wire.imap.cursor import Cursor
 from postroom_wire.imap.errors import (
     CANCELLED,
@@ -199,8 +200,9 @@ class ServerSession:
             self._fragmenter.authenticated = self.state in {State.AUTHENTICATED, State.SELECTED}
             if isinstance(command, Unauthenticate):
                 self._fragmenter.utf8 = False  # RFC 8437 s4.1: nothing is enabled any more
-            if isinstance(command, StartTls):
+            if isinstance(command, StartTls | Compress):
                 # RFC 3501 s6.2.1, s11.1: what was sent ahead in clear must not run inside TLS.
+                # RFC 4978 s3: nothing may be sent ahead of the answer, and it cannot be read afterwards.
                 self._fragmenter.drop_buffered()
         elif condition is Condition.NO:
             self.state = AFTER_NO.get(place, self.state)

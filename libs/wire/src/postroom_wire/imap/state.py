@@ -44,6 +44,7 @@ from postroom_wire.imap.commands import (
     Unselect,
     Unsubscribe,
 )
+from postroom_wire.imap.compress import Compress
 from postroom_wire.imap.esearch import Search
 from postroom_wire.imap.fetch_items import FetchAttribute
 from postroom_wire.imap.metadata import GetMetadata, SetMetadata
@@ -117,6 +118,8 @@ TRANSITIONS: Final[dict[tuple[State, type[Command]], State]] = {
     (State.SELECTED, Examine): State.SELECTED,
     (State.SELECTED, Close): State.AUTHENTICATED,
     (State.SELECTED, Unselect): State.AUTHENTICATED,
+    (State.AUTHENTICATED, Compress): State.AUTHENTICATED,
+    (State.SELECTED, Compress): State.SELECTED,
     (State.AUTHENTICATED, Unauthenticate): State.NOT_AUTHENTICATED,
     (State.SELECTED, Unauthenticate): State.NOT_AUTHENTICATED,
 }

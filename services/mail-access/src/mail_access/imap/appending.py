@@ -200,10 +200,13 @@ async def _events(context: Context) -> AsyncGenerator[AppendEvent]:
         match event:
             case NeedData.NEED_DATA:
                 await context.output.flush()
+                if context.hears_more:
+                    context.hear(b"")
+                    continue
                 octets = await connection.receive()
                 if not octets:
                     raise PeerGoneError("the client left in the middle of a message")
-                engine.receive_data(octets)
+                context.hear(octets)
             case AppendEnded():
                 return
             case AppendMessageStarted() | AppendUrl() | AppendContent() | AppendMessageEnded():

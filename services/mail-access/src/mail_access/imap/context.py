@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Final
 from uuid import UUID
 
+from mail_access.imap.compressing import Inflater
 from mail_access.imap.output import Output
 from mail_access.imap.refusals import NO_MAILBOX, UID_REQUIRED, CommandRefusedError
 from mail_access.login import Login, LoginEndedError
@@ -123,6 +124,7 @@ class Context:
         "enabled",
         "engine",
         "failed_logins",
+        "inflater",
         "output",
         "progress",
         "resources",
@@ -137,6 +139,8 @@ class Context:
         self.selected: Selected | None = None
         self.enabled: frozenset[Extension] = frozenset()
         """What ENABLE, or a command that implies it, switched on (RFC 5161, RFC 7162 s3.1)."""
+        self.inflater: Inflater | None = None
+        """There is one while COMPRESS is active (RFC 4978)."""
         self.failed_logins = 0
         self.progress: tuple[int | None, int | None] = (None, None)
         """How many messages the present command has done, and of how many (RFC 9585)."""
@@ -168,6 +172,15 @@ class Context:
     def uid_only(self) -> bool:
         """Whether messages have no numbers but their UIDs (RFC 9586)."""
         return Extension.UIDONLY in self.enabled
+
+    @property
+    def hears_more(self) -> bool:
+        """Whether `hear` has more for the engine than what came."""
+        return self.inflater is not None and self.inflater.has_more
+
+    def hear(self, octets: bytes) -> None:
+        """Let the engine have what came, inflated. Raises `DeflateError`."""
+        self.engine.receive_data(octets if self.inflater is None else self.inflater.inflate(octets))
 
     def check_numbers(self, command: Command) -> None:
         """Raises `CommandRefusedError` for message numbers where only UIDs are in use."""

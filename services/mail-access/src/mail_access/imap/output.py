@@ -3,6 +3,7 @@
 import asyncio
 from typing import Final
 
+from mail_access.imap.compressing import deflate
 from postroom_runtime.tcp import Connection
 
 _PIECE: Final = 65_536
@@ -15,6 +16,8 @@ class Output:
         self._connection = connection
         self._gathered = bytearray()
         self._sent = 0
+        self.compresses = False
+        """COMPRESS is active (RFC 4978)."""
         self.broken = False
         """A response was begun that cannot be ended: nothing more may be said."""
 
@@ -57,6 +60,7 @@ class Output:
     def send(self) -> None:
         """Send all without waiting; for the last words."""
         if self._gathered:
-            self._connection.write(bytes(self._gathered))
+            octets = bytes(self._gathered)
+            self._connection.write(deflate(octets) if self.compresses else octets)
             self._sent += len(self._gathered)
             self._gathered.clear()

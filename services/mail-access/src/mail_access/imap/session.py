@@ -9,9 +9,10 @@ from typing import Final
 
 from mail_access.imap import appending, authenticating
 from mail_access.imap.commands import perform
+from mail_access.imap.compressing import DeflateError, Inflater
 from mail_access.imap.context import Context, Done, SessionEndError
 from mail_access.imap.progressing import Watch
-from mail_access.imap.refusals import CommandRefusedError, refusal_of, server_bug
+from mail_access.imap.refusals import COMPRESSION_ACTIVE, CommandRefusedError, refusal_of, server_bug
 from mail_access.imap.updates import take_highest_modseq, tell_updates
 from mail_access.login import LoginEndedError
 from mail_access.resources import Resources
@@ -31,6 +32,7 @@ from postroom_wire.imap.commands import (
     StartTls,
     Unauthenticate,
 )
+from postroom_wire.imap.compress import Compress
 from postroom_wire.imap.enabling import Extension
 from postroom_wire.imap.errors import Condition, LocalProtocolError, Refusal, RemoteProtocolError
 from postroom_wire.imap.events import (
@@ -71,7 +73,14 @@ _BYE_RENEWED: Final = responses.bye(b"The selected mailbox has a new UIDVALIDITY
 _BYE_NONSENSE: Final = responses.bye(b"Too many commands that make no sense")
 _BYE_STREAM: Final = responses.bye(b"Cannot follow you any more")
 
-_ENDS: Final = (PeerGoneError, PeerTimeoutError, DrainingError, SessionEndError, LoginEndedError)
+_ENDS: Final = (
+    DeflateError,
+    PeerGoneError,
+    PeerTimeoutError,
+    DrainingError,
+    SessionEndError,
+    LoginEndedError,
+)
 
 
 async def handle(connection: Connection, resources: Resources) -> None:
@@ -101,6 +110,8 @@ class Session:
             self._last_words(end.bye)
         except LoginEndedError:
             self._last_words(_BYE_LOGIN)
+        except DeflateError:
+            self._last_words(_BYE_STREAM)
         except DrainingError:
             self._last_words(_BYE_DRAIN)
         except PeerTimeoutError:
@@ -192,8 +203,12 @@ class Session:
             case StartTls():
                 await authenticating.start_tls(context)
                 return None
+            case Compress():
+                await self._compress()
+                return None
             case Unauthenticate():
-                return await self._unauthenticate()
+                await self._unauthenticate()
+                return None
             case Authenticate():
                 return await self._logged_in(await self._authenticate(command))
             case Idle():
@@ -222,14 +237,29 @@ class Session:
                 step = await authentication.respond(event.octets)
             return step
 
-    async def _unauthenticate(self) -> Done:
-        """Back to before the login; a NO is not permitted (RFC 8437 s3)."""
+    async def _compress(self) -> None:
+        """COMPRESS: its OK is the last word as it is (RFC 4978 s3)."""
+        context = self._context
+        if context.inflater is not None:
+            raise CommandRefusedError(COMPRESSION_ACTIVE)
+        context.output.write(context.engine.answer(Condition.OK, b"DEFLATE active"))
+        await context.output.flush()
+        context.output.compresses, context.inflater = True, Inflater()
+
+    async def _unauthenticate(self) -> None:
+        """Back to before the login: a NO is not permitted, and compression ends with it (RFC 8437 s3)."""
+        context = self._context
         try:
-            await self._context.log_out()
+            await context.log_out()
         except PostroomError as error:
             raise SessionEndError(_BYE_LOGIN) from error
-        self._context.connection.set_deadline(_LOGIN_SECONDS)
-        return Done(b"UNAUTHENTICATE completed")
+        context.connection.set_deadline(_LOGIN_SECONDS)
+        context.output.write(context.engine.answer(Condition.OK, b"UNAUTHENTICATE completed"))
+        await context.output.flush()
+        inflater, context.inflater = context.inflater, None
+        context.output.compresses = False
+        if inflater is not None:
+            context.engine.receive_data(inflater.rest)
 
     async def _idle(self) -> Done | None:
         context = self._context
@@ -293,11 +323,15 @@ class Session:
         """Wait for octets, or for something to look at; False when the client has left."""
         context = self._context
         await context.output.flush()
+        if context.hears_more:
+            context.hear(b"")
+            await asyncio.sleep(0)
+            return True
         octets = await self._receive()
         if octets is None:
             self._look()
             return True
-        context.engine.receive_data(octets)
+        context.hear(octets)
         return bool(octets)
 
     async def _receive(self) -> bytes | None:
