@@ -3,9 +3,11 @@
 import base64
 import hashlib
 import json
+import re
 import secrets
 import socket
 import ssl
+import subprocess
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -294,6 +296,32 @@ def test_certificates(house: House, address: str, protocol: str) -> None:
     with Client(house, protocol, house.clients.issue("nobody@postroom.test")) as client:
         assert not client.authenticate("EXTERNAL", b"")
         assert client.authenticate("PLAIN", f"\0{address}\0{PASSWORD}".encode())
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("mechanism", ["PLAIN", "LOGIN", "OAUTHBEARER", "XOAUTH2", "EXTERNAL"])
+def test_curl_logs_in(
+    house: House, address: str, protocol: str, mechanism: str, debian_tool: Callable[[str], Path]
+) -> None:
+    shown = house.clients.issue(address)
+    proofs = {
+        "EXTERNAL": [f"{address}:", "--cert", shown.cert_file, "--key", shown.key_file],
+        "OAUTHBEARER": [f"{address}:", "--oauth2-bearer", house.token(address)],
+        "XOAUTH2": [f"{address}:", "--oauth2-bearer", house.token(address)],
+    }
+    common = [debian_tool("curl"), "-sSv", "--cacert", house.server.ca_file]
+    common += [
+        f"{protocol}s://localhost:{house.ports[protocol + 's']}/",
+        "--login-options",
+        f"AUTH={mechanism}",
+    ]
+    for more in ([], ["--sasl-ir"]):
+        user = ["--user", *proofs.get(mechanism, [f"{address}:{PASSWORD}"])]
+        done = subprocess.run([*common, *more, *user], capture_output=True, check=False, timeout=20)
+        assert done.returncode == 0, done.stderr.decode()
+        # By IMAP curl 7.88 takes OAUTHBEARER, whichever of the two it is told.
+        name = "OAUTHBEARER|XOAUTH2" if mechanism == "XOAUTH2" else mechanism
+        assert re.search(rf"> (A002 AUTHENTICATE|AUTH) ({name})\b", done.stderr.decode())
 
 
 def test_a_house_may_take_no_passwords(house: House, address: str) -> None:
