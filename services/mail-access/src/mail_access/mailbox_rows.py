@@ -30,6 +30,14 @@ class Row(NamedTuple):
     modseq: int
 
 
+class FlagWords(NamedTuple):
+    """The UIDs and flag words of messages one after another, from this sequence number."""
+
+    sequence_number: int
+    uids: Sequence[int]
+    words: Sequence[int]
+
+
 class MailboxRows:
     """The UIDs with the views over them, and beside them what else is known of each message."""
 
@@ -144,6 +152,19 @@ class MailboxRows:
                     columns, run.sequence_number
                 )
             )
+        return found
+
+    def words(self, view: SessionView, numbers: NumberRanges) -> list[FlagWords]:
+        """The flags alone of these messages, run by run: a tenth of what `read` costs. None that is gone."""
+        found: list[FlagWords] = []
+        for run in view.runs(numbers):
+            if (start := run.start) is None:
+                continue
+            end = start + len(run.uids)
+            flags: Sequence[int] = self._flags[start:end]
+            if any(keywords := self._keywords[start:end]):
+                flags = [low | high << KEYWORD_SHIFT for low, high in zip(flags, keywords, strict=True)]
+            found.append(FlagWords(run.sequence_number, run.uids, flags))
         return found
 
     def changed_since(self, view: SessionView, numbers: NumberRanges, modseq: int) -> NumberRanges:

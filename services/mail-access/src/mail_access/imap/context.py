@@ -1,6 +1,6 @@
 """What one IMAP session is in the middle of; every command's function gets it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Final
@@ -102,6 +102,13 @@ class Selected:
         if self.recent and self.is_recent(uid):
             return "(\\Recent)" if flags == "()" else flags[:-1] + " \\Recent)"
         return flags
+
+    def flag_lists(self, uids: Sequence[int], words: Sequence[int]) -> list[str]:
+        """The same of many messages by ascending UID."""
+        if any(first <= uids[-1] and uids[0] <= last for first, last in self.recent):
+            return [self.flag_list(uid, word) for uid, word in zip(uids, words, strict=True)]
+        known = {word: self.mailbox.names.flag_list(word) for word in set(words)}
+        return [known[word] for word in words]
 
     def uids(self, numbers: NumberRanges) -> tuple[list[int], bool]:
         """The UIDs of these sequence numbers that are not gone, and whether some are."""

@@ -5,6 +5,7 @@ Octets are a stream that goes no faster than the client reads.
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from itertools import count
 from typing import Final
 
 from mail_access.imap.context import Context, Done, Selected, chunks
@@ -52,7 +53,14 @@ async def _from_memory(
 ) -> int:
     """How many messages were told."""
     told = 0
+    only_flags = frozenset(items) == _UID_FLAGS and not context.uid_only
     for some in chunks(numbers, _ROWS_AT_ONCE):
+        if only_flags and (flags := _all_flags(selected, some)) is not None:
+            for piece in fetch_response.uids_and_flags(flags):
+                context.output.write(piece)
+            told += len(some)
+            await context.output.flow()
+            continue
         rows = await read_rows(context, selected, some)
         told += len(rows)
         if items == _FLAGS and context.uid_only:
@@ -72,6 +80,20 @@ async def _from_memory(
                 context.output.write(fetch_response.fetch(number, octets, uid_only=context.uid_only))
         await context.output.flow()
     return told
+
+
+def _all_flags(selected: Selected, numbers: NumberRanges) -> list[tuple[int, int, str]] | None:
+    """Sequence number, UID and flag-list of each of these messages; None when one of them is gone."""
+    runs = selected.mailbox.rows.words(selected.view, numbers)
+    if sum(len(run.uids) for run in runs) < len(numbers):
+        return None
+    return [
+        row
+        for run in runs
+        for row in zip(
+            count(run.sequence_number), run.uids, selected.flag_lists(run.uids, run.words), strict=False
+        )
+    ]
 
 
 async def _with_store(
