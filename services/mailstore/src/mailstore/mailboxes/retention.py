@@ -196,7 +196,7 @@ async def forget_expunged(database: Database, limits: RetentionLimits) -> None:
 
 
 async def cap_expunged(database: Database, limits: RetentionLimits) -> None:
-    """Let `forget_expunged` take the oldest of accounts that have expunged too much. It reads all there is."""
+    """Let `forget_expunged` take the oldest of accounts that have expunged too much. It reads all."""
     async with database.transaction(seconds=limits.cap_seconds) as connection:
         milliseconds = f"{int(limits.cap_seconds * 1000)}ms"
         await connection.execute("SELECT set_config('statement_timeout', $1, true)", milliseconds)
