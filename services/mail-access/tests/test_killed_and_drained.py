@@ -1,9 +1,7 @@
 """Two processes over one store, one killed, one drained while clients sync: nothing is missed or doubled."""
 
 import asyncio
-import os
 import signal
-import sys
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -13,10 +11,9 @@ from random import Random
 import pytest
 
 from postroom_embedded.nats import NatsAddress
-from postroom_embedded.ports import free_ports
-from postroom_embedded.services import says_ready
 from postroom_testing.imap_client import ImapClient
 from postroom_testing.imap_mirror import Cache, Mirror, Told
+from postroom_testing.mail_access_process import MailAccessProcess
 from postroom_testing.mail_twins import Household, Twins, household
 from postroom_testing.restartable import Restartable
 from postroom_testing.small_directory_service import SmallDirectory
@@ -28,53 +25,14 @@ SYNCERS = 4
 AWAY = (OSError, EOFError)
 
 
-class Process:
-    """Mail access as a process of its own, always at the same port."""
-
-    def __init__(self, number: int, sockets: Path, nats: NatsAddress) -> None:
-        self.port, pop3, imaps, pop3s = free_ports(4)
-        self._health = sockets / f"health{number}"
-        self._environment = {
-            "POSTROOM_NATS_URL": nats.url,
-            "POSTROOM_DIRECTORY_ADDRESS": f"unix:{sockets / 'directory.sock'}",
-            "POSTROOM_MAILSTORE_ADDRESS": f"unix:{sockets / 'mailstore.sock'}",
-            "POSTROOM_MAIL_ACCESS_HOST": "127.0.0.1",
-            "POSTROOM_MAIL_ACCESS_IMAP_PORT": str(self.port),
-            "POSTROOM_MAIL_ACCESS_POP3_PORT": str(pop3),
-            "POSTROOM_MAIL_ACCESS_IMAPS_PORT": str(imaps),
-            "POSTROOM_MAIL_ACCESS_POP3S_PORT": str(pop3s),
-            "POSTROOM_MAIL_ACCESS_DRAIN_SECONDS": str(DRAIN_SECONDS),
-            "POSTROOM_MAIL_ACCESS_HEALTH_ADDRESS": f"unix:{self._health}",
-        }
-        self._process: asyncio.subprocess.Process | None = None
-
-    async def start(self) -> None:
-        """Start, and wait until it is ready."""
-        self._health.unlink(missing_ok=True)
-        self._process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "mail_access", "serve"),
-            env={**os.environ, **self._environment},
-            stdout=asyncio.subprocess.DEVNULL,
-        )
-        async with asyncio.timeout(30):
-            while not await says_ready(str(self._health)):
-                assert self._process.returncode is None
-                await asyncio.sleep(0.02)
-
-    async def end(self, number: signal.Signals) -> int:
-        """End it so; its status."""
-        if self._process is None:
-            return 0
-        with suppress(ProcessLookupError):
-            self._process.send_signal(number)
-        return await self._process.wait()
-
-
 @pytest.fixture
 async def processes(
     own_directory: SmallDirectory, own_store: Restartable, own_sockets: Path, nats_server: NatsAddress
-) -> AsyncIterator[list[Process]]:
-    started = [Process(number, own_sockets, nats_server) for number in range(2)]
+) -> AsyncIterator[list[MailAccessProcess]]:
+    started = [
+        MailAccessProcess(name, own_sockets, nats_server, drain_seconds=DRAIN_SECONDS)
+        for name in ("one", "two")
+    ]
     await asyncio.gather(*(each.start() for each in started))
     yield started
     for each in started:
@@ -83,7 +41,7 @@ async def processes(
 
 @pytest.fixture
 async def house(
-    processes: list[Process], own_directory: SmallDirectory, own_sockets: Path
+    processes: list[MailAccessProcess], own_directory: SmallDirectory, own_sockets: Path
 ) -> AsyncIterator[Household]:
     first, second = ({"imap": each.port} for each in processes)
     twins = Twins(own_directory, (first, second), f"unix:{own_sockets / 'mailstore.sock'}")
@@ -181,7 +139,7 @@ async def subjects(mirror: Mirror) -> Counter[str]:
     return Counter(line.split(b"Subject: ")[1].split()[0].decode() for line in lines if b"Subject: " in line)
 
 
-async def test_nothing_is_missed_or_doubled(house: Household, processes: list[Process]) -> None:
+async def test_nothing_is_missed_or_doubled(house: Household, processes: list[MailAccessProcess]) -> None:
     killed, drained = processes
     told = Told()
     syncers = [Syncer(number, house, told) for number in range(SYNCERS)]
