@@ -352,6 +352,35 @@ class Named:
         return "capability"
 
 
+class Guest(Named):
+    """Somebody to whom the mailbox is shared."""
+
+    user_id = new_id()
+    is_guest = True
+
+
+async def test_users_have_views_of_their_own_and_hosts_are_checked_for_guests(store: FakeStore) -> None:
+    asked: list[Sequence[Login]] = []
+
+    async def shared_modseqs(logins: Sequence[Login]) -> Sequence[int]:
+        asked.append(logins)
+        return [store.modseq]
+
+    mailboxes = OpenMailboxes(store, cast(Bus, SilentBus()), shared_modseqs=shared_modseqs)
+    owner, guest = cast(Login, Named()), cast(Login, Guest())
+    async with mailboxes.open(guest, MAILBOX, store.modseq, lambda: None) as (shared, _):
+        async with mailboxes.open(owner, MAILBOX, store.modseq, lambda: None) as (own, _):
+            assert own is not shared
+            store.deliver()
+            await mailboxes.check()  # in the owner's name, while there is one
+            assert (own.stale, shared.stale, asked) == (True, True, [])
+            await mailboxes.check()
+        await shared.refresh(guest, store.modseq)
+        store.deliver()
+        await mailboxes.check()
+        assert (shared.stale, asked) == (True, [[guest]])
+
+
 async def test_a_mailbox_that_is_broken_harms_no_other(store: FakeStore) -> None:
     class BrokenStore(FakeStore):
         async def get_changes(

@@ -1,10 +1,12 @@
 """Mailboxes of others over IMAP: rights, what each may, and what each has seen (RFC 4314, RFC 8440)."""
 
 import re
+import secrets
 
 import pytest
 
 from postroom_testing.imap_client import Connect, ImapClient
+from postroom_testing.mail_twins import Twins
 
 MAIL = b"From: Ann <ann@example.org>\r\nSubject: Tea\r\n\r\nAt five.\r\n"
 ALL = b"lrswipkxteacd"
@@ -317,3 +319,33 @@ async def test_sharing_is_offered(imap: Connect) -> None:
     alice = await imap()
     (offered,) = await alice.ok("CAPABILITY")
     assert {b"ACL", b"RIGHTS=kxte", b"LIST-MYRIGHTS"} <= set(offered.split())
+
+
+async def test_guests_are_woken_in_every_process(twins: Twins) -> None:
+    addresses = {name: f"{name}-{secrets.token_hex(4)}@postroom.test" for name in ("alice", "bob")}
+    for address in addresses.values():
+        twins.directory.add(address, "open sesame")
+
+    async def connect(name: str, process: int) -> ImapClient:
+        client = await ImapClient.connect("127.0.0.1", twins.ports[process]["imap"])
+        await client.login(addresses[name], '"open sesame"')
+        return client
+
+    alice, bob, other = await connect("alice", 0), await connect("bob", 0), await connect("bob", 1)
+    try:
+        await alice.ok(f"SETACL INBOX {addresses['bob']} lrs")
+        for client in (bob, other):
+            await client.ok(f'SELECT "Other Users/{addresses["alice"]}/INBOX"')
+        other.send_command("IDLE")
+        assert (await other.response()).startswith(b"+ ")
+        await alice.append("INBOX", MAIL)
+        assert await other.response() == b"* 1 EXISTS"
+        assert await other.response() == b"* 0 RECENT"
+        assert b"* 1 EXISTS" in await bob.ok("NOOP")
+        await bob.ok("STORE 1 +FLAGS (\\Seen)")
+        assert without_uids([await other.response()]) == [b"* 1 FETCH (FLAGS (\\Seen))"]
+        await alice.ok(f"DELETEACL INBOX {addresses['bob']}")
+        assert (await other.response()).startswith(b"* BYE ")
+    finally:
+        for client in (alice, bob, other):
+            await client.close()
