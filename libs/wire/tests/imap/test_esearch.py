@@ -21,7 +21,7 @@ from postroom_wire.imap.esearch import (
 from postroom_wire.imap.parser import parse_command
 from postroom_wire.imap.search_keys import All, TextContains, TextField
 
-MIN, MAX, ALL, COUNT, SAVE, RELEVANCY = ResultOption
+MIN, MAX, ALL, COUNT, SAVE, RELEVANCY, CONTEXT, UPDATE = ResultOption
 FOUND = (2, 10, 11, 12, 13, 14, 15, 21)
 
 
@@ -43,6 +43,7 @@ def told(
         (b"(min Max COUNT)", wanted(MIN, MAX, COUNT)),
         (b"(SAVE)", wanted(SAVE)),
         (b"(MIN MIN)", wanted(MIN)),
+        (b"(CONTEXT UPDATE COUNT)", wanted(CONTEXT, UPDATE, COUNT)),
         (b"(PARTIAL 1:500)", wanted(partial=PartialRange(1, 500))),
         (b"(COUNT PARTIAL -1:-100)", wanted(COUNT, partial=PartialRange(1, 100, from_end=True))),
     ],

@@ -33,6 +33,7 @@ _AFTER_LOGIN: Final = (
     b"PARTIAL",
     b"SEARCH=FUZZY",
     b"MULTISEARCH",
+    b"CONTEXT=SEARCH",
     b"I18NLEVEL=1",
     b"SORT",
     b"SORT=DISPLAY",

@@ -14,6 +14,7 @@ from postroom_wire.imap.metadata import GetMetadata, SetMetadata
 from postroom_wire.imap.multisearch import MultiSearch
 from postroom_wire.imap.qresync import FetchModifiers, SelectParameters
 from postroom_wire.imap.quota import GetQuota, GetQuotaRoot, SetQuota
+from postroom_wire.imap.search_context import CancelUpdate
 from postroom_wire.imap.sequence import SequenceSet
 from postroom_wire.imap.sorting import Sort
 from postroom_wire.imap.threads import Thread
@@ -326,6 +327,7 @@ Command: TypeAlias = (
     | Expunge
     | Search
     | MultiSearch
+    | CancelUpdate
     | Sort
     | Thread
     | Fetch

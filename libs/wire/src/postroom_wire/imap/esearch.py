@@ -22,6 +22,10 @@ class ResultOption(Enum):
     """RFC 5182 s2.1."""
     RELEVANCY = b"RELEVANCY"
     """RFC 6203 s4."""
+    CONTEXT = b"CONTEXT"
+    """RFC 5267 s4.2: a hint, of which nothing is made."""
+    UPDATE = b"UPDATE"
+    """RFC 5267 s4.3."""
 
 
 _OPTIONS: Final = {option.value: option for option in ResultOption}
@@ -62,6 +66,11 @@ class ReturnOptions:
     def saves(self) -> bool:
         """Whether the result becomes what `$` means."""
         return ResultOption.SAVE in self.options
+
+    @property
+    def updates(self) -> bool:
+        """Whether changes of the result are told from now on."""
+        return ResultOption.UPDATE in self.options
 
     @property
     def scores(self) -> bool:

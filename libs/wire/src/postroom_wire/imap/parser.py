@@ -50,6 +50,7 @@ from postroom_wire.imap.metadata import parse_get_metadata, parse_set_metadata
 from postroom_wire.imap.multisearch import parse_multisearch
 from postroom_wire.imap.qresync import select_params
 from postroom_wire.imap.quota import parse_get_quota, parse_get_quota_root, parse_set_quota
+from postroom_wire.imap.search_context import parse_cancel_update
 from postroom_wire.imap.search_parser import parse_search, parse_uid_search
 from postroom_wire.imap.sorting import parse_sort, parse_uid_sort
 from postroom_wire.imap.special_use import create_params
@@ -244,6 +245,7 @@ _COMMANDS: Final[dict[bytes, Parser]] = {
     b"EXPUNGE": _bare(Expunge()),
     b"SEARCH": parse_search,
     b"ESEARCH": parse_multisearch,
+    b"CANCELUPDATE": parse_cancel_update,
     b"SORT": parse_sort,
     b"THREAD": parse_thread,
     b"FETCH": lambda cursor: parse_fetch(cursor, uid=False),

@@ -50,6 +50,7 @@ from postroom_wire.imap.fetch_items import FetchAttribute
 from postroom_wire.imap.metadata import GetMetadata, SetMetadata
 from postroom_wire.imap.multisearch import MultiSearch
 from postroom_wire.imap.quota import GetQuota, GetQuotaRoot, SetQuota
+from postroom_wire.imap.search_context import CancelUpdate
 from postroom_wire.imap.search_keys import ChangedSince, LeafKey, SequenceNumbers, leaves
 from postroom_wire.imap.sorting import Sort
 from postroom_wire.imap.threads import Thread
@@ -96,6 +97,7 @@ _SELECTED: Final[tuple[type[Command], ...]] = (
     Check,
     Expunge,
     Search,
+    CancelUpdate,
     Sort,
     Thread,
     Fetch,

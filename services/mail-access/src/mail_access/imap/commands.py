@@ -14,6 +14,7 @@ from mail_access.imap import (
     multisearch,
     naming,
     quota,
+    search_contexts,
     searching,
     selecting,
     sorting,
@@ -53,6 +54,7 @@ from postroom_wire.imap.esearch import Search
 from postroom_wire.imap.metadata import GetMetadata, SetMetadata
 from postroom_wire.imap.multisearch import MultiSearch
 from postroom_wire.imap.quota import GetQuota, GetQuotaRoot, SetQuota
+from postroom_wire.imap.search_context import CancelUpdate
 from postroom_wire.imap.sorting import Sort
 from postroom_wire.imap.state import enables_condstore
 from postroom_wire.imap.threads import Thread
@@ -61,7 +63,7 @@ _Plain = Capability | Noop | Check | Id | Enable | Login
 _Naming = Create | Delete | Rename | Subscribe | Unsubscribe
 _Listing = List | Lsub | Status | Namespace
 _Selecting = Select | Examine | Close | Unselect
-_Finding = Search | MultiSearch | Sort | Thread
+_Finding = Search | MultiSearch | CancelUpdate | Sort | Thread
 _Messages = Fetch | Store | Copy | Move | Expunge
 _Account = GetQuota | GetQuotaRoot | SetQuota | GetMetadata | SetMetadata
 _Acl = SetAcl | DeleteAcl | GetAcl | ListRights | MyRights
@@ -77,7 +79,7 @@ async def perform(context: Context, command: OneAnswer) -> Done:
     if enables_condstore(command):
         context.enabled |= {Extension.CONDSTORE}
     match command:
-        case Search() | MultiSearch() | Sort() | Thread():
+        case Search() | MultiSearch() | CancelUpdate() | Sort() | Thread():
             return await _finding(context, command)
         case Fetch() | Store() | Copy() | Move() | Expunge():
             return await _messages(context, command)
@@ -184,6 +186,8 @@ async def _finding(context: Context, command: _Finding) -> Done:
             return await searching.search(context, command)
         case MultiSearch():
             return await multisearch.multisearch(context, command)
+        case CancelUpdate():
+            return search_contexts.cancel(context, command)
         case Sort():
             return await sorting.sort(context, command)
         case Thread():

@@ -20,10 +20,11 @@ from postroom_runtime.tcp import Connection
 from postroom_wire.imap.acl import ALL_RIGHTS, Rights
 from postroom_wire.imap.commands import Command
 from postroom_wire.imap.enabling import Extension
-from postroom_wire.imap.errors import Refusal
+from postroom_wire.imap.errors import Refusal, Tag
 from postroom_wire.imap.flags import FlagNames
 from postroom_wire.imap.limits import Limits
 from postroom_wire.imap.mailbox_name import MailboxName
+from postroom_wire.imap.search_context import SearchContext
 from postroom_wire.imap.sequence import NumberRanges
 from postroom_wire.imap.session import ServerSession
 from postroom_wire.imap.state import uses_message_numbers
@@ -74,6 +75,8 @@ class Selected:
     deleted_here: bool = False
     """This session itself deleted the mailbox."""
 
+    contexts: dict[Tag, SearchContext] = field(default_factory=dict[Tag, SearchContext])
+    """Searches whose changes are told, by the tags of their commands (RFC 5267 s4.3)."""
     rights: Rights = ALL_RIGHTS
     """The user's there (RFC 4314)."""
 

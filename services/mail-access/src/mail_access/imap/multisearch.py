@@ -5,9 +5,11 @@ from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
 
+from mail_access.imap import search_contexts
 from mail_access.imap.context import Context, Done, Selected, id_of
+from mail_access.imap.finding import find
 from mail_access.imap.refusals import CommandRefusedError
-from mail_access.imap.searching import find, results_of, save
+from mail_access.imap.searching import results_of, save
 from postroom.mailstore.v1 import mailbox_pb2
 from postroom_contracts.errors import MailboxNotFoundError
 from postroom_wire.imap.errors import WRONG_STATE
@@ -23,6 +25,10 @@ async def multisearch(context: Context, command: MultiSearch) -> Done:
     selected = context.require_selected() if command.needs_selected and context.selected else None
     if command.needs_selected and selected is None:
         raise CommandRefusedError(WRONG_STATE)  # s2.2
+    if command.returns.updates:
+        if context.selected is None:
+            raise CommandRefusedError(WRONG_STATE)
+        search_contexts.check_tag(context)
     saved = _NOTHING if selected is None else selected.view.saved
     if selected is not None and command.returns.saves:
         selected.view.saved = array("I")  # RFC 5182 s2.1: what a NO leaves
@@ -56,6 +62,9 @@ async def _search(
     found = await find(context, selected, command.key, saved)
     if context.selected is selected and command.returns.saves:
         save(selected, found.rows, command.returns)
+    if context.selected is selected and command.returns.updates:  # s2.2: of no other mailbox
+        uids = [row.uid for row in found.rows]
+        search_contexts.keep(context, selected, command.key, uids, uid=True)
     if found.rows and command.returns.answers:
         told = MailboxName.of(name, utf8=context.utf8)
         wanted = Search(command.key, uid=True, returns=command.returns)

@@ -4,9 +4,11 @@ from array import array
 from collections.abc import Iterable, Sequence
 
 from mail_access.finder import MAX_RANGES
+from mail_access.imap import search_contexts
 from mail_access.imap.context import Context, Done
+from mail_access.imap.finding import find
 from mail_access.imap.refusals import CommandRefusedError
-from mail_access.imap.searching import find, results_of, save
+from mail_access.imap.searching import results_of, save
 from postroom_wire.imap.errors import TOO_MANY_ITEMS
 from postroom_wire.imap.esearch import encode_esearch, encode_sort
 from postroom_wire.imap.search import SearchRow
@@ -43,6 +45,8 @@ async def sort(context: Context, command: Sort) -> Done:
         return Done(b"SORT completed")
     if saves:
         save(selected, ordered, returns)
+    if returns.updates:  # RFC 5267 s4.3.1: CONTEXT=SORT is not there
+        search_contexts.refuse(context, context.engine.pending_tag)
     if returns.answers:
         tag = context.engine.pending_tag
         context.output.write(encode_esearch(tag, results, returns, uid=command.uid))

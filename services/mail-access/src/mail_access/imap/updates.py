@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from mail_access.imap.context import Context, Selected, chunks
+from mail_access.imap.search_contexts import tell_contexts, tell_expunged
 from mail_access.mailbox_rows import Row
 from postroom_contracts.errors import PostroomError
 from postroom_wire.imap import fetch_response, responses
@@ -43,12 +44,14 @@ async def tell_updates(
     if not selected.view.untold:
         selected.reader.settled = selected.mailbox.highest_modseq
     if updates.expunged:
+        tell_expunged(context, selected, updates)
         output.write(_expunges(context, updates))
     if updates.exists is not None:
         _tell_exists(context, selected, updates.exists)
     numbers = NumberRanges.of(number for number, _ in updates.changed)
     for some in chunks(numbers, _ROWS_AT_ONCE):
         write_flags(context, selected, selected.mailbox.rows.read(selected.view, some), uid=True)
+    await tell_contexts(context, selected)
     if highest:
         tell_highest_modseq(context)
     await output.flow()
