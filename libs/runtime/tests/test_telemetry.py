@@ -177,7 +177,10 @@ def test_a_receiver_in_trouble_delays_nothing_and_is_told_of_once(
     assert working < 1.0
     assert time.monotonic() - begun < working + 1.0
     assert _counted("dropped") - dropped >= 500
-    assert [line["event"] for line in logs] in ([], ["telemetry_away"])
+    assert [line["event"] for line in logs if line["event"].startswith("telemetry_")] in (
+        [],
+        ["telemetry_away"],
+    )
 
 
 def test_it_is_told_when_a_receiver_is_away_and_when_it_is_back(
@@ -190,7 +193,8 @@ def test_it_is_told_when_a_receiver_is_away_and_when_it_is_back(
         _until_counted("failed", failed + 2)
         receiver.status = 200
         _until_counted("exported", exported + 1)
-    assert [(line["event"], line["log_level"]) for line in logs] == [
+    told = [line for line in logs if line["event"].startswith("telemetry_")]
+    assert [(line["event"], line["log_level"]) for line in told] == [
         ("telemetry_away", "warning"),
         ("telemetry_back", "info"),
     ]

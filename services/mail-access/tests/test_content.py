@@ -137,6 +137,7 @@ NOT_OURS = {
     "account-not-found",
     "alias-exists",
     "alias-not-found",
+    "app-password-not-found",
     "claim-lost",
     "delivery-not-found",
     "directory-not-empty",

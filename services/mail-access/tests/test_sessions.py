@@ -42,7 +42,7 @@ async def test_authenticate_plain_with_and_without_an_initial_response(
 ) -> None:
     client = await imap(None)
     answer = await client.command(f"AUTHENTICATE PLAIN {plain('', *mail_account)}")
-    assert answer.text.startswith(b"OK [CAPABILITY IMAP4rev1 LITERAL+")
+    assert answer.text.startswith(b"OK [CAPABILITY IMAP4rev1 ")
     client = await imap(None)
     tag = client.send_command("AUTHENTICATE PLAIN")
     assert await client.response() == b"+ "
