@@ -8,7 +8,7 @@ MAIL = b"From: Ann <ann@example.org>\r\nSubject: Tea\r\n\r\nAt five.\r\n"
 
 
 async def fruit(imap: Connect) -> ImapClient:
-    """The mailboxes of RFC 5258 s5: Fruit/Peach is subscribed to and not there, Tofu is nothing but a place."""
+    """The mailboxes of RFC 5258 s5: Fruit/Peach is subscribed to and not there, Tofu is only a place."""
     alice = await imap()
     for name in ("Archive", "Drafts", "Junk", "Sent", "Trash"):
         await alice.ok(f"UNSUBSCRIBE {name}")

@@ -19,7 +19,8 @@ from mailstore.blobs.packer import Packer
 from mailstore.blobs.segments import OpenSegment, SegmentLimits, rotate
 from postroom.directory.v1 import directory_pb2
 from postroom.directory.v1.directory_pb2_grpc import DirectoryServiceStub
-from postroom.mailstore.v1 import delivery_pb2, mailbox_pb2, queue_pb2, retention_pb2
+from postroom.mailstore.v1 import account_pb2, delivery_pb2, mailbox_pb2, queue_pb2, retention_pb2
+from postroom.mailstore.v1.account_pb2_grpc import AccountServiceStub
 from postroom.mailstore.v1.delivery_pb2_grpc import DeliveryServiceStub
 from postroom.mailstore.v1.mailbox_pb2_grpc import MailboxServiceStub
 from postroom.mailstore.v1.queue_pb2_grpc import QueueServiceStub
@@ -82,6 +83,7 @@ class Edge:
     queue: QueueServiceStub
     administration: QueueServiceStub
     administrator: Metadata
+    sharing: AccountServiceStub
     octets: dict[UUID, bytes] = field(default_factory=dict[UUID, bytes])
     """What was acknowledged, and is to be in INBOX once."""
 
@@ -160,6 +162,20 @@ class Edge:
         )
         request.uids.add(first=1, last=2**32 - 1)
         await answered(lambda: self.mailbox.CopyMessages(request, metadata=self._metadata))
+
+    async def share(self) -> None:
+        """All messages into another mailbox, as between users."""
+        inbox = await self._inbox_id()
+        name = mailbox_pb2.CreateMailboxRequest(name="Shared", operation_id=new_id().bytes)
+        made = await answered(lambda: self.mailbox.CreateMailbox(name, metadata=self._metadata))
+        account_id = self.account.bytes
+        request = account_pb2.TransferMessagesRequest(
+            source=account_pb2.MailboxPlace(account_id=account_id, mailbox_id=inbox),
+            target=account_pb2.MailboxPlace(account_id=account_id, mailbox_id=made.mailbox.id),
+            operation_id=new_id().bytes,
+        )
+        request.uids.add(first=1, last=2**32 - 1)
+        await answered(lambda: self.sharing.TransferMessages(request, metadata=self._metadata))
 
     async def expunge(self, *uids: int) -> None:
         """Messages of INBOX."""
@@ -288,6 +304,7 @@ async def edge(stack: Core) -> AsyncIterator[Edge]:
             QueueServiceStub(relay),
             QueueServiceStub(store),
             on_behalf_of((await directory.AuthenticateAdmin(token)).capability),
+            AccountServiceStub(store),
         )
 
 
@@ -317,6 +334,7 @@ ACCEPTING = ("accept.before_commit", "accept.after_commit:2", "deliver.before_co
 APPENDING = ("append.before_commit", "append.after_commit")
 REPLACING = ("append.before_commit:4", "append.after_commit:4")
 CHANGING = ("mailbox.after_commit", "mailbox.after_commit:2")
+SHARING = ("transfer.after_commit",)
 RELAYING = ("claim.after_commit", "report.before_commit", "report.after_commit")
 BOUNCING = ("bounce.before_commit",)
 MANAGING = ("queue.after_commit",)
@@ -334,6 +352,7 @@ def test_every_step_that_has_a_name_is_one_where_the_process_dies_here() -> None
         *ACCEPTING,
         *APPENDING,
         *CHANGING,
+        *SHARING,
         *RELAYING,
         *BOUNCING,
         *MANAGING,
@@ -381,6 +400,16 @@ async def test_messages_are_copied_once(edge: Edge, environment: dict[str, str],
     async def work() -> None:
         await edge.append()
         await edge.copy()
+
+    await through_a_crash(edge, environment, step, work)
+    assert await edge.inbox() == dict.fromkeys(edge.octets, 2)
+
+
+@pytest.mark.parametrize("step", SHARING)
+async def test_messages_go_to_another_user_once(edge: Edge, environment: dict[str, str], step: str) -> None:
+    async def work() -> None:
+        await edge.append()
+        await edge.share()
 
     await through_a_crash(edge, environment, step, work)
     assert await edge.inbox() == dict.fromkeys(edge.octets, 2)

@@ -15,7 +15,12 @@ from mail_access.store import CallOptions
 from postroom.directory.v1 import directory_pb2, directory_pb2_grpc
 from postroom.mailstore.v1 import account_pb2 as pb
 from postroom.mailstore.v1 import account_pb2_grpc
-from postroom_contracts.errors import InvalidAddressError, InvalidRequestError, PostroomError
+from postroom_contracts.errors import (
+    InvalidAddressError,
+    InvalidRequestError,
+    MethodMissingError,
+    PostroomError,
+)
 from postroom_contracts.ids import parse_id
 from postroom_runtime.grpc_client import ask_twice
 
@@ -84,7 +89,10 @@ class AccountStore:
 
     async def shared(self, login: Login) -> Sequence[pb.SharedMailbox]:
         """The mailboxes of others that the user has a right to."""
-        answer = await self._stub.ListShared(pb.ListSharedRequest(), **await self._call(login))
+        try:
+            answer = await self._stub.ListShared(pb.ListSharedRequest(), **await self._call(login))
+        except MethodMissingError:  # of a store that is upgraded after us
+            return ()
         return answer.mailboxes
 
     async def shared_modseqs(self, logins: Sequence[Login]) -> Sequence[int]:

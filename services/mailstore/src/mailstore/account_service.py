@@ -126,7 +126,6 @@ class AccountService(AccountServiceServicer):
             return modseq
 
         modseq = await self._database.run(change)
-        reached("annotations.after_commit")
         await self._publish_changed(owner.account_id, modseq)
         return pb.SetAnnotationsResponse(modseq=modseq)
 
@@ -173,7 +172,6 @@ class AccountService(AccountServiceServicer):
             return modseq
 
         modseq = await self._database.run(work)
-        reached("rights.after_commit")
         await self._publish_changed(owner.account_id, modseq)
         return pb.SetRightsResponse(modseq=modseq)
 

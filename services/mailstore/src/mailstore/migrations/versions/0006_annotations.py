@@ -5,8 +5,8 @@ from alembic import op
 revision: str = "0006"
 down_revision: str | None = "0005"
 
-# The nil mailbox stands for the account ("server" entries), the nil reader for all readers ("shared" entries). An
-# entry is in lower case, since names are compared so (RFC 5464 s3.2).
+# The nil mailbox stands for the account ("server" entries), the nil reader for all ("shared" entries).
+# An entry is in lower case, since names are compared so (RFC 5464 s3.2).
 _STATEMENTS = (
     """
     CREATE TABLE mailstore.annotation (
