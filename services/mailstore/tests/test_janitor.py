@@ -359,6 +359,14 @@ class Chance:
                 await self.store.mailbox_id(account, name) for name in ("INBOX", "Archive")
             ]
 
+    async def maintain(self) -> None:
+        for _ in range(12):
+            await self.random.choice((self.pack, self.forget, self.clean, self.clean))()
+
+    async def use(self) -> None:
+        for _ in range(12):
+            await self.random.choice((self.deliver, self.change, self.change))()
+
     async def step(self) -> None:
         does = (
             self.deliver,
@@ -423,6 +431,24 @@ async def test_whatever_happens_mail_is_readable_and_in_the_end_nothing_is_left(
     for _ in range(40):
         await chance.step()
     assert await chance.read_and_expunge_all() > 2
+    await nothing_is_left(store)
+
+
+async def test_users_and_the_janitor_at_once_lose_nothing(store: MailStore) -> None:
+    chance = Chance(store, 3)
+    await chance.begin()
+    await chance.deliver()
+    await asyncio.gather(chance.maintain(), *(chance.use() for _ in range(4)))
+    for account in (chance.ann, chance.bob):
+        assert await store.counters_are_right(account)
+    _, findings = await garbage_and_findings(store)
+    assert findings == []
+    assert await chance.read_and_expunge_all() > 2
+    await nothing_is_left(store)
+
+
+async def nothing_is_left(store: MailStore) -> None:
+    """When the janitor had all the time that it wants."""
     await forget(store)
     await pack(store)
     for _ in range(3):
