@@ -1,5 +1,7 @@
 """Sequence sets (RFC 3501 s9) and UID sets (RFC 4315 s3)."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -137,3 +139,11 @@ def test_a_uid_set_keeps_its_order() -> None:
 def test_a_part_is_what_a_slice_takes(wanted: SequenceSet, start: int, stop: int) -> None:
     resolved = wanted.resolve(45)
     assert list(resolved.part(slice(start, stop))) == list(resolved)[start:stop]
+
+
+@given(st.lists(st.integers(0, 60), max_size=40))
+def test_ranges_hold_exactly_the_numbers_in_whatever_order_they_come(found: list[int]) -> None:
+    ranges = NumberRanges.of(found)
+    assert list(ranges) == sorted(set(found))
+    assert all(earlier[1] + 1 < later[0] for earlier, later in pairwise(ranges.ranges))
+    assert NumberRanges.of(sorted(set(found))) == NumberRanges.of(iter(found)) == ranges

@@ -17,8 +17,23 @@ class NumberRanges:
 
     @classmethod
     def of(cls, numbers: Iterable[int]) -> "NumberRanges":
-        """The ranges that hold exactly these numbers."""
-        return cls(_merged((number, number) for number in numbers))
+        """The ranges that hold exactly these numbers; quick where they ascend, as they mostly do."""
+        found: list[tuple[int, int]] = []
+        waiting = iter(numbers)
+        first = last = next(waiting, None)
+        if first is None or last is None:
+            return cls()
+        for number in waiting:
+            if number == last + 1:
+                last = number
+            elif number > last:
+                found.append((first, last))
+                first = last = number
+            elif number < last:
+                rest = ((each, each) for each in (number, *waiting))
+                return cls(_merged((*found, (first, last), *rest)))
+        found.append((first, last))
+        return cls(tuple(found))
 
     def __bool__(self) -> bool:
         return bool(self.ranges)

@@ -46,7 +46,17 @@ def merge(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
 
 def compress(uids: Iterable[int]) -> list[tuple[int, int]]:
     """The ranges of ascending UIDs."""
-    return merge((uid, uid) for uid in uids)
+    ranges: list[tuple[int, int]] = []
+    first = last = -1
+    for uid in uids:
+        if uid > last + 1 or first < 0:
+            if first >= 0:
+                ranges.append((first, last))
+            first = uid
+        last = uid
+    if first >= 0:
+        ranges.append((first, last))
+    return ranges
 
 
 def multirange(ranges: Ranges) -> "list[asyncpg.Range[int]]":
