@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import pytest
 
 from mailstore.blobs.reader import BlobReader
-from mailstore.finding import text_index
+from mailstore.finding import octets, text_index
 from mailstore.finding.keys import hash_of, sort_keys
 from mailstore.finding.worker import FindingLimits, FindingWorker
 from mailstore.scanning import facts_of
@@ -48,7 +48,7 @@ MAILS = (
     b"Subject: \xff\x00 raw\r\n\r\n\xff\x00\r\n",
     b"X.Odd: a.b*c\r\nX-Odd: (first) second\r\nsubject: 1\r\n continued\r\nDate: never\r\n\r\n",
     PARTS,
-    b"Subject: " + b"long " * 20_000 + b"end\r\n\r\nbody of the long one\r\n",
+    b"Subject: " + b"long " * 20_000 + b"end\r\n\r\nbody of the long one\r\nX-Odd: not a field\r\n",
     b"Subject: large\r\n\r\n" + b"many words\r\n" * 20_000 + b"needle\r\n",
 )
 TERMS: tuple[_Term, ...] = (
@@ -113,6 +113,7 @@ async def test_what_was_read_is_found_as_before(own_store: MailStore) -> None:
     assert found[TERM.FIELD_HEADER, "subject", "1 continued"] == [5]
     assert found[TERM.FIELD_HEADER, "x-odd", "(first)"] == [5]
     assert found[TERM.FIELD_HEADER, "x.odd", "a.b*c"] == [5]
+    assert found[TERM.FIELD_HEADER, "x-odd", ""] == [2, 5]  # in 7 it is a line of the body
     assert found[TERM.FIELD_SENT_ON, "", "2026-11-02"] == [1]
     assert found[TERM.FIELD_SAVED_SINCE, "", "2020-01-01"] == list(range(1, len(MAILS) + 1))
 
@@ -272,3 +273,15 @@ def test_keys_come_from_what_the_scanner_found() -> None:
     assert keys.reference_ids == [hash_of("<a@x>")]
     plain = sort_keys(facts_of(b"In-Reply-To: <c@x> <d@x>\r\n\r\n").summary, None)
     assert plain.reference_ids == [hash_of("<c@x>")]
+
+
+async def test_of_a_large_message_the_texts_are_read(
+    own_store: MailStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, ann = own_store, own_store.account()
+    await store.deliver(ann, *MAILS)
+    plainly = await search(store, ann, TERMS)
+    monkeypatch.setattr(octets, "_READ_WHOLE", 100)
+    assert await search(store, ann, TERMS) == plainly
+    await worker(store, text=100_000).read_some()
+    assert await search(store, ann, TERMS) == plainly

@@ -14,14 +14,21 @@ from uuid import UUID
 import zstandard
 
 from mailstore.blobs.reader import BlobReader
+from mailstore.finding.octets import (
+    SearchedMessage,
+    SearchedOctets,
+    body_of,
+    header_of,
+    read_octets,
+)
 from mailstore.finding.terms import OF_ROWS, SearchField, SearchTerm
 from mailstore.finding.text_index import Matches, search_index
-from mailstore.finding.texts import LARGEST_SEARCHED, HeaderText, body_text, has_field, header_text
+from mailstore.finding.texts import HeaderText, has_field
 from mailstore.mailboxes.facts import FactColumns, StoredFacts, stored_facts
 from mailstore.mailboxes.uid_ranges import Ranges
 from postroom_contracts.errors import MessageNotFoundError
 from postroom_storage.database import Database
-from postroom_wire.mime.limits import DEFAULT_LIMITS
+from postroom_wire.mime.part_codec import PartTableError
 
 _READ_SECONDS: Final = 8.0
 """After which a caller that may ask again is told what is still unread."""
@@ -57,9 +64,9 @@ async def search_text(
     left: Ranges = ()
     async for page in stored_facts(database, place.account_id, place.mailbox_id, indexed.unread, columns):
         for facts in page:
-            for index in await asyncio.to_thread(
-                _matching, facts, await _octets(reader, facts, terms), terms
-            ):
+            message = _message(facts)
+            octets = await _octets(reader, message, terms)
+            for index in await asyncio.to_thread(_matching, message, octets, terms):
                 found[index].append(facts.uid)
         if monotonic() > stop_at:
             last = page[-1].uid
@@ -74,27 +81,34 @@ def _joined(indexed: Matches, read: Sequence[int]) -> Matches:
     return Matches(sorted({*indexed.uids, *read}), scores)
 
 
-async def _octets(reader: BlobReader, facts: StoredFacts, terms: Sequence[SearchTerm]) -> bytes | None:
-    """The message, when the terms cannot be answered without it."""
-    body_wanted = any(term.needs_body for term in terms)
-    if facts.size > LARGEST_SEARCHED or not (body_wanted or not facts.header_complete):
+async def _octets(
+    reader: BlobReader, message: SearchedMessage, terms: Sequence[SearchTerm]
+) -> SearchedOctets | None:
+    """The message's octets, when the terms cannot be answered without them."""
+    if message.header_complete and not any(term.needs_body for term in terms):
         return None
     try:
-        return (await reader.load([facts.blob_id]))[facts.blob_id]
-    except (MessageNotFoundError, zstandard.ZstdError):
+        return await read_octets(reader, message)
+    except (MessageNotFoundError, zstandard.ZstdError, PartTableError):
         return None  # one broken message is found by its header only
 
 
-def _matching(facts: StoredFacts, octets: bytes | None, terms: Sequence[SearchTerm]) -> list[int]:
-    candidate = _Candidate(facts, octets)
+def _message(facts: StoredFacts) -> SearchedMessage:
+    return SearchedMessage(facts.blob_id, facts.size, facts.parts, facts.header, facts.header_complete)
+
+
+def _matching(
+    message: SearchedMessage, octets: SearchedOctets | None, terms: Sequence[SearchTerm]
+) -> list[int]:
+    candidate = _Candidate(message, octets)
     return [index for index, term in enumerate(terms) if term.field not in OF_ROWS and candidate.has(term)]
 
 
 class _Candidate:
     """One message under a search; each text is decoded once."""
 
-    def __init__(self, facts: StoredFacts, octets: bytes | None) -> None:
-        self._facts, self._octets = facts, octets
+    def __init__(self, message: SearchedMessage, octets: SearchedOctets | None) -> None:
+        self._message, self._octets = message, octets
         self._header: HeaderText | None = None
         self._body: str | None = None
 
@@ -121,14 +135,12 @@ class _Candidate:
     def header(self) -> HeaderText:
         """The header's text."""
         if self._header is None:
-            facts = self._facts
-            octets = facts.header if facts.header_complete else (self._octets or b"")
-            self._header = header_text(octets[: DEFAULT_LIMITS.header_octets])
+            self._header = header_of(self._message, self._octets)
         return self._header
 
     @property
     def body(self) -> str:
         """The text of the body."""
         if self._body is None:
-            self._body = "" if self._octets is None else body_text(self._octets, self._facts.parts)
+            self._body = body_of(self._message, self._octets)
         return self._body

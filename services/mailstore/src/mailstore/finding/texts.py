@@ -1,18 +1,24 @@
 """The texts of a message that are searched, folded by i;unicode-casemap: substrings then are without case."""
 
 import datetime as dt
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from postroom_wire.imap.casemap import casemap
-from postroom_wire.mime import clean_text, decode_parts, decode_words, part_text, written_date
+from postroom_wire.mime import (
+    clean_text,
+    decode_parts,
+    decode_text,
+    decode_transfer,
+    decode_words,
+    written_date,
+)
 from postroom_wire.mime.fields import Scan, read_fields, unfold
 from postroom_wire.mime.limits import DEFAULT_LIMITS
 
-LARGEST_SEARCHED: Final = 8 * 1024 * 1024
-"""Octets of a message whose body is looked into."""
 _TEXT_OCTETS: Final = 4 * 1024 * 1024
-"""Of all text parts of one message, encoded."""
+"""Of all text parts of one message, encoded; what lies beyond is not searched."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +45,34 @@ def header_text(header: bytes) -> HeaderText:
     )
 
 
-def body_text(octets: bytes, parts: bytes) -> str:
-    """The decoded text parts, folded; `parts` is the message's stored part table."""
-    texts: list[str] = []
+@dataclass(frozen=True, slots=True)
+class TextPart:
+    """Where a text part's encoded octets lie in its message, and how they are decoded."""
+
+    offset: int
+    length: int
+    encoding: str
+    charset: str | None
+
+
+def text_parts(table: bytes) -> list[TextPart]:
+    """The text parts of a message by its stored part table. Raises `PartTableError`."""
+    found: list[TextPart] = []
     room = _TEXT_OCTETS
-    for part in decode_parts(parts).parts:
+    for part in decode_parts(table).parts:
         if part.media_type.startswith("text/") and room > 0:
-            texts.append(part_text(octets, part, room))
-            room -= part.extent.body_length
+            length = min(part.extent.body_length, room)
+            found.append(TextPart(part.extent.body_offset, length, part.encoding, part.charset))
+            room -= length
+    return found
+
+
+def body_text(parts: Sequence[TextPart], pieces: Sequence[bytes]) -> str:
+    """The text parts decoded and folded; `pieces` are their octets."""
+    texts = (
+        decode_text(decode_transfer(piece, part.encoding), part.charset).replace("\r\n", "\n")
+        for part, piece in zip(parts, pieces, strict=True)
+    )
     return casemap(clean_text("\n".join(texts)))
 
 

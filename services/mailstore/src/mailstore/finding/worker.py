@@ -18,20 +18,29 @@ from asyncpg import PostgresError, Record
 
 from mailstore.blobs.reader import BlobReader
 from mailstore.finding.keys import SortKeys, sort_keys
+from mailstore.finding.octets import (
+    SearchedMessage,
+    SearchedOctets,
+    body_of,
+    cut,
+    header_of,
+    is_small,
+    read_octets,
+)
 from mailstore.finding.ordering import INSERT_KEYS, key_row
-from mailstore.finding.texts import LARGEST_SEARCHED, HeaderText, body_text, header_text
 from mailstore.finding.words import plain
 from postroom_contracts.errors import MessageNotFoundError, PostroomError
 from postroom_runtime import metrics
 from postroom_runtime.logs import log
 from postroom_storage.database import Database
-from postroom_wire.mime.limits import DEFAULT_LIMITS
 from postroom_wire.mime.part_codec import PartTableError
 
 ANY_CHANGE: Final = "postroom.changed.*"
 """The wake-ups of all accounts."""
 
 _READ: Final = metrics.counter("finding_messages_total", "Messages read for searching.", ["outcome"])
+
+_BROKEN: Final = (MessageNotFoundError, zstandard.ZstdError, PartTableError)
 
 _TAKE: Final = """
 WITH taken AS (
@@ -121,40 +130,39 @@ class FindingWorker:
         return len(due)
 
     def _batches(self, due: Sequence[Record]) -> list[list[Record]]:
+        """By the octets that are read at once; a large message is one by itself."""
         batches: list[list[Record]] = []
         room = 0
         for row in due:
-            size = row["size"] if self._has_body(row) else 0
-            if not batches or size > room:
+            if not batches or row["size"] > room:
                 batches.append([])
                 room = self._limits.batch_octets
             batches[-1].append(row)
-            room -= size
+            room -= row["size"]
         return batches
 
-    def _has_body(self, row: Record) -> bool:
-        return row["size"] <= LARGEST_SEARCHED and row["failures"] <= self._limits.attempts
-
-    async def _load(self, batch: Sequence[Record]) -> dict[UUID, bytes]:
-        """The octets by blob; of what is broken there are none."""
-        wanted = [row["blob_id"] for row in batch if self._has_body(row)]
+    async def _load(self, batch: Sequence[Record]) -> dict[UUID, SearchedOctets]:
+        """The octets by message; of what is broken, or failed too often, there are none."""
+        wanted = [row for row in batch if row["failures"] <= self._limits.attempts]
+        small = [row for row in wanted if is_small(_message(row))]
         try:
-            return await self._reader.load(wanted)
-        except (MessageNotFoundError, zstandard.ZstdError):
-            pass
-        found: dict[UUID, bytes] = {}
-        for blob_id in wanted:
-            try:
-                found |= await self._reader.load([blob_id])
-            except (MessageNotFoundError, zstandard.ZstdError):
-                log.warning("finding_without_octets", blob_id=str(blob_id))
+            whole = await self._reader.load([row["blob_id"] for row in small])
+            found = {row["id"]: cut(_message(row), whole[row["blob_id"]]) for row in small}
+        except _BROKEN:
+            found = {}
+        for row in wanted:
+            if row["id"] not in found:
+                try:
+                    found[row["id"]] = await read_octets(self._reader, _message(row))
+                except _BROKEN:
+                    log.warning("finding_without_octets", message_id=str(row["id"]))
         return found
 
-    def _read(self, batch: Sequence[Record], octets: dict[UUID, bytes]) -> "list[_ReadMessage]":
+    def _read(self, batch: Sequence[Record], octets: dict[UUID, SearchedOctets]) -> "list[_ReadMessage]":
         read: list[_ReadMessage] = []
         for row in batch:
             try:
-                read.append(_read(row, octets.get(row["blob_id"]), self._limits))
+                read.append(_read(row, octets.get(row["id"]), self._limits))
             except Exception:  # noqa: BLE001  # one message's trouble must not keep its neighbours
                 log.exception("finding_unreadable", message_id=str(row["id"]))
                 read.append(_unreadable(row["id"]))
@@ -186,18 +194,11 @@ class _ReadMessage:
     keys: tuple[object, ...]
 
 
-def _read(row: Record, octets: bytes | None, limits: FindingLimits) -> _ReadMessage:
-    """What is kept of a message. Without octets it is incomplete, unless it is too large to look into."""
-    complete = octets is not None or row["size"] > LARGEST_SEARCHED
-    header = _header(row, octets)
-    complete = complete and (row["header_complete"] or octets is not None)
-    body = ""
-    if octets is not None:
-        try:
-            body = body_text(octets, row["parts"])
-        except PartTableError:
-            complete = False
-    complete = complete and len(body) <= limits.text and len(header.lines) <= limits.text
+def _read(row: Record, octets: SearchedOctets | None, limits: FindingLimits) -> _ReadMessage:
+    """What is kept of a message; without octets it is incomplete."""
+    message = _message(row)
+    header, body = header_of(message, octets), body_of(message, octets)
+    complete = octets is not None and len(body) <= limits.text and len(header.lines) <= limits.text
     text = (
         row["id"],
         body[: limits.text],
@@ -210,16 +211,15 @@ def _read(row: Record, octets: bytes | None, limits: FindingLimits) -> _ReadMess
     return _ReadMessage(row["id"], text, key_row(row["id"], sort_keys(row["summary"], row["sent_at"])))
 
 
+def _message(row: Record) -> SearchedMessage:
+    return SearchedMessage(row["blob_id"], row["size"], row["parts"], row["header"], row["header_complete"])
+
+
 def _unreadable(message_id: UUID) -> _ReadMessage:
     """Of what cannot be read nothing is kept: whoever searches looks at it again."""
     keys = SortKeys(None, "", False, "", "", "", "", "", None, [])
     text = (message_id, "", "", None, False, "", "", "", "")
     return _ReadMessage(message_id, text, key_row(message_id, keys))
-
-
-def _header(row: Record, octets: bytes | None) -> HeaderText:
-    whole = row["header"] if row["header_complete"] else octets or b""
-    return header_text(whole[: DEFAULT_LIMITS.header_octets])
 
 
 def _places(lines: str) -> tuple[str, str, str]:
