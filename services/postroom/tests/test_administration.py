@@ -53,6 +53,19 @@ def test_an_app_password_is_made_listed_and_removed(postroom: Run, url: str, nam
     assert not logs_in(url, address, added.stdout.strip())
 
 
+def test_scram_is_switched_on_with_the_password_and_off_without(postroom: Run, name: Name) -> None:
+    domain = name()
+    postroom("domain", "add", domain)
+    address = f"ann@{domain}"
+    postroom("account", "add", address, "--password-stdin", stdin=f"{PASSWORD}\n")
+    wrong = postroom("account", "scram", address, "--password-stdin", stdin="not it\n")
+    assert (wrong.returncode, wrong.stdout) == (1, "")
+    right = postroom("account", "scram", address, "--password-stdin", stdin=f"{PASSWORD}\n")
+    assert (right.returncode, right.stdout) == (0, f"keep SCRAM keys of {address}\n")
+    off = postroom("account", "scram", address, "--off")
+    assert (off.returncode, off.stdout) == (0, f"forgot the SCRAM keys of {address}\n")
+
+
 def test_json_is_the_rest_document(postroom: Run, url: str, name: Name) -> None:
     domain = name()
     added = json.loads(postroom("domain", "add", domain, "--json").stdout)

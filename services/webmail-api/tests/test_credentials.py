@@ -83,3 +83,14 @@ async def test_scram_is_switched_on_by_whoever_has_the_password(carol: RestClien
     assert await carol.ask("GET", "/account/scram") == {"enabled": True}
     await carol.ask("DELETE", "/account/scram", 204)
     assert await carol.ask("GET", "/account/scram") == {"enabled": False}
+
+
+async def test_administrators_switch_scram_on_for_a_password_that_they_know(
+    admin: RestClient, carol: RestClient
+) -> None:
+    path = f"/admin/accounts/{carol.address}/scram"
+    assert await admin.problem("PUT", path, 401, json={"password": "not it"}) == "invalid-credentials"
+    assert await admin.ask("PUT", path, json={"password": PASSWORD}) == {"enabled": True}
+    assert await admin.ask("GET", path) == await carol.ask("GET", "/account/scram") == {"enabled": True}
+    await admin.ask("DELETE", path, 204)
+    assert await carol.ask("GET", "/account/scram") == {"enabled": False}

@@ -92,6 +92,25 @@ def set_quota(
         tell(answer, f"changed the quota of {address}", as_json=as_json)
 
 
+@account.command("scram")
+def set_scram(
+    address: Address,
+    data: Data,
+    off: Annotated[bool, typer.Option("--off", help="Forget the keys instead.")] = False,
+    password_stdin: PasswordStdin = False,
+    as_json: AsJson = False,
+) -> None:
+    """Keep SCRAM keys of an account's password as it is, and of those that follow it."""
+    path = f"admin/accounts/{segment(address)}/scram"
+    password = "" if off else _password(password_stdin)
+    with Api.find(data) as api:
+        if off:
+            tell(api.ask("DELETE", path), f"forgot the SCRAM keys of {address}", as_json=as_json)
+        else:
+            answer = api.ask("PUT", path, {"password": password})
+            tell(answer, f"keep SCRAM keys of {address}", as_json=as_json)
+
+
 @account.command("remove")
 def remove_account(address: Address, data: Data, as_json: AsJson = False) -> None:
     """Take an account away."""

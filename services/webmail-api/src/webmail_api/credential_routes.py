@@ -30,6 +30,7 @@ A = TypeVar("A")
 router = APIRouter(responses=PROBLEMS)
 
 _OWN = "/account/app-passwords"
+_ANY_SCRAM = "/admin/accounts/{address:path}/scram"
 _ANY = "/admin/accounts/{address:path}/app-passwords"
 
 
@@ -128,6 +129,33 @@ async def delete_any(
         address=address, id=_id_of(app_password_id), operation_id=new_id().bytes
     )
     await _ask(admin.capability, house.credentials.DeleteAppPassword, request)
+
+
+@router.get(_ANY_SCRAM, operation_id="getScram", tags=["admin"])
+async def get_any_scram(address: str, admin: CurrentAdministrator, house: Shared) -> Scram:
+    """Whether an account can log in by SCRAM."""
+    request = pb.GetScramRequest(address=address)
+    return Scram(enabled=(await _ask(admin.capability, house.credentials.GetScram, request)).enabled)
+
+
+@router.put(_ANY_SCRAM, operation_id="enableScram", tags=["admin"])
+async def enable_any_scram(
+    address: str, wanted: ScramPassword, admin: CurrentAdministrator, peer: PrivatePeer, house: Shared
+) -> Scram:
+    """Keep SCRAM keys of an account's password, which has to be given, and of those that follow it."""
+    password = wanted.password.get_secret_value()
+    request = pb.EnableScramRequest(address=address, password=password, peer_address=peer)
+    await _ask(admin.capability, house.credentials.EnableScram, request)
+    return Scram(enabled=True)
+
+
+@router.delete(
+    _ANY_SCRAM, operation_id="disableScram", status_code=204, response_class=Response, tags=["admin"]
+)
+async def disable_any_scram(address: str, admin: CurrentAdministrator, house: Shared) -> None:
+    """Forget them."""
+    request = pb.DisableScramRequest(address=address)
+    await _ask(admin.capability, house.credentials.DisableScram, request)
 
 
 def _made(made: AppPassword, password: str) -> MadeAppPassword:
