@@ -6,13 +6,16 @@ Octets move while they are read: a reader that misses looks the location up agai
 import threading
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 from uuid import UUID
 
 import asyncpg
 import zstandard
 
+from mailstore.blobs.ahead import one_ahead
 from mailstore.blobs.segments import table
 from postroom_contracts.errors import MessageNotFoundError
 from postroom_storage.database import Database
@@ -123,8 +126,14 @@ class BlobReader:
                 yield octets[start : min(start + _CHUNK, end)]
             return
         end = min(offset + length, blob.size)
-        for start in range(offset, end, _CHUNK * 4):
-            yield await self._range(message_key(blob.object_id), start, min(_CHUNK * 4, end - start))
+        key = message_key(blob.object_id)
+        starts = range(offset, end, _CHUNK * 4)
+        reading = one_ahead(
+            partial(self._range, key, start, min(_CHUNK * 4, end - start)) for start in starts
+        )
+        async with aclosing(reading) as pieces:
+            async for octets in pieces:
+                yield octets
 
     def presigned(self, blob: Blob) -> str | None:
         """A URL for reading a blob that has an object of its own; None for any other."""

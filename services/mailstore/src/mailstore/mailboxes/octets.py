@@ -1,15 +1,15 @@
 """Ranges of messages as their readers see them: the copy's prefix first, then the shared octets."""
 
-import asyncio
-from collections import deque
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 from uuid import UUID
 
 from asyncpg import Record
 
+from mailstore.blobs.ahead import one_ahead
 from mailstore.blobs.reader import BlobReader
 from postroom_storage.database import Database
 
@@ -25,9 +25,6 @@ _FIND_EXPUNGED_TOO: Final = f"{_FIND} UNION ALL {_FIND_IN.format(table='expunged
 _SMALL: Final = 256 * 1024
 _BATCH_OCTETS: Final = 512 * 1024
 """Octets of small messages that are read together, in two statements for all of them."""
-
-_AHEAD: Final = 1
-"""Batches that are read while one is on its way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,16 +90,11 @@ async def _loaded(
         return await reader.load(list(small)) if small else {}
 
     batches = list(_batches(wanted, found))
-    ahead: deque[asyncio.Future[dict[UUID, bytes]]] = deque()
-    try:
-        for at, numbers in enumerate(batches):
-            while len(ahead) <= _AHEAD and at + len(ahead) < len(batches):
-                ahead.append(asyncio.ensure_future(load(batches[at + len(ahead)])))
-            yield numbers, await ahead.popleft()
-    finally:
-        for reading in ahead:
-            reading.cancel()
-        await asyncio.gather(*ahead, return_exceptions=True)
+    async with aclosing(one_ahead(partial(load, numbers) for numbers in batches)) as loading:
+        at = 0
+        async for loaded in loading:
+            yield batches[at], loaded
+            at += 1
 
 
 def _batches(wanted: Sequence[RangeWanted], found: Mapping[int, Record]) -> Iterator[list[int]]:
