@@ -85,3 +85,27 @@ async def test_a_selected_mailbox_is_searched_once(alice: ImapClient) -> None:
         "Work/Plans": "ALL 1",
         "Work/Plans/Old": "ALL 1",
     }
+
+
+async def test_what_others_share_is_searched_as_far_as_it_may_be_read(
+    alice: ImapClient, imap: Connect
+) -> None:
+    bob = await imap("bob")
+    users = [re.match(rb"\* ACL INBOX (\S+) ", (await user.ok("GETACL INBOX"))[0]) for user in (alice, bob)]
+    owner, guest = (found[1].decode() for found in users if found)
+    shared = f"Other Users/{owner}/Work"
+    await alice.ok(f"SETACL Work {guest} lr")
+    await alice.ok(f"SETACL Work/Plans {guest} r")
+    await alice.ok(f"SETACL Work/Plans/Old {guest} l")
+    assert await found_names(bob, f'ESEARCH IN (subtree "{shared}") ALL') == {shared}
+    explicitly = f'mailboxes ("{shared}" "{shared}/Plans" "{shared}/Plans/Old")'
+    assert await found_names(bob, f"ESEARCH IN ({explicitly}) ALL") == {shared, f"{shared}/Plans"}
+    assert await found_names(bob, "ESEARCH IN (personal inboxes subscribed) ALL") == set()
+    await bob.ok(f'SELECT "{shared}"')
+    assert await found_names(bob, 'ESEARCH SUBJECT "item b"') == {shared}
+    assert await found_names(bob, "ESEARCH IN (personal) ALL") == set()
+
+
+async def found_names(client: ImapClient, text: str) -> set[str]:
+    told = [re.search(rb'MAILBOX "?([^"]+)"? UIDVALIDITY', line) for line in await client.ok(text)]
+    return {found[1].decode() for found in told if found}
