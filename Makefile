@@ -7,7 +7,7 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
-.PHONY: help run setup setup-dev test test-tools chart chart-docs chart-test image image-tar image-sbom image-test pod-test upgrade-test image-tools check fmt proto drill lock bench bench-peers clean
+.PHONY: help run setup setup-dev test test-tools client-test chart chart-docs chart-test image image-tar image-sbom image-test pod-test upgrade-test image-tools check fmt proto drill lock bench bench-peers clean
 
 help: ## print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,6 +30,10 @@ test: setup-dev test-tools ## run the whole test suite (ARGS='-k imap' for a par
 test-tools: setup-dev ## fetch helm and the Debian clients that tests use, without root and without installing them
 	@tools/debian-tools tools/debian-packages.txt build/debian
 	@tools/helm $(BIN)/python build/helm
+
+client-test: setup-dev ## keep mail with real clients (docs/clients.md), from Debian without installing them (ARGS='-k mbsync')
+	@tools/debian-tools tools/client-packages.txt build/clients
+	@POSTROOM_CLIENTS=1 POSTROOM_DEBIAN_TOOLS=$(CURDIR)/build/clients/bin $(BIN)/python -m pytest $(ARGS) tests/clients
 
 chart: setup-dev test-tools ## lint the Helm chart and pack it into build/
 	@build/helm/helm lint --strict --quiet deploy/helm/postroom
