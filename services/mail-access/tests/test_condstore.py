@@ -241,3 +241,16 @@ async def test_what_was_selected_before_is_left_with_a_word(imap: Connect) -> No
     gone = await alice.command("SELECT nowhere")
     assert gone.untagged[0].startswith(b"* OK [CLOSED] ")
     assert not any(b"[CLOSED]" in line for line in await alice.ok("SELECT INBOX"))
+
+
+async def test_an_annotation_is_a_change_of_its_mailbox(imap: Connect) -> None:
+    """RFC 7162 s3.2."""
+    alice, other = await filled(imap, 1), await imap()
+    before = highest(await alice.command("SELECT INBOX (CONDSTORE)"))
+    await other.ok('SETMETADATA Archive (/private/comment "Old")')
+    assert await status(other) == before
+    await other.ok('SETMETADATA INBOX (/private/comment "New")')
+    after = await status(other)
+    assert after > before
+    assert highest(await alice.ok("NOOP")) == after
+    assert highest(await alice.command("SELECT INBOX")) == after

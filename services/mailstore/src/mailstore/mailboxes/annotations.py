@@ -63,6 +63,8 @@ ON CONFLICT (account_id, mailbox_id, reader_id, entry) DO UPDATE SET value = exc
 _REMOVE: Final = """
 DELETE FROM mailstore.annotation WHERE account_id = $1 AND mailbox_id = $2 AND reader_id = $3 AND entry = $4
 """
+# RFC 7162 s3.2: an annotation of a mailbox is one of the mailbox's changes.
+_TOUCH: Final = "UPDATE mailstore.mailbox SET highest_modseq = $2 WHERE id = $1"
 _KEPT: Final = """
 SELECT count(*) FILTER (WHERE mailbox_id = $2) AS entries, coalesce(sum(octet_length(value)), 0) AS octets
 FROM mailstore.annotation WHERE account_id = $1
@@ -141,6 +143,8 @@ async def write_annotations(
     if kept is not None and (kept["entries"] > MAX_ENTRIES or kept["octets"] > MAX_OCTETS):
         raise LimitError("as many annotations as there may be")
     changed = None if mailbox_id == NOBODY else mailbox_id
+    if changed is not None:
+        await connection.execute(_TOUCH, changed, modseq)
     await write_change(connection, owner.account_id, modseq, changed, CHANGE_ANNOTATIONS)
 
 
