@@ -233,9 +233,13 @@ async def test_whoever_lets_go_while_the_janitor_looks_notes_the_blob_once_more(
     async with store.database.transaction() as looking:
         await looking.fetch("SELECT FROM mailstore.blob_candidate FOR UPDATE")
         letting_go = asyncio.ensure_future(forget_expunged(store.database, RetentionLimits()))
-        waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'transactionid'"
-        while not await store.fetchval(waiting):
-            await asyncio.sleep(0.01)
+        waiting = (
+            "SELECT count(*) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        async with asyncio.timeout(4.0):
+            while not await store.fetchval(waiting):
+                await asyncio.sleep(0.01)
         await looking.execute("DELETE FROM mailstore.blob_candidate")  # it is referred to
     await letting_go
     assert await store.fetchval(_CANDIDATES) == 1
