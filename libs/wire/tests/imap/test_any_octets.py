@@ -5,7 +5,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from postroom_wire.imap.errors import WRONG_STATE, Condition, RemoteProtocolError
-from postroom_wire.imap.events import NEED_DATA, AppendStarted, CommandReceived, CommandRefused
+from postroom_wire.imap.events import (
+    NEED_DATA,
+    AppendEnded,
+    AppendStarted,
+    CommandReceived,
+    CommandRefused,
+)
 from postroom_wire.imap.parser import parse_command
 from postroom_wire.imap.session import ServerSession
 from postroom_wire.imap.state import TRANSITIONS, State
@@ -30,6 +36,10 @@ SEEDS = [
     b"a SETMETADATA x (/private/comment ~{3+}\r\na\0b /shared/x NIL)\r\n",
     b"a STORE 4294967295 -FLAGS.SILENT (\\Seen $x)\r\n",
     b'a APPEND x (\\Seen) "17-Jul-1996 02:44:25 -0700" {3+}\r\nabc\r\n',
+    b"a APPEND x {3+}\r\nabc () ~{2+}\r\na\0 UTF8 (~{1+}\r\nb)\r\n",
+    b"a APPEND x CATENATE (URL /x/;UID=1 TEXT {2+}\r\nhi URL {3+}\r\n;UI)\r\n",
+    b"a UID REPLACE 4 x (\\Draft) CATENATE (TEXT {1+}\r\na UTF8 (~{1+}\r\nb))\r\n",
+    b"a FETCH 1 (BINARY.PEEK[1.2]<0.5> BINARY.SIZE[3] PREVIEW (LAZY) EMAILID)\r\n",
 ]
 
 
@@ -49,8 +59,8 @@ def spoiled(seeds: list[bytes]) -> st.SearchStrategy[bytes]:
 
 
 @pytest.mark.parametrize("state", [State.NOT_AUTHENTICATED, State.AUTHENTICATED, State.SELECTED])
-@given(octets=st.binary(max_size=60) | spoiled(SEEDS))
-def test_any_octets_are_commands_or_are_refused(state: State, octets: bytes) -> None:
+@given(octets=st.binary(max_size=60) | spoiled(SEEDS), accept=st.booleans())
+def test_any_octets_are_commands_or_are_refused(state: State, octets: bytes, accept: bool) -> None:
     session = ServerSession()
     session.state = state
     session.receive_data(octets + b"\r\n")
@@ -65,7 +75,12 @@ def test_any_octets_are_commands_or_are_refused(state: State, octets: bytes) -> 
                 assert event.encode().startswith((tag or b"*") + b" ")
                 assert event.encode().endswith(b"\r\n")
             case AppendStarted():
-                session.refuse_append(WRONG_STATE)
+                if accept:
+                    session.accept_append()
+                else:
+                    session.refuse_append(WRONG_STATE)
+            case AppendEnded(tag):
+                assert session.answer(Condition.OK, b"done") == tag + b" OK done\r\n"
             case _ if event is NEED_DATA:
                 return
             case _:

@@ -11,6 +11,7 @@ from mail_access.imap.decoding import GoneError, decoded, measure, octets_of, wh
 from mail_access.imap.sections import Decoded, Filtered, Known, Message, Sized, Source, Streamed
 from mail_access.mailbox_rows import Row
 from postroom.mailstore.v1 import mailbox_pb2
+from postroom_contracts.errors import UnavailableError
 from postroom_wire.imap import fetch_response
 from postroom_wire.imap.enabling import Extension
 from postroom_wire.imap.fetch_items import (
@@ -208,14 +209,23 @@ def _plain(row: Row) -> bytes:
     return b'("TEXT" "PLAIN" NIL NIL NIL "8BIT" %d 0)' % row.size
 
 
+def _told(object_id: bytes) -> bytes:
+    """A store of the release before does not tell it, and a client would keep another one."""
+    if not object_id:
+        raise UnavailableError("the store tells no object ids")
+    return object_id
+
+
 _FROM_FACTS: Final[Mapping[FetchAttribute, Callable[[mailbox_pb2.Facts, Row], bytes]]] = {
     FetchAttribute.ENVELOPE: lambda facts, _: fetch_response.envelope(facts.envelope or _NO_ENVELOPE),
     FetchAttribute.BODY: lambda facts, row: fetch_response.body(facts.body or _plain(row)),
     FetchAttribute.BODYSTRUCTURE: lambda facts, row: fetch_response.body_structure(
         facts.body_structure or _plain(row)
     ),
-    FetchAttribute.EMAILID: lambda facts, _: fetch_response.email_id(email_object_id(facts.email_id)),
-    FetchAttribute.THREADID: lambda facts, _: fetch_response.thread_id(thread_object_id(facts.thread_id)),
+    FetchAttribute.EMAILID: lambda facts, _: fetch_response.email_id(email_object_id(_told(facts.email_id))),
+    FetchAttribute.THREADID: lambda facts, _: fetch_response.thread_id(
+        thread_object_id(_told(facts.thread_id))
+    ),
     FetchAttribute.SAVEDATE: lambda facts, _: fetch_response.save_date(facts.saved_at.ToDatetime(tzinfo=UTC)),
     FetchAttribute.PREVIEW: lambda facts, _: fetch_response.preview(facts.preview),
 }
