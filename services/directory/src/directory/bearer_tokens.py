@@ -143,6 +143,8 @@ def _fetcher(jwks: str, limits: Limits) -> Callable[[], Awaitable[bytes]]:
         if not jwks.startswith("https://"):
             return Path(jwks).read_bytes()[: limits.jwks]
         with urlopen(jwks, timeout=limits.jwks_fetch_seconds) as answer:  # noqa: S310  # https only
+            if not str(answer.url).startswith("https://"):
+                raise ValueError("led away from https")
             return cast(bytes, answer.read(limits.jwks))
 
     async def fetch_in_time() -> bytes:
