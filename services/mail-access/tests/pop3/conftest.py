@@ -78,6 +78,12 @@ def house(
 
 
 @pytest.fixture
+def forget_expunged(house: House) -> Callable[[], object]:
+    """Makes the store forget what was expunged, as it does after its time."""
+    return lambda: run_in_thread(lambda: house.core.fetch("DELETE FROM mailstore.expunged"))
+
+
+@pytest.fixture
 def ports(house: House) -> dict[str, int]:
     """Of the shared house, by listener."""
     return house.ports

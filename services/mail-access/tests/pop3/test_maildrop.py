@@ -104,6 +104,19 @@ def test_two_sessions_have_a_snapshot_each(deliver: Deliver, pop: LogIn) -> None
     assert whole(pop().retr(1)[1]) == THREE
 
 
+def test_a_message_that_is_not_even_kept_is_refused(
+    deliver: Deliver, pop: LogIn, forget_expunged: Callable[[], object]
+) -> None:
+    deliver(ONE, TWO)
+    first, second = pop(), pop()
+    first.dele(1)
+    first.quit()
+    forget_expunged()
+    with pytest.raises(poplib.error_proto, match="removed by another session"):
+        second.retr(1)
+    assert whole(second.retr(2)[1]) == TWO
+
+
 def test_unique_ids_are_uidvalidity_and_uid(inbox: imaplib.IMAP4, deliver: Deliver, pop: LogIn) -> None:
     validity = inbox.response("UIDVALIDITY")[1][0]
     deliver(ONE, TWO)
