@@ -179,8 +179,10 @@ def test_getmail_collects_from_several_mailboxes(
     assert set(collected.messages()) == {"here", "there"}
 
 
-@pytest.mark.parametrize("mechanism", ["user"])
-@pytest.mark.parametrize(("starttls", "offset"), [("on", 110), ("off", 995)])
+@pytest.mark.parametrize(
+    ("starttls", "offset", "mechanism"),
+    [("on", 110, "user"), ("off", 995, "plain")],
+)
 def test_mpop_collects_each_message_once(
     person: Person,
     client: Run,
