@@ -59,7 +59,8 @@ async def tell_changes(context: Context, selected: Selected, command: Fetch) -> 
 
 async def _tell_vanished(context: Context, selected: Selected, since: int, uids: NumberRanges) -> None:
     mailbox = selected.mailbox
-    if not uids or since >= selected.reader.settled:
+    # A view that is behind may have lost what its own sessions expunged above its MODSEQ.
+    if not uids or (since >= selected.reader.settled and not mailbox.stale):
         return
     found = await context.resources.store.get_vanished(context.reading, mailbox.id, since, uids.ranges)
     # Where the store has forgotten, what is not there is told as vanished (s3.2.6).
