@@ -213,7 +213,7 @@ async def test_words_are_found_by_their_beginnings_and_ranked(own_store: MailSto
         b"Subject: Caf\xc3\xa9\r\n\r\nmarch of the reporter\r\n",
     )
     await worker(store).read_some()
-    text, subject, body, accent = await search(
+    text, subject, body, accent, parts = await search(
         store,
         ann,
         [
@@ -221,6 +221,7 @@ async def test_words_are_found_by_their_beginnings_and_ranked(own_store: MailSto
             (TERM.FIELD_HEADER, "subject", "report"),
             (TERM.FIELD_BODY, "", "report"),
             (TERM.FIELD_HEADER, "subject", "cafe"),
+            (TERM.FIELD_BODY, "", "april_the'report"),
         ],
         fuzzy=True,
     )
@@ -230,6 +231,7 @@ async def test_words_are_found_by_their_beginnings_and_ranked(own_store: MailSto
     assert uids(subject) == [1]
     assert uids(body) == [2, 4]
     assert uids(accent) == [4]
+    assert uids(parts) == [2]
 
 
 async def test_an_id_names_its_messages(own_store: MailStore) -> None:

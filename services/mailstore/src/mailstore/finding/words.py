@@ -6,7 +6,7 @@ from typing import Final
 from mailstore.finding.terms import SearchField, SearchTerm
 
 _MAX_WORDS: Final = 16
-_WORD: Final = re.compile(r"\w+")
+_WORD: Final = re.compile(r"[^\W_]+")
 _MARKS: Final = re.compile("[\u0300-\u036f]+")
 _WEIGHTS: Final = {"SUBJECT": "A", "FROM": "B", "TO": "C", "CC": "C", "BCC": "C"}
 
