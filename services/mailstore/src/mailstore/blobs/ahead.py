@@ -13,16 +13,14 @@ async def one_ahead(calls: Iterable[Callable[[], Awaitable[T]]]) -> AsyncGenerat
     So two results are held at most. What is under way when the reader leaves is cancelled.
     """
     waiting = iter(calls)
-
-    def begin() -> "asyncio.Future[T] | None":
-        call = next(waiting, None)
-        return None if call is None else asyncio.ensure_future(call())
-
-    ahead = begin()
+    ahead: asyncio.Future[T] | None = None
+    if (first := next(waiting, None)) is not None:
+        ahead = asyncio.ensure_future(first())
     try:
         while ahead is not None:
-            result = await ahead
-            ahead = begin()
+            result, ahead = await ahead, None
+            if (following := next(waiting, None)) is not None:
+                ahead = asyncio.ensure_future(following())
             yield result
     finally:
         if ahead is not None:
