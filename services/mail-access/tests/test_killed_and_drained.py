@@ -89,7 +89,7 @@ class Syncer:
     async def _come_back(self) -> Mirror:
         self.mirror = None
         mirror = Mirror(await self.house.connect(self.random.randrange(2)), self.told)
-        await mirror.enable_qresync()
+        await mirror.enable("QRESYNC")
         answer = await mirror.select("INBOX", cache=self.cache)
         assert answer.ok, answer
         self.mirror = mirror

@@ -21,7 +21,7 @@ _KEYS: Final = ("ALL", "SEEN", "UNFLAGGED", "DELETED", "KEYWORD $Work")
 _APPENDED = re.compile(rb"\[APPENDUID (\d+) (\d+)\]")
 _COPIED = re.compile(rb"\[COPYUID (\d+) ([\d:,]+) ([\d:,]+)\]")
 _MODIFIED = re.compile(rb"\[MODIFIED ([\d:,]+)\]")
-_SUBJECT = re.compile(rb"\* (\d+) FETCH .*\r\nSubject: (\S+)\r\n", re.DOTALL)
+_SUBJECT = re.compile(rb"\* (\d+) (?:UID)?FETCH .*\r\nSubject: (\S+)\r\n", re.DOTALL)
 
 
 class Step(NamedTuple):
@@ -68,6 +68,8 @@ class Done:
     token: str = ""
     """The subject of an appended message."""
     read_only: bool = False
+    uid_only: bool = False
+    """Numbers in its answer are UIDs (RFC 9586)."""
     numbers: list[int | None] = field(default_factory=list[int | None])
     """The UID of each sequence number when the command was sent."""
 
@@ -103,6 +105,8 @@ class Done:
         """The Subject by UID of the messages that were fetched so."""
         found = (_SUBJECT.match(line) for line in self.answer.untagged)
         by_number = {int(each[1]): each[2].decode() for each in found if each is not None}
+        if self.uid_only:
+            return by_number
         uids = ((self.numbers[number - 1], token) for number, token in by_number.items())
         return {uid: token for uid, token in uids if uid is not None}
 
@@ -146,7 +150,7 @@ class Actor:
                 if mirror.condstore:
                     items += " HIGHESTMODSEQ"
                 return await self._plain(f"STATUS {box} ({items})", box=box)
-            case "noop" | "check":
+            case "noop" | "check" if step.kind == "noop" or mirror.selected:
                 return await self._plain(step.kind.upper())
             case "idle" if mirror.selected:
                 return await self._idle()
@@ -202,13 +206,13 @@ class Actor:
         mirror = self.mirror
         numbers = [*mirror.uids]
         known = [uid for uid in numbers if uid is not None]
-        by_uid = step.c % 2 == 1
+        by_uid = step.c % 2 == 1 or mirror.uid_only
         first, last = step.a % len(known), step.b % len(known)
         places = sorted({first, last}) if step.c % 4 < 2 else range(min(first, last), max(first, last) + 1)
         targets = [known[at] for at in places]
         named = uid_set(targets) if by_uid else uid_set(at + 1 for at in places)
         done = Done("", _NOTHING, mirror.uid_validity, targets, by_uid, numbers=numbers)
-        done.read_only = mirror.read_only
+        done.read_only, done.uid_only = mirror.read_only, mirror.uid_only
         uid = "UID " if by_uid else ""
         match step.kind:
             case "fetch":

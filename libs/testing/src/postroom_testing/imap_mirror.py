@@ -15,7 +15,7 @@ Flags = frozenset[str]
 _EXISTS = re.compile(rb"\* (\d+) EXISTS")
 _EXPUNGE = re.compile(rb"\* (\d+) EXPUNGE")
 _VANISHED = re.compile(rb"\* VANISHED (\(EARLIER\) )?([\d:,]+)")
-_FETCH = re.compile(rb"\* (\d+) FETCH \(")
+_FETCH = re.compile(rb"\* (\d+) (UID)?FETCH \(")
 _UID = re.compile(rb"[( ]UID (\d+)")
 _FLAGS = re.compile(rb"[( ]FLAGS \(([^)]*)\)")
 _MODSEQ = re.compile(rb"[( ]MODSEQ \((\d+)\)")
@@ -71,7 +71,7 @@ class Mirror:
 
     def __init__(self, client: ImapClient, told: Told) -> None:
         self.client, self.told = client, told
-        self.qresync = self.condstore = False
+        self.qresync = self.condstore = self.rev2 = self.uid_only = False
         self._forget()
 
     def _forget(self) -> None:
@@ -101,10 +101,16 @@ class Mirror:
             self.uid_validity, self.modseq, {uid: self.flags[uid] for uid in uids if uid in self.flags}, uids
         )
 
-    async def enable_qresync(self) -> None:
-        """ENABLE."""
-        assert b"* ENABLED QRESYNC" in await self.client.ok("ENABLE QRESYNC")
-        self.qresync = self.condstore = True
+    async def enable(self, way: str) -> None:
+        """ENABLE these capabilities; none for a client of IMAP4rev1 alone."""
+        if not way:
+            return
+        names = way.split()
+        assert f"* ENABLED {way}".encode() in await self.client.ok(f"ENABLE {way}")
+        self.qresync, self.uid_only, self.rev2 = (
+            name in names for name in ("QRESYNC", "UIDONLY", "IMAP4rev2")
+        )
+        self.condstore = self.qresync or "CONDSTORE" in names
 
     async def select(self, name: str, *, read_only: bool = False, cache: Cache | None = None) -> Answer:
         """SELECT or EXAMINE, with what it kept of the mailbox."""
@@ -131,7 +137,10 @@ class Mirror:
             self._forget()
             return answer
         assert any(b"[CLOSED]" in each for each in untagged) == was_selected
-        self._settle_cache(quiet=True)
+        try:
+            self._settle_cache(quiet=True)
+        except AssertionError as error:
+            raise AssertionError(f"{error} after {cache}: {answer}") from error
         self.read_only = read_only
         self._end_of_command(answer)
         await self.fill()
@@ -169,6 +178,9 @@ class Mirror:
 
     async def fill(self) -> None:
         """Ask for the UIDs of new messages; by numbers, so that these do not change under it."""
+        if self.uid_only:
+            await self._fill_uids()
+            return
         while None in self.uids:
             first, last = self.uids.index(None) + 1, len(self.uids)
             text = f"FETCH {first}:{last} (UID FLAGS)"
@@ -177,6 +189,13 @@ class Mirror:
             if not answer.ok:
                 assert b"[EXPUNGEISSUED]" in answer.tagged, answer
                 return
+
+    async def _fill_uids(self) -> None:
+        """Without numbers; what was gone before is told by the same answer."""
+        while None in self.uids:
+            text = "UID FETCH 1:* (FLAGS)"
+            answer = await self.hear_answer(self.client.send_command(text), text)
+            assert answer.ok, answer
 
     def stored(self, uids: Iterable[int], mode: str, flags: Flags) -> None:
         """What a silent STORE did, of which nothing was told."""
@@ -207,13 +226,18 @@ class Mirror:
             self.uids += [None] * (int(found[1]) - len(self.uids))
         elif found := _EXPUNGE.fullmatch(response):
             assert not self.qresync, f"{response!r} with QRESYNC"
+            assert not self.uid_only, f"{response!r} with UIDONLY"
             assert 1 <= int(found[1]) <= len(self.uids), f"{response!r} of {len(self.uids)}"
             self._lose(int(found[1]) - 1)
         elif found := _VANISHED.fullmatch(response):
-            assert self.qresync, f"{response!r} without QRESYNC"
+            assert self.qresync or self.uid_only, f"{response!r} without QRESYNC or UIDONLY"
             self._hear_vanished(uids_of(found[2]), earlier=found[1] is not None)
         elif found := _FETCH.match(response):
-            self._hear_fetch(int(found[1]), response)
+            assert (found[2] is not None) == self.uid_only, f"{response!r}"
+            number = int(found[1])
+            self._hear_fetch(self._number(number) if self.uid_only else number, response)
+        else:
+            assert not (self.rev2 and response.endswith(b" RECENT")), "RECENT with IMAP4rev2"
 
     def _hear_code(self, name: bytes, value: int) -> None:
         match name:
@@ -241,6 +265,8 @@ class Mirror:
         """Where the UID is, or the message there of which nothing is known that must be it."""
         if uid in self.uids:
             return self.uids.index(uid)
+        if self.uid_only:
+            return self.uids.index(None) if None in self.uids else None
         last_below = max(
             (at for at, own in enumerate(self.uids) if own is not None and own < uid), default=-1
         )
@@ -252,6 +278,16 @@ class Mirror:
         if uid is not None:
             self.gone.add(uid)
             self.flags.pop(uid, None)
+
+    def _number(self, uid: int) -> int:
+        """Of a message that was told by its UID: those of which nothing is known come last."""
+        if uid not in self.uids:
+            assert None in self.uids, f"UID {uid} is not there"
+            assert uid not in self.gone, f"UID {uid} is back"
+            self.uids.remove(None)
+            unknown = self.uids.count(None)
+            self.uids = [*sorted([uid, *(own for own in self.uids if own is not None)]), *[None] * unknown]
+        return self.uids.index(uid) + 1
 
     def _hear_fetch(self, number: int, response: bytes) -> None:
         assert 1 <= number <= len(self.uids), f"{response!r} of {len(self.uids)}"
@@ -298,9 +334,14 @@ class Mirror:
             return
         kept = sorted(set(cache.uids) - self._vanished_earlier)
         assert len(kept) <= len(self.uids), f"{kept} for {len(self.uids)} messages"
+        if self.uid_only:
+            known = sorted({*kept, *(uid for uid in self.uids if uid is not None)})
+            assert len(known) <= len(self.uids), f"{known} for {len(self.uids)} messages"
+            self.uids = [*known, *[None] * (len(self.uids) - len(known))]
         for at, uid in enumerate(kept):
-            assert self.uids[at] in {None, uid}, f"{kept} is not {self.uids}"
-            self.uids[at] = uid
+            if not self.uid_only:
+                assert self.uids[at] in {None, uid}, f"{kept} is not {self.uids}"
+                self.uids[at] = uid
             if uid in cache.flags:
                 self.flags.setdefault(uid, cache.flags[uid])
         assert None not in self.uids or cache.names_uids or not quiet, f"{self.uids} is all that was told"

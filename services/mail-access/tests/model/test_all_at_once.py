@@ -16,7 +16,13 @@ from postroom_testing.mail_twins import Household, Twins, household
 
 _EXAMPLES = int(os.environ.get("POSTROOM_MODEL_EXAMPLES", "3"))
 _STEPS = 40
-_SESSIONS = ((0, "plain"), (0, "QRESYNC"), (1, "QRESYNC"), (1, "CONDSTORE"), (1, "QRESYNC"))
+_SESSIONS = (
+    (0, ""),
+    (0, "QRESYNC"),
+    (1, "QRESYNC"),
+    (1, "IMAP4rev2 CONDSTORE"),
+    (0, "QRESYNC UIDONLY"),
+)
 _KINDS = (
     *("select", "noop", "idle", "close", "unselect", "status", "append", "append"),
     *(
@@ -53,7 +59,7 @@ class Crowd:
             actor = Actor(Mirror(client, self.told), token=f"s{at}m", replaces=False, idle_seconds=0.02)
             actor.flags = ("\\Seen", "\\Deleted", f"$s{at}", f"$s{at}")
             self.actors.append(actor)
-            await self._enable(at)
+            await self.actors[at].mirror.enable(_SESSIONS[at][1])
         for _ in range(6):
             await self._act(0, Step("append", 0, 0, 0, 0))
         for at in range(len(self.actors)):
@@ -117,7 +123,7 @@ class Crowd:
         selected, read_only = actor.mirror.selected, actor.mirror.read_only
         await actor.mirror.client.close()
         actor.mirror = Mirror(await self.house.connect(self.random.randrange(2)), self.told)
-        await self._enable(at)
+        await self.actors[at].mirror.enable(_SESSIONS[at][1])
         if selected:
             boxes = {box.uid_validity: box.name for box in (await self.house.stored(rows=False)).values()}
             name = "INBOX" if cache is None else boxes[cache.uid_validity]
@@ -127,14 +133,6 @@ class Crowd:
                 return Done(f"SELECT {name} {cache}", answer, box=name)
 
             await self.ledger.act(at, actor, select)
-
-    async def _enable(self, at: int) -> None:
-        mirror, way = self.actors[at].mirror, _SESSIONS[at][1]
-        if way == "QRESYNC":
-            await mirror.enable_qresync()
-        elif way == "CONDSTORE":
-            await mirror.command("ENABLE CONDSTORE")
-            mirror.condstore = True
 
     async def _deliveries(self) -> None:
         for _ in range(6):

@@ -1,4 +1,4 @@
-"""Random commands of four sessions at two processes, one at a time: each does what a simple model says.
+"""Random commands of some sessions at two processes, one at a time: each does what a simple model says.
 
 `POSTROOM_MODEL_EXAMPLES` runs more; a failure prints the steps, and how to have the same ones again.
 """
@@ -18,7 +18,13 @@ from postroom_testing.mail_twins import Household, Twins, household
 
 _EXAMPLES = int(os.environ.get("POSTROOM_MODEL_EXAMPLES", "12"))
 _STEPS = 40
-_SESSIONS = ((0, "plain"), (0, "QRESYNC"), (1, "QRESYNC"), (1, "CONDSTORE"))
+_SESSIONS = (
+    (0, ""),
+    (0, "QRESYNC"),
+    (1, "QRESYNC"),
+    (1, "IMAP4rev2 CONDSTORE"),
+    (0, "QRESYNC UIDONLY"),
+)
 _KINDS = (
     *("select", "noop", "check", "idle", "close", "unselect", "status"),
     *("append", "fetch", "fetch", "search", "store", "store", "store", "store"),
@@ -27,7 +33,8 @@ _KINDS = (
 )
 _NUMBER = st.integers(0, 11)
 STEPS = st.lists(
-    st.builds(Step, st.sampled_from(_KINDS), st.integers(0, 3), _NUMBER, _NUMBER, _NUMBER), max_size=_STEPS
+    st.builds(Step, st.sampled_from(_KINDS), st.integers(0, len(_SESSIONS) - 1), _NUMBER, _NUMBER, _NUMBER),
+    max_size=_STEPS,
 )
 
 
@@ -40,18 +47,18 @@ class Play:
         self.delivered = 0
 
     async def begin(self) -> None:
-        """Four sessions at INBOX, which has three messages."""
+        """All sessions at INBOX, which has three messages."""
         for at, (where, _) in enumerate(_SESSIONS):
             client = await self.house.connect(where)
             if not at:
                 await client.ok("CREATE Box")
             self.actors.append(Actor(Mirror(client, self.told), token=f"s{at}m"))
-            await self._enable(at)
+            await self.actors[at].mirror.enable(_SESSIONS[at][1])
         for name, box in (await self.house.stored()).items():
             self.world.create(name, box.uid_validity)
         for at in range(3):
             await self.step(Step("append", 0, 0, at, at))
-        for at in range(4):
+        for at in range(len(_SESSIONS)):
             await self.step(Step("select", at, 0, 0, 0))
 
     async def step(self, step: Step) -> None:
@@ -91,14 +98,6 @@ class Play:
         with suppress(AssertionError, StopIteration):
             self.world.agree(actor.mirror)
             self.world.synced[id(actor.mirror)] = self.world.version
-
-    async def _enable(self, at: int) -> None:
-        mirror, way = self.actors[at].mirror, _SESSIONS[at][1]
-        if way == "QRESYNC":
-            await mirror.enable_qresync()
-        elif way == "CONDSTORE":
-            await mirror.command("ENABLE CONDSTORE")
-            mirror.condstore = True
 
     async def _deliver(self) -> None:
         inbox = self.world.boxes["INBOX"]
@@ -178,7 +177,7 @@ class Play:
 
     async def _renew(self, at: int, where: int) -> None:
         self.actors[at].mirror = Mirror(await self.house.connect(where), self.told)
-        await self._enable(at)
+        await self.actors[at].mirror.enable(_SESSIONS[at][1])
 
 
 @pytest.mark.timeout(60 + 5 * _EXAMPLES)
