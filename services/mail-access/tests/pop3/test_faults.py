@@ -11,17 +11,19 @@ from uuid import UUID
 import pytest
 
 from mail_access.content import ContentReader, Piece, ReadRange
-from mail_access.login import Login
+from mail_access.login import Login, LoginEndedError, Logins
 from mail_access.pop3 import session
 from mail_access.pop3.limits import DEFAULT_LIMITS
 from mail_access.settings import Settings
 from mail_access.store import MailStore
 from postroom.mailstore.v1 import mailbox_pb2
 from postroom_contracts.errors import UnavailableError
+from postroom_runtime.sasl import Client as Caller
 from postroom_runtime.tcp import Listener
 from postroom_testing.imap_client import Connect
 from postroom_testing.restartable import Restartable
 from postroom_testing.small_directory_service import Account, SmallDirectory
+from postroom_wire.sasl import Attempt
 
 MAIL = b"Subject: tea\r\n\r\nAt five.\r\n"
 
@@ -238,6 +240,33 @@ async def test_a_drain_lets_a_session_end_by_itself(
     assert await client.ask("QUIT") == b"+OK Goodbye"
     assert await sleeper.line() == b"-ERR [SYS/TEMP] Shutting down, try again soon"
     assert await sleeper.rest() == b""
+
+
+async def test_a_login_that_ends_within_a_drain_ends_the_session_at_once(
+    connect: Connects,
+    account: Account,
+    own_access: dict[str, Listener],
+    own_directory: SmallDirectory,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    noted: list[Login] = []
+    real = Logins.log_in
+
+    async def noting(self: Logins, attempt: Attempt, client: Caller) -> tuple[Login, bytes]:
+        login, last_word = await real(self, attempt, client)
+        noted.append(login)
+        return login, last_word
+
+    monkeypatch.setattr(Logins, "log_in", noting)
+    client = await connect()
+    await log_in(client, account)
+    own_access["pop3"].close()
+    assert await client.ask("NOOP") == b"+OK"
+    own_directory.remove(account)
+    (login,) = noted
+    with pytest.raises(LoginEndedError):
+        await login.renew_at_once()
+    assert await client.line() == b"-ERR [AUTH] Your login has ended, log in again"
 
 
 @pytest.mark.parametrize("max_connections", [3])
