@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from contextlib import AsyncExitStack
 from random import Random
 from types import SimpleNamespace
 from typing import Any, cast
@@ -9,6 +10,8 @@ from uuid import UUID
 
 import pytest
 
+from mail_access.imap.context import Context, Selected
+from mail_access.imap.synchronizing import resynchronize
 from mail_access.login import Login
 from mail_access.open_mailbox import OpenMailbox
 from mail_access.store import MailStore, uid_ranges
@@ -17,6 +20,8 @@ from postroom.mailstore.v1 import mailbox_pb2
 from postroom_contracts.errors import MailboxNotFoundError, UnavailableError
 from postroom_contracts.ids import new_id
 from postroom_runtime.bus import Bus
+from postroom_wire.imap.enabling import Extension
+from postroom_wire.imap.qresync import Resynchronization
 from postroom_wire.imap.sequence import NumberRanges
 
 ACCOUNT = new_id()
@@ -110,6 +115,12 @@ class FakeStore(MailStore):
             answer.highest_modseq = max((m for m, _ in self.journal if m < at), default=0)
         self.between_pages()
         return answer
+
+    async def get_vanished(
+        self, login: Login, mailbox_id: UUID, since_modseq: int, uids: Iterable[tuple[int, int]]
+    ) -> list[tuple[int, int]]:
+        gone = {uid for modseq, uid in self.journal if modseq > since_modseq and uid not in self.messages}
+        return [(uid, uid) for uid in sorted(gone) if any(first <= uid <= last for first, last in uids)]
 
     async def get_modseqs(self, capabilities: Sequence[str]) -> Sequence[int]:
         return [self.modseq for _ in capabilities]
@@ -461,3 +472,23 @@ async def test_what_others_changed_in_a_row_of_ours_is_told(mailbox: OpenMailbox
     assert other.view.updates(expunges=True).changed == [(1, 1)]
     mailbox.stored(store.store(1, 7), own.view, lambda word: word | 2)
     assert own.view.updates(expunges=True).changed == []
+
+
+async def test_who_comes_back_is_told_what_a_page_took_away_before_its_modseq(
+    mailbox: OpenMailbox, store: FakeStore
+) -> None:
+    """Rows of a page are read as they are by then, and what is gone by then goes with the page."""
+    known = Resynchronization(store.uid_validity, mailbox.highest_modseq)
+    store.expunge(2)
+    mailbox.rows.remove([(2, 2)])
+    assert not mailbox.stale
+    reader = mailbox.attach(ALICE, lambda: None)
+    said: list[bytes] = []
+    output = SimpleNamespace(write=said.append)
+    enabled = frozenset({Extension.CONDSTORE, Extension.QRESYNC})
+    context = SimpleNamespace(
+        enabled=enabled, output=output, reading=ALICE, resources=SimpleNamespace(store=store)
+    )
+    selected = Selected(mailbox, reader, False, AsyncExitStack(), mailbox.names)
+    await resynchronize(cast(Context, context), selected, known)
+    assert said == [b"* VANISHED (EARLIER) 2\r\n"]

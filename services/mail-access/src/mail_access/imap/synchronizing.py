@@ -59,8 +59,9 @@ async def tell_changes(context: Context, selected: Selected, command: Fetch) -> 
 
 async def _tell_vanished(context: Context, selected: Selected, since: int, uids: NumberRanges) -> None:
     mailbox = selected.mailbox
-    # A view that is behind may have lost what its own sessions expunged above its MODSEQ.
-    if not uids or (since >= selected.reader.settled and not mailbox.stale):
+    # Even of who knows all up to the view's MODSEQ: the view may have lost messages above that, which its own
+    # sessions expunged or which went with a page of changes.
+    if not uids:
         return
     found = await context.resources.store.get_vanished(context.reading, mailbox.id, since, uids.ranges)
     # Where the store has forgotten, what is not there is told as vanished (s3.2.6).
