@@ -62,6 +62,11 @@ TERMS: tuple[_Term, ...] = (
     *((TERM.FIELD_HEADER, "x-odd", text) for text in ("", "a.b", "(first)", "first) s", ".*", "$")),
     *((TERM.FIELD_HEADER, "x.odd", text) for text in ("", "a.b*c", "second")),
     (TERM.FIELD_HEADER, "", ""),
+    (TERM.FIELD_HEADER, "delivered-to", "Ann@postroom"),
+    (TERM.FIELD_HEADER, "delivered-to", "bob"),
+    (TERM.FIELD_HEADER, "return-path", ""),
+    (TERM.FIELD_HEADER, "return-path", "ann@"),
+    (TERM.FIELD_TEXT, "", "return-path: <sender@"),
     (TERM.FIELD_HEADER, "x[", "a"),
     (TERM.FIELD_HEADER, "to", "subject: tricky\nx"),
     (TERM.FIELD_SENT_ON, "", "2026-11-02"),
@@ -113,6 +118,10 @@ async def test_what_was_read_is_found_as_before(own_store: MailStore) -> None:
     assert found[TERM.FIELD_HEADER, "subject", "1 continued"] == [5]
     assert found[TERM.FIELD_HEADER, "x-odd", "(first)"] == [5]
     assert found[TERM.FIELD_HEADER, "x.odd", "a.b*c"] == [5]
+    everything = list(range(1, len(MAILS) + 1))
+    assert found[TERM.FIELD_HEADER, "delivered-to", "Ann@postroom"] == everything
+    assert found[TERM.FIELD_TEXT, "", "return-path: <sender@"] == everything
+    assert found[TERM.FIELD_HEADER, "return-path", "ann@"] == []
     assert found[TERM.FIELD_HEADER, "x-odd", ""] == [2, 5]  # in 7 it is a line of the body
     assert found[TERM.FIELD_SENT_ON, "", "2026-11-02"] == [1]
     assert found[TERM.FIELD_SAVED_SINCE, "", "2020-01-01"] == list(range(1, len(MAILS) + 1))

@@ -21,13 +21,14 @@ from mailstore.finding.octets import (
     header_of,
     read_octets,
 )
-from mailstore.finding.terms import OF_ROWS, SearchField, SearchTerm
+from mailstore.finding.terms import OF_ROWS, PREFIX_FIELDS, SearchField, SearchTerm
 from mailstore.finding.text_index import Matches, search_index
 from mailstore.finding.texts import HeaderText, has_field
 from mailstore.mailboxes.facts import FactColumns, StoredFacts, stored_facts
 from mailstore.mailboxes.uid_ranges import Ranges
 from postroom_contracts.errors import MessageNotFoundError
 from postroom_storage.database import Database
+from postroom_wire.imap.casemap import casemap
 from postroom_wire.mime.part_codec import PartTableError
 
 _READ_SECONDS: Final = 8.0
@@ -66,7 +67,7 @@ async def search_text(
         for facts in page:
             message = _message(facts)
             octets = await _octets(reader, message, terms)
-            for index in await asyncio.to_thread(_matching, message, octets, terms):
+            for index in await asyncio.to_thread(_matching, message, octets, facts.prefix, terms):
                 found[index].append(facts.uid)
         if monotonic() > stop_at:
             last = page[-1].uid
@@ -98,17 +99,18 @@ def _message(facts: StoredFacts) -> SearchedMessage:
 
 
 def _matching(
-    message: SearchedMessage, octets: SearchedOctets | None, terms: Sequence[SearchTerm]
+    message: SearchedMessage, octets: SearchedOctets | None, prefix: bytes, terms: Sequence[SearchTerm]
 ) -> list[int]:
-    candidate = _Candidate(message, octets)
+    candidate = _Candidate(message, octets, prefix)
     return [index for index, term in enumerate(terms) if term.field not in OF_ROWS and candidate.has(term)]
 
 
 class _Candidate:
     """One message under a search; each text is decoded once."""
 
-    def __init__(self, message: SearchedMessage, octets: SearchedOctets | None) -> None:
+    def __init__(self, message: SearchedMessage, octets: SearchedOctets | None, prefix: bytes) -> None:
         self._message, self._octets = message, octets
+        self._prefix = casemap(prefix.decode("utf-8", "replace")).replace("\r\n", "\n")
         self._header: HeaderText | None = None
         self._body: str | None = None
 
@@ -117,11 +119,13 @@ class _Candidate:
         sent, day = self.header.sent_on, term.day
         match term.field:
             case SearchField.HEADER:
-                return has_field(self.header.lines, term.header_name, term.value)
+                lines = self._prefix if term.header_name in PREFIX_FIELDS else ""
+                return has_field(lines + self.header.lines, term.header_name, term.value)
             case SearchField.BODY:
                 return term.value in self.body
             case SearchField.TEXT:
-                return term.value in self.header.lines or term.value in self.body
+                texts = (self.header.lines, self._prefix, self.body)
+                return any(term.value in text for text in texts)
             case SearchField.SENT_BEFORE:
                 return sent is not None and day is not None and sent < day
             case SearchField.SENT_ON:

@@ -52,6 +52,8 @@ OF_ROWS: Final = frozenset(
     }
 )
 """Answered by columns; the others are by texts."""
+PREFIX_FIELDS: Final = frozenset({"RETURN-PATH", "DELIVERED-TO"})
+"""Fields that each copy of a message has before it."""
 _WITH_BODY: Final = frozenset({SearchField.BODY, SearchField.TEXT})
 
 

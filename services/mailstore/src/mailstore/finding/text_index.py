@@ -9,13 +9,15 @@ from dataclasses import dataclass, field
 from typing import Final
 from uuid import UUID
 
-from mailstore.finding.terms import OF_ROWS, SearchField, SearchTerm
+from mailstore.finding.terms import OF_ROWS, PREFIX_FIELDS, SearchField, SearchTerm
 from mailstore.finding.words import query_of
 from mailstore.mailboxes.uid_ranges import IN_RANGES, Ranges, bounds, compress
 from postroom_storage.database import Connection, Database
 
 _SECONDS: Final = 20.0
 
+# The lines before this copy of the message, in ASCII but for addresses that are not.
+_PREFIX: Final = "upper(convert_from(m.prefix, 'UTF8'))"
 _TEXT: Final = "JOIN mailstore.message_text AS t ON t.message_id = m.message_id"
 _MESSAGE: Final = "JOIN mailstore.message AS g ON g.id = m.message_id"
 
@@ -34,7 +36,10 @@ SELECT array_agg(message_id) FROM (
     SELECT t.message_id FROM mailstore.message_text AS t WHERE {condition} LIMIT {limit}) AS rare
 """
 _AMONG: Final = """
-SELECT array_agg(m.uid ORDER BY m.uid) FROM {ranges} WHERE m.message_id = ANY({ids}::uuid[])
+SELECT array_agg(m.uid ORDER BY m.uid) FROM {ranges} WHERE m.message_id = ANY($5::uuid[])
+"""
+_AMONG_OR_PREFIX: Final = f"""
+{_AMONG} OR {_PREFIX} LIKE $6
 """
 _HAS_TRIGRAMS: Final = """
 SELECT count(*) = 2 FROM pg_indexes
@@ -72,6 +77,8 @@ class _Condition:
     join: str
     sql: str
     arguments: tuple[object, ...]
+    of_text: str = ""
+    """What of it the index of texts can tell: all but what is in a copy's prefix."""
 
 
 async def search_index(
@@ -104,15 +111,18 @@ async def _matches(
     if term.fuzzy and (query := query_of(term)):
         return await _ranked(connection, place, condition, query)
     if rare_first and (rare := await _rare(connection, condition)) is not None:
-        statement = _AMONG.format(ranges=IN_RANGES, ids="$5")
-        return Matches(await connection.fetchval(statement, *place, rare) or [])
+        arguments = (*place, rare)
+        statement = _AMONG
+        if term.field is SearchField.TEXT:
+            arguments, statement = (*arguments, *condition.arguments), _AMONG_OR_PREFIX
+        return Matches(await connection.fetchval(statement.format(ranges=IN_RANGES), *arguments) or [])
     statement = _MATCHING.format(ranges=IN_RANGES, join=condition.join, condition=condition.sql)
     return Matches(await connection.fetchval(statement, *place, *condition.arguments) or [])
 
 
 async def _rare(connection: Connection, condition: _Condition) -> list[UUID] | None:
     """All messages that meet a condition, when there are few; the planner cannot know how rare a text is."""
-    sql = condition.sql.replace("$5", "$1").replace("$6", "$2")
+    sql = condition.of_text.replace("$5", "$1").replace("$6", "$2")
     statement = _RARE.format(condition=sql, limit=_MOST_RARE + 1)
     await connection.execute("SET LOCAL enable_seqscan = off")
     try:
@@ -125,7 +135,8 @@ async def _rare(connection: Connection, condition: _Condition) -> list[UUID] | N
 def _is_selective(term: SearchTerm) -> bool:
     """Whether an index of trigrams can tell the texts that have it."""
     by_text = term.field in {SearchField.BODY, SearchField.TEXT, SearchField.HEADER}
-    return by_text and not term.fuzzy and len(term.value) >= _TRIGRAM
+    in_text = term.field is not SearchField.HEADER or term.header_name not in PREFIX_FIELDS
+    return by_text and in_text and not term.fuzzy and len(term.value) >= _TRIGRAM
 
 
 async def _ranked(
@@ -146,9 +157,10 @@ def _condition(term: SearchTerm) -> _Condition | None:
     """The SQL of a term, with arguments from $5 on; None for what nothing can have."""
     match term.field:
         case SearchField.BODY:
-            return _Condition(_TEXT, "t.text LIKE $5", (_like(term.value),))
+            return _Condition(_TEXT, "t.text LIKE $5", (_like(term.value),), "t.text LIKE $5")
         case SearchField.TEXT:
-            return _Condition(_TEXT, "(t.text LIKE $5 OR t.header LIKE $5)", (_like(term.value),))
+            sql = f"(t.text LIKE $5 OR t.header LIKE $5 OR {_PREFIX} LIKE $5)"
+            return _Condition(_TEXT, sql, (_like(term.value),), "(t.text LIKE $5 OR t.header LIKE $5)")
         case SearchField.HEADER:
             return _header_condition(term)
         case SearchField.SENT_BEFORE | SearchField.SAVED_BEFORE:
@@ -169,7 +181,10 @@ def _header_condition(term: SearchTerm) -> _Condition | None:
     if "\n" in term.value or "\n" in term.header_name:
         return None
     line = f"(?n)^{_literal(term.header_name)}: .*{_literal(term.value)}"
-    return _Condition(_TEXT, "(t.header LIKE $5 AND t.header ~ $6)", (_like(term.value), line))
+    sql = "(t.header LIKE $5 AND t.header ~ $6)"
+    if term.header_name in PREFIX_FIELDS:
+        sql = f"({sql} OR {_PREFIX} ~ $6)"
+    return _Condition(_TEXT, sql, (_like(term.value), line), sql)
 
 
 def _dated(term: SearchTerm, operator: str) -> _Condition:
