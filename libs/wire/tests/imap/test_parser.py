@@ -37,6 +37,7 @@ from postroom_wire.imap.commands import (
     Unselect,
     Unsubscribe,
 )
+from postroom_wire.imap.compress import Compress
 from postroom_wire.imap.errors import (
     BAD_FLAG,
     BAD_MAILBOX_NAME,
@@ -86,6 +87,7 @@ COMMANDS: dict[bytes, Command] = {
     b"AUTHENTICATE PLAIN dGVzdAB0ZXN0AHRlc3Q=": Authenticate(b"PLAIN", b"test\0test\0test"),
     b"AUTHENTICATE EXTERNAL =": Authenticate(b"EXTERNAL", b""),
     b"unauthenticate": Unauthenticate(),
+    b"COMPRESS deflate": Compress(),
     b"ENABLE condstore X-Good": Enable((b"CONDSTORE", b"X-GOOD")),
     b"ID NIL": Id(None),
     b"ID ()": Id(()),
@@ -210,6 +212,10 @@ REFUSED: dict[bytes, Refusal] = {
     b"AUTHENTICATE PLAIN ====": SYNTAX_ERROR,
     b"AUTHENTICATE": SYNTAX_ERROR,
     b"ENABLE": SYNTAX_ERROR,
+    b"COMPRESS": SYNTAX_ERROR,
+    b"COMPRESS LZW": SYNTAX_ERROR,
+    b"COMPRESS DEFLATE 9": SYNTAX_ERROR,
+    b"UNAUTHENTICATE x": SYNTAX_ERROR,
     b"ID": SYNTAX_ERROR,
     b'ID ("a")': SYNTAX_ERROR,
     b"ID (NIL NIL)": SYNTAX_ERROR,
