@@ -199,7 +199,7 @@ class Context:
 
     @property
     def tells_recent(self) -> bool:
-        """Whether the client is told of \\Recent, which IMAP4rev2 does not have (RFC 9051 appendix E)."""
+        """Whether the client is told of \\Recent, which IMAP4rev2 does not have (RFC 9051)."""
         return Extension.IMAP4REV2 not in self.enabled
 
     @property
