@@ -226,6 +226,7 @@ class MailboxService(mailbox_pb2_grpc.MailboxServiceServicer):
             request.preview,
             request.expunged,
             request.save_date,
+            request.parts,
         )
         asked = (self._database, owner.account_id, mailbox_id, parse_ranges(request.uids), columns)
         if request.lean:

@@ -77,8 +77,9 @@ async def _message(context: Context, place: _Place, uid: int, item: FetchSection
     request = mailbox_pb2.FetchFactsRequest(
         mailbox_id=place.mailbox_id.bytes,
         uids=uid_ranges([(uid, uid)]),
-        structure=needs.structure or needs.header,  # of a header that is not kept the parts tell where it is
+        parts=needs.parts or needs.header,  # of a header that is not kept the parts tell where it is
         header=needs.header,
+        lean=True,
     )
     async with aclosing(context.resources.store.fetch_facts(place.login, request)) as pages:
         async for page in pages:

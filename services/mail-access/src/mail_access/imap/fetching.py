@@ -151,6 +151,7 @@ async def _messages(
         uids=uid_ranges(NumberRanges.of(rows).ranges),
         envelope=needs.envelope,
         structure=needs.structure,
+        parts=needs.parts,
         header=needs.header,
         object_ids=needs.object_ids,
         preview=needs.preview,
@@ -174,7 +175,7 @@ async def _add_parts(context: Context, selected: Selected, messages: list[Messag
     request = mailbox_pb2.FetchFactsRequest(
         mailbox_id=selected.mailbox.id.bytes,
         uids=uid_ranges(NumberRanges.of(sorted(lacking)).ranges),
-        structure=True,
+        parts=True,
         lean=True,
         expunged=True,
     )

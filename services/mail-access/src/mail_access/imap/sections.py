@@ -49,6 +49,7 @@ class Needs:
 
     envelope: bool
     structure: bool
+    parts: bool
     header: bool
     object_ids: bool = False
     preview: bool = False
@@ -58,6 +59,7 @@ class Needs:
         return (
             self.envelope
             or self.structure
+            or self.parts
             or self.header
             or self.object_ids
             or self.preview
@@ -136,7 +138,8 @@ def needs_of(items: Sequence[FetchItem]) -> Needs:
     parts = any(isinstance(item, FetchBinary | FetchBinarySize) and item.part for item in items)
     return Needs(
         envelope=FetchAttribute.ENVELOPE in items,
-        structure=structural or inner or parts,
+        structure=structural,
+        parts=inner or parts,
         header=any(is_top_header(section) for section in sections),
         object_ids=any(item in _OBJECT_IDS for item in items if isinstance(item, FetchAttribute)),
         preview=FetchAttribute.PREVIEW in items,

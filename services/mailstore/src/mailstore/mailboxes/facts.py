@@ -91,7 +91,8 @@ class FactColumns:
     expunged: bool = False
     """Also rows of messages that are gone and still kept."""
     save_date: bool = False
-    """When lean."""
+    parts: bool = False
+    """Both only when lean; else the part table comes with the structure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +181,7 @@ def _lean(columns: FactColumns) -> str:
             ("envelope", columns.envelope),
             ("body", columns.structure),
             ("body_structure", columns.structure),
-            ("parts", columns.structure),
+            ("parts", columns.parts),
             ("header", columns.header),
             ("summary", columns.summary or columns.preview),
         )

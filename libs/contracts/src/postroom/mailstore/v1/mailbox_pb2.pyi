@@ -757,6 +757,7 @@ class FetchFactsRequest(_message.Message):
     PREVIEW_FIELD_NUMBER: _builtins.int
     LEAN_FIELD_NUMBER: _builtins.int
     SAVE_DATE_FIELD_NUMBER: _builtins.int
+    PARTS_FIELD_NUMBER: _builtins.int
     EXPUNGED_FIELD_NUMBER: _builtins.int
     mailbox_id: _builtins.bytes
     envelope: _builtins.bool
@@ -773,6 +774,8 @@ class FetchFactsRequest(_message.Message):
     """Only what is asked for, with uid, size, prefix and header_complete. An older store tells everything."""
     save_date: _builtins.bool
     """When lean, `saved_at`."""
+    parts: _builtins.bool
+    """When lean, the part table, which then does not come with `structure`."""
     expunged: _builtins.bool
     """Also of messages that are gone, for as long as they are kept (see RetentionService): for whoever has not been told yet."""
     @_builtins.property
@@ -790,11 +793,12 @@ class FetchFactsRequest(_message.Message):
         preview: _builtins.bool = ...,
         lean: _builtins.bool = ...,
         save_date: _builtins.bool = ...,
+        parts: _builtins.bool = ...,
         expunged: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["envelope", b"envelope", "expunged", b"expunged", "header", b"header", "lean", b"lean", "mailbox_id", b"mailbox_id", "object_ids", b"object_ids", "preview", b"preview", "save_date", b"save_date", "structure", b"structure", "summary", b"summary", "uids", b"uids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["envelope", b"envelope", "expunged", b"expunged", "header", b"header", "lean", b"lean", "mailbox_id", b"mailbox_id", "object_ids", b"object_ids", "parts", b"parts", "preview", b"preview", "save_date", b"save_date", "structure", b"structure", "summary", b"summary", "uids", b"uids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
