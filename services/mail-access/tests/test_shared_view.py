@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
-from contextlib import AsyncExitStack
 from random import Random
 from types import SimpleNamespace
 from typing import Any, cast
@@ -15,7 +14,7 @@ from mail_access.imap.synchronizing import resynchronize
 from mail_access.login import Login
 from mail_access.open_mailbox import OpenMailbox
 from mail_access.store import MailStore, uid_ranges
-from mail_access.views import OpenMailboxes
+from mail_access.views import OpenMailboxes, Place
 from postroom.mailstore.v1 import mailbox_pb2
 from postroom_contracts.errors import MailboxNotFoundError, UnavailableError
 from postroom_contracts.ids import new_id
@@ -489,6 +488,7 @@ async def test_who_comes_back_is_told_what_a_page_took_away_before_its_modseq(
     context = SimpleNamespace(
         enabled=enabled, output=output, reading=ALICE, resources=SimpleNamespace(store=store)
     )
-    selected = Selected(mailbox, reader, False, AsyncExitStack(), mailbox.names)
+    place = cast(Place, SimpleNamespace(mailbox=mailbox, reader=reader))
+    selected = Selected(place, False, mailbox.names)
     await resynchronize(cast(Context, context), selected, known)
     assert said == [b"* VANISHED (EARLIER) 2\r\n"]

@@ -38,6 +38,21 @@ class _Account:
         self.subscribing = asyncio.Lock()
 
 
+class Place:
+    """Somebody's place at an open mailbox."""
+
+    __slots__ = ("_key", "_mailboxes", "mailbox", "reader")
+
+    def __init__(self, mailboxes: "OpenMailboxes", mailbox: OpenMailbox, reader: Reader, key: _Key) -> None:
+        self.mailbox, self.reader = mailbox, reader
+        self._mailboxes, self._key = mailboxes, key
+
+    async def leave(self) -> None:
+        """Give it back, once."""
+        self.mailbox.detach(self.reader)
+        await self._mailboxes.give_back(self.reader.login.account_id, self._key)
+
+
 class OpenMailboxes:
     """Opens and drops them; `run` keeps them current."""
 
@@ -54,11 +69,8 @@ class OpenMailboxes:
         self._stale: asyncio.Queue[OpenMailbox] = asyncio.Queue()
         self._queued: set[OpenMailbox] = set()
 
-    @asynccontextmanager
-    async def open(
-        self, login: Login, mailbox_id: UUID, modseq: int, wake: Callable[[], None]
-    ) -> AsyncGenerator[tuple[OpenMailbox, Reader]]:
-        """A mailbox that is complete up to `modseq`, and the session's place at it, within the block.
+    async def enter(self, login: Login, mailbox_id: UUID, modseq: int, wake: Callable[[], None]) -> "Place":
+        """A place at a mailbox that is complete up to `modseq`; leave it in the end.
 
         Raises `PostroomError`, `MailboxNotFoundError` when it is gone, and `LoginEndedError`.
         """
@@ -75,13 +87,34 @@ class OpenMailboxes:
                     raise
                 mailbox = self._mailbox(account, key)
                 await mailbox.refresh(login, modseq)
-            reader = mailbox.attach(login, wake)
-            try:
-                yield mailbox, reader
-            finally:
-                mailbox.detach(reader)
+        except BaseException:
+            await self.give_back(login.account_id, key)
+            raise
+        return Place(self, mailbox, mailbox.attach(login, wake), key)
+
+    @asynccontextmanager
+    async def open(
+        self, login: Login, mailbox_id: UUID, modseq: int, wake: Callable[[], None]
+    ) -> AsyncGenerator[tuple[OpenMailbox, Reader]]:
+        """The same for a block."""
+        place = await self.enter(login, mailbox_id, modseq, wake)
+        try:
+            yield place.mailbox, place.reader
         finally:
-            await self._leave(login.account_id, account, key)
+            await place.leave()
+
+    async def give_back(self, account_id: UUID, key: _Key) -> None:
+        """For `Place` only: somebody has left this mailbox."""
+        account = self._accounts[account_id]
+        account.users[key] -= 1
+        if account.users[key]:
+            return
+        del account.users[key], account.mailboxes[key]
+        _OPEN.dec()
+        if not account.users:
+            del self._accounts[account_id]
+            if account.subscription is not None:
+                await account.subscription.unsubscribe()
 
     def hint(self, account_id: UUID, modseq: int) -> None:
         """The account has changed: its open mailboxes are refreshed behind."""
@@ -124,17 +157,6 @@ class OpenMailboxes:
         async with account.subscribing:
             if account.subscription is None:
                 account.subscription = await self._bus.subscribe(changed_subject(account_id), self._changed)
-
-    async def _leave(self, account_id: UUID, account: _Account, key: _Key) -> None:
-        account.users[key] -= 1
-        if account.users[key]:
-            return
-        del account.users[key], account.mailboxes[key]
-        _OPEN.dec()
-        if not account.users:
-            self._accounts.pop(account_id, None)
-            if account.subscription is not None:
-                await account.subscription.unsubscribe()
 
     def _changed(self, subject: str, payload: bytes) -> None:
         """A wake-up: `postroom.changed.<account_id>` with the MODSEQ in decimal."""

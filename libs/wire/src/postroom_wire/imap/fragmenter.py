@@ -10,8 +10,6 @@ octets: then no more than one read is buffered. A pipelined command stays buffer
 """
 
 import re
-from collections import deque
-from collections.abc import Callable
 from enum import Enum
 from typing import Final
 
@@ -85,18 +83,7 @@ class Fragmenter:
         self._phase = _Phase.LINE
         self._tag: Tag | None = None
         self._append: AppendReader | None = None
-        self._pieces = deque[AppendPiece]()
-        self._steps: dict[_Phase, Callable[[], FragmentEvent | NeedData | None]] = {
-            _Phase.LINE: self._line,
-            _Phase.RAW_LINE: self._raw_line,
-            _Phase.LITERAL: self._literal,
-            _Phase.APPEND_ANNOUNCED: self._append_announced,
-            _Phase.APPEND_TOLD: self._append_told,
-            _Phase.APPEND_CONTENT: self._append_content,
-            _Phase.SKIPPED_LITERAL: self._skipped_literal,
-            _Phase.SKIPPED_LINE: self._skipped_line,
-            _Phase.CLOSED: self._closed,
-        }
+        self._pieces: list[AppendPiece] = []
 
     @property
     def stored(self) -> int:
@@ -110,9 +97,29 @@ class Fragmenter:
 
     def next_event(self) -> FragmentEvent | NeedData:
         """The next event, or NEED_DATA. Raises nothing that the peer can cause."""
-        while (event := self._steps[self._phase]()) is None:
+        while (event := self._step()) is None:
             pass
         return event
+
+    def _step(self) -> FragmentEvent | NeedData | None:
+        # A table of bound methods would cost each of thousands of sessions a kilobyte.
+        match self._phase:
+            case _Phase.LINE:
+                return self._line()
+            case _Phase.RAW_LINE:
+                return self._raw_line()
+            case _Phase.LITERAL:
+                return self._literal()
+            case _Phase.APPEND_TOLD:
+                return self._append_told()
+            case _Phase.APPEND_CONTENT:
+                return self._append_content()
+            case _Phase.SKIPPED_LITERAL:
+                return self._skipped_literal()
+            case _Phase.SKIPPED_LINE:
+                return self._skipped_line()
+            case _Phase.APPEND_ANNOUNCED | _Phase.CLOSED:
+                return NEED_DATA
 
     def accept_append(self) -> None:
         """Take the announced messages."""
@@ -251,12 +258,9 @@ class Fragmenter:
             return CommandRefused(tag, LINE_TOO_LONG)
         return LineReceived(line)
 
-    def _append_announced(self) -> NeedData:
-        raise LocalProtocolError("the announced message is neither accepted nor refused")
-
     def _append_told(self) -> FragmentEvent | None:
         if self._pieces:
-            return self._pieces.popleft()
+            return self._pieces.pop(0)
         literal = self._open_append().literal
         if literal is None:
             tag = self._open_tag()
@@ -313,9 +317,6 @@ class Fragmenter:
             self._forget_command()
             return None
         return self._skip(mark) or self._count_skipped(len(line))
-
-    def _closed(self) -> NeedData:
-        return NEED_DATA
 
     def _refuse(
         self, refusal: Refusal, mark: LiteralMark | None, line: bytes = b"", *, ended: bool = False

@@ -1,7 +1,6 @@
 """What one IMAP session is in the middle of; every command's function gets it."""
 
 from collections.abc import Iterable, Sequence
-from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Final
 from uuid import UUID
@@ -12,6 +11,7 @@ from mail_access.imap.refusals import NO_MAILBOX, UID_REQUIRED, CommandRefusedEr
 from mail_access.login import Login, LoginEndedError
 from mail_access.open_mailbox import OpenMailbox, Reader
 from mail_access.resources import Resources
+from mail_access.views import Place
 from postroom.mailstore.v1 import mailbox_pb2
 from postroom_contracts.errors import PostroomError
 from postroom_contracts.ids import parse_id
@@ -58,11 +58,9 @@ class SessionEndError(Exception):
 class Selected:
     """The mailbox that a session has selected."""
 
-    mailbox: OpenMailbox
-    reader: Reader
+    place: Place
+    """Left with the mailbox."""
     read_only: bool
-    place: AsyncExitStack
-    """Closed when the session leaves the mailbox."""
     names: FlagNames
     """The flags that the client was told of."""
     recent: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
@@ -74,11 +72,20 @@ class Selected:
     """New messages were told of whose \\Recent is still to be claimed."""
     deleted_here: bool = False
     """This session itself deleted the mailbox."""
-
     contexts: dict[Tag, SearchContext] = field(default_factory=dict[Tag, SearchContext])
     """Searches whose changes are told, by the tags of their commands (RFC 5267 s4.3)."""
     rights: Rights = ALL_RIGHTS
     """The user's there (RFC 4314)."""
+
+    @property
+    def mailbox(self) -> OpenMailbox:
+        """The view that all its sessions share."""
+        return self.place.mailbox
+
+    @property
+    def reader(self) -> Reader:
+        """This session's part in it."""
+        return self.place.reader
 
     @property
     def login(self) -> Login:
@@ -232,7 +239,7 @@ class Context:
         """Leave the selected mailbox, if any."""
         selected, self.selected = self.selected, None
         if selected is not None:
-            await selected.place.aclose()
+            await selected.place.leave()
 
     async def log_out(self) -> None:
         """Forget the user and all that was enabled (RFC 8437 s4.1)."""

@@ -2,7 +2,7 @@
 
 from array import array
 from collections.abc import AsyncGenerator, Container
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from typing import Final
 
 from mail_access.imap import search_contexts
@@ -109,11 +109,11 @@ async def _search(
 @asynccontextmanager
 async def _opened(context: Context, located: Located, modseq: int) -> AsyncGenerator[Selected]:
     """The mailbox as if it were selected read-only, within the block; nothing wakes the session for it."""
-    async with AsyncExitStack() as stack:
-        opened, reader = await stack.enter_async_context(
-            context.resources.mailboxes.open(located.login, located.id, modseq, _sleep_on)
-        )
-        yield Selected(opened, reader, True, stack, opened.names, rights=located.rights)
+    place = await context.resources.mailboxes.enter(located.login, located.id, modseq, _sleep_on)
+    try:
+        yield Selected(place, True, place.mailbox.names, rights=located.rights)
+    finally:
+        await place.leave()
 
 
 def _sleep_on() -> None:

@@ -1,7 +1,5 @@
 """SELECT, EXAMINE, CLOSE, UNSELECT, NOOP and CHECK (RFC 3501 s6.3.1, s6.4, RFC 3691)."""
 
-from contextlib import AsyncExitStack
-
 from mail_access.imap.context import Context, Done, Selected
 from mail_access.imap.listing import tell_mailbox
 from mail_access.imap.sharing import locate
@@ -27,7 +25,7 @@ async def select(context: Context, command: Select | Examine) -> Done:
         return await _select(context, command)
     finally:
         if before is not None:
-            await before.place.aclose()
+            await before.place.leave()
 
 
 async def _select(context: Context, command: Select | Examine) -> Done:
@@ -35,14 +33,16 @@ async def _select(context: Context, command: Select | Examine) -> Done:
     located.require(Rights.READ)
     read_only = isinstance(command, Examine) or not located.rights & CHANGING
     mailbox = located.mailbox
-    async with AsyncExitStack() as stack:
-        opened, reader = await stack.enter_async_context(
-            context.resources.mailboxes.open(located.login, located.id, modseq, context.connection.wake)
-        )
-        selected = Selected(opened, reader, read_only, stack, opened.names, rights=located.rights)
+    place = await context.resources.mailboxes.enter(
+        located.login, located.id, modseq, context.connection.wake
+    )
+    try:
+        selected = Selected(place, read_only, place.mailbox.names, rights=located.rights)
         if context.tells_recent:
             await _claim_recent(context, selected, mailbox)
-        selected.place = stack.pop_all()
+    except BaseException:
+        await place.leave()
+        raise
     context.selected = selected
     _describe(context, selected)
     if Extension.IMAP4REV2 in context.enabled:
