@@ -118,7 +118,9 @@ class Fragmenter:
                 return self._skipped_literal()
             case _Phase.SKIPPED_LINE:
                 return self._skipped_line()
-            case _Phase.APPEND_ANNOUNCED | _Phase.CLOSED:
+            case _Phase.APPEND_ANNOUNCED:
+                raise LocalProtocolError("the announced message is neither accepted nor refused")
+            case _Phase.CLOSED:
                 return NEED_DATA
 
     def accept_append(self) -> None:
@@ -194,20 +196,15 @@ class Fragmenter:
         limits = self._limits
         if self._literals >= limits.max_literals:
             return TOO_MANY_ITEMS
-        if mark.size > (limits.max_literal if self.authenticated else self._early_limit(mark)):
+        if mark.size > (limits.max_literal if self.authenticated else mark.limit_before_login(self._limits)):
             return LITERAL_TOO_BIG
         if len(self._command) + len(_CRLF) + mark.size > limits.max_command:
             return COMMAND_TOO_LONG
         return None
 
-    def _early_limit(self, mark: LiteralMark) -> int:
-        if mark.synchronizing:
-            return self._limits.max_literal_before_login
-        return self._limits.max_non_synchronizing_before_login
-
     def _append_begun(self, head: re.Match[bytes], mark: LiteralMark | None) -> FragmentEvent:
         """The first piece of an APPEND, which ends with the mark or with the command."""
-        if mark is not None and not self.authenticated and mark.size > self._early_limit(mark):
+        if mark is not None and not self.authenticated and mark.size > mark.limit_before_login(self._limits):
             return self._refuse(LITERAL_TOO_BIG, mark)
         cursor = Cursor(bytes(self._command[head.end(1) + 1 :]), self._limits, utf8=self.utf8)
         try:

@@ -4,6 +4,8 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+from postroom_wire.imap.limits import Limits
+
 _MARK: Final = re.compile(rb"\{([0-9]+)(\+?)\}\Z")
 _HUGE: Final = 1 << 63
 
@@ -14,6 +16,12 @@ class LiteralMark:
 
     size: int
     synchronizing: bool
+
+    def limit_before_login(self, limits: Limits) -> int:
+        """How large one like it may be from somebody unknown, in octets."""
+        if self.synchronizing:
+            return limits.max_literal_before_login
+        return limits.max_non_synchronizing_before_login
 
 
 def literal_mark(line: bytes) -> LiteralMark | None:
