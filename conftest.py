@@ -1,7 +1,12 @@
 """What every test of Postroom stands on: Hypothesis' profiles, and the clients that Debian has."""
 
-import asyncio
+# what gRPC reads when it is imported has to be there before
 import os
+
+# Tests start processes beside gRPC's threads, and its handlers of fork now and then crash such a child.
+os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "false"
+
+import asyncio
 import shutil
 import signal
 from collections.abc import Callable, Generator
