@@ -246,7 +246,7 @@ def test_commands_and_requests_have_traces_of_their_own(
         api.get("mailboxes")
     wanted = {
         "IMAP LOGIN": "mail-access",
-        "POP3 PASS": "mail-access",
+        "POP3 login": "mail-access",
         "FTP session": "ftp-gateway",
         "REST listMailboxes": "webmail-api",
     }

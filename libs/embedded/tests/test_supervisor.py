@@ -195,7 +195,7 @@ async def test_nothing_outlives_a_supervisor_that_is_killed(place: Path) -> None
             stack.callback(os.close, descriptor)
         supervisor.kill()
         supervisor.wait()
-        await until(lambda: len(select.select(held, [], [], 0)[0]) == len(held))
+        await until(lambda: len(select.select(held, [], [], 0)[0]) == len(held), 30.0)
 
 
 async def test_a_start_reclaims_what_an_earlier_one_left(place: Path) -> None:
