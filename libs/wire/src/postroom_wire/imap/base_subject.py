@@ -13,7 +13,8 @@ _BLOB: Final = re.compile(r"\[[^\[\]]*+\] *+")
 
 # subj-leader = (*subj-blob subj-refwd) / WSP
 # subj-refwd  = ("re" / ("fw" ["d"])) *WSP [subj-blob] ":"
-_LEADER: Final = re.compile(r"(?:\[[^\[\]]*+\] *+)*+(?:re|fwd?) *+(?:\[[^\[\]]*+\] *+)?:| ", re.IGNORECASE)
+# Groups are not possessive: Debian 12's Python 3.11.2 then goes on behind what did not match.
+_LEADER: Final = re.compile(r"(?:\[[^\[\]]*+\] *+)*(?:re|fwd?) *+(?:\[[^\[\]]*+\] *+)?:| ", re.IGNORECASE)
 
 # subj-trailer = "(fwd)" / WSP
 _TRAILER: Final = "(fwd)"
