@@ -1,8 +1,8 @@
 """The worker that reads messages behind their delivery, for searching and sorting.
 
 A trigger notes each new message as due. Wake-ups may be lost: a timer looks for what is due by itself. Due
-messages are taken for a time, and taken again when that runs out; to read one twice changes nothing. Half of
-the time it rests: mail that comes in goes first.
+messages are taken for a time, and taken again when that runs out; to read one twice changes nothing. Mail
+that comes in goes first: a burst of it passes before the worker begins, and half of the time it rests.
 """
 
 import asyncio
@@ -76,6 +76,8 @@ class FindingLimits:
     lease_seconds: float = 60.0
     timer_seconds: float = 5.0
     gather_seconds: float = 1.0
+    patience_seconds: float = 15.0
+    """Mail that keeps coming puts the reading off for so long."""
     attempts: int = 5
     """After so many a message is found by its header only."""
 
@@ -99,8 +101,14 @@ class FindingWorker:
                     await self._wake.wait()
             except TimeoutError:
                 pass
-            self._wake.clear()
+            await self._let_pass()
             await self._read_all()
+
+    async def _let_pass(self) -> None:
+        """Until nobody has woken us for a moment, or for as long as our patience lasts."""
+        end = time.monotonic() + self._limits.patience_seconds
+        while self._wake.is_set() and time.monotonic() < end:
+            self._wake.clear()
             await asyncio.sleep(self._limits.gather_seconds)
 
     async def _read_all(self) -> None:
