@@ -49,6 +49,8 @@ IDLING: Final = continuation(b"idling")
 class ServerSession:
     """The server's end. `state` moves only by `answer`."""
 
+    __slots__ = ("_awaits_line", "_fragmenter", "_limits", "_pending", "_streams", "state")
+
     def __init__(self, limits: Limits = DEFAULT_LIMITS) -> None:
         self.state = State.NOT_AUTHENTICATED
         self._limits = limits

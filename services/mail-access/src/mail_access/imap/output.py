@@ -12,6 +12,8 @@ _PIECE: Final = 65_536
 class Output:
     """The octets of a session on their way out."""
 
+    __slots__ = ("_connection", "_gathered", "_sent", "broken", "compresses")
+
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._gathered = bytearray()

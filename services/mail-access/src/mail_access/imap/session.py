@@ -92,6 +92,8 @@ async def handle(connection: Connection, resources: Resources) -> None:
 class Session:
     """One connection's conversation."""
 
+    __slots__ = ("_context", "_leaves_at", "_refused")
+
     def __init__(self, context: Context) -> None:
         self._context = context
         self._leaves_at: float | None = None
