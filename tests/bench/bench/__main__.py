@@ -111,7 +111,8 @@ def _comparisons(arguments: Arguments, ours: Subject, peers: Subject) -> Iterato
     if "imap" in arguments.parts:
         yield partial(working, ours.mail, peers.mail, ImapVolume(volume.mailbox), rounds)
         if peers.small_mail is not None:
-            yield partial(working, ours.mail, peers.small_mail, ImapVolume(volume.small_mailbox), rounds)
+            small = ImapVolume(volume.small_mailbox, volume.small_mailbox)  # pymap's copies are empty
+            yield partial(working, ours.mail, peers.small_mail, small, rounds)
         for messages in volume.large_mailboxes:
             yield partial(selecting, ours.mail, peers.mail, messages, rounds)
         if arguments.million:

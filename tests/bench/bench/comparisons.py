@@ -58,7 +58,7 @@ FULL: Final = Volume(
     idle_sessions=(1_000, 5_000),
     mailbox=10_000,
     large_mailboxes=(100_000,),
-    small_mailbox=500,
+    small_mailbox=200,
 )
 QUICK: Final = Volume(
     rounds=1,
