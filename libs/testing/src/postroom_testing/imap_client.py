@@ -75,10 +75,9 @@ class ImapClient:
         return tag
 
     def send(self, octets: bytes) -> None:
-        """Send octets. Raises ConnectionResetError on a connection that is closed, as a socket does."""
-        if self._writer.transport.is_closing():
-            raise ConnectionResetError("closed by the server")
-        self._writer.write(octets)
+        """Send octets; what the server says before it closes, or that it has closed, is found by reading."""
+        if not self._writer.transport.is_closing():
+            self._writer.write(octets)
 
     async def answer(self, tag: bytes) -> Answer:
         """All responses up to the tagged one."""
