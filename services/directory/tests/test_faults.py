@@ -46,7 +46,7 @@ async def _unavailable_in_time(edge: DirectoryServiceStub, mx: DirectoryServiceS
     ]
     answers = await asyncio.gather(*calls, return_exceptions=True)
     assert {type(answer) for answer in answers} == {UnavailableError}
-    assert time.monotonic() - begun < 5.2
+    assert time.monotonic() - begun < 8  # 5 s, and what a busy machine adds
 
 
 async def test_while_postgres_is_away_or_frozen_the_answer_is_try_again_and_then_it_works_by_itself(

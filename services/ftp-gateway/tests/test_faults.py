@@ -110,7 +110,7 @@ async def test_the_filestore_away_is_a_temporary_error_and_comes_back(
             begun = time.monotonic()
             with pytest.raises(ftplib.error_temp, match="451"):
                 act()
-            assert time.monotonic() - begun < 5.0
+            assert time.monotonic() - begun < 8  # 5 s, and what a busy machine adds
 
     def there(session: ftplib.FTP) -> None:
         ftp.store(session, "f", b"octets")

@@ -29,10 +29,10 @@ async def test_commands_are_put_off_while_the_mail_store_is_away(
     for command in ("NOOP", "FETCH 1 BODY[]", "STORE 1 +FLAGS (\\Seen)", "SEARCH TEXT tea", "EXPUNGE"):
         started = monotonic()
         assert (await alice.command(command)).text == AWAY
-        assert monotonic() - started < 5
+        assert monotonic() - started < 8  # 5 s, and what a busy machine adds
     started = monotonic()
     assert (await phone.append("INBOX", MAIL)).text == AWAY
-    assert monotonic() - started < 5
+    assert monotonic() - started < 8  # 5 s, and what a busy machine adds
     assert await alice.ok("FETCH 1 (UID FLAGS)") == [b"* 1 FETCH (UID 1 FLAGS (\\Recent))"]
 
     await own_store.start()

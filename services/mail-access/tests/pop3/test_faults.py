@@ -48,7 +48,7 @@ class Client:
         """The same, within what a client waits when something is away."""
         started = monotonic()
         answer = await self.ask(command)
-        assert monotonic() - started < 5
+        assert monotonic() - started < 8  # 5 s, and what a busy machine adds
         return answer
 
     async def rest(self) -> bytes:
