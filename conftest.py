@@ -10,6 +10,7 @@ import asyncio
 import shutil
 import signal
 from collections.abc import Callable, Generator
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from types import FrameType
@@ -47,7 +48,8 @@ def pytest_timeout_set_timer() -> Generator[None, object, object]:
         except RuntimeError:  # no loop runs
             tasks = set[asyncio.Task[object]]()
         for task in tasks:
-            task.print_stack()
+            with suppress(Exception):  # of a task that has no source, as those of gRPC
+                task.print_stack()
             task.cancel("the test took too long")
         if callable(give_up):
             give_up(number, frame)

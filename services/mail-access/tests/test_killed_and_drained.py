@@ -1,7 +1,6 @@
 """Two processes over one store, one killed, one drained while clients sync: nothing is missed or doubled."""
 
 import asyncio
-import os
 import signal
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -19,13 +18,7 @@ from postroom_testing.mail_twins import Household, Twins, household
 from postroom_testing.restartable import Restartable
 from postroom_testing.small_directory_service import SmallDirectory
 
-pytestmark = [
-    pytest.mark.timeout(90),
-    pytest.mark.skipif(
-        os.environ.get("POSTROOM_MODEL_EXAMPLES") is None,
-        reason="POSTROOM_MODEL_EXAMPLES=1: now and then it waits for ever",
-    ),
-]
+pytestmark = pytest.mark.timeout(90)
 DRAIN_SECONDS = 2.0
 IDLERS = 10
 SYNCERS = 4

@@ -1,7 +1,6 @@
 """QRESYNC (RFC 7162 s3.2): what a client that was away is told, and what it is told while it is there."""
 
 import asyncio
-import os
 import re
 from random import Random
 
@@ -342,10 +341,6 @@ async def test_uid_fetch_tells_what_vanished_since(imap: Connect) -> None:
 ROUNDS = 45
 
 
-@pytest.mark.skipif(
-    os.environ.get("POSTROOM_MODEL_EXAMPLES") is None,
-    reason="POSTROOM_MODEL_EXAMPLES=1: now and then it waits for ever",
-)
 @pytest.mark.parametrize("seed", [1, 2])
 async def test_a_cache_is_right_after_every_loss_of_the_connection(
     own_imap: Connect, own_twin: Connect, own_database: PostgresAddress, seed: int

@@ -423,12 +423,13 @@ async def test_a_delivery_ends_once(edge: Edge, environment: dict[str, str], ste
 
 @pytest.mark.parametrize("step", BOUNCING)
 async def test_a_failure_is_reported_once(edge: Edge, environment: dict[str, str], step: str) -> None:
-    async def work() -> None:
-        await edge.send()
+    async def work() -> UUID:
+        sent = await edge.send()
         await edge.all_is_there_once(more=1)
+        return sent
 
-    await through_a_crash(edge, environment, step, work)
-    assert await edge.core.fetch("SELECT FROM mailstore.bounce") == []
+    sent = await through_a_crash(edge, environment, step, work)
+    assert await edge.core.fetch("SELECT FROM mailstore.bounce WHERE accepted_id = $1", sent) == []
 
 
 @pytest.mark.parametrize("step", MANAGING)
