@@ -7,9 +7,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from mail_access.account_store import AccountStore
 from mail_access.content import ContentReader
 from mail_access.finder import Finder
-from mail_access.imap.listeners import imap_listeners
+from mail_access.listeners import open_listeners
 from mail_access.login import Logins
-from mail_access.pop3.listeners import pop3_listeners
 from mail_access.resources import Resources
 from mail_access.settings import Settings
 from mail_access.store import MailStore
@@ -87,8 +86,3 @@ async def open_resources(settings: Settings, stack: AsyncExitStack) -> Resources
         transfers=transfers,
         tls=CertificateReloader(files) if (files := settings.client_tls_files) is not None else None,
     )
-
-
-async def open_listeners(resources: Resources, lifecycle: Lifecycle) -> list[Listener]:
-    """IMAP and POP3, in plain with STARTTLS and under TLS from the first octet."""
-    return [*await imap_listeners(resources, lifecycle), *await pop3_listeners(resources, lifecycle)]
