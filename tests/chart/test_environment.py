@@ -47,7 +47,10 @@ class _Given(dict[str, Mapping[str, bytes]]):
             "password",
             "headers",
         )
-        self._there = dict.fromkeys(keys, b"postgresql://given") | {"token": b"t" * 40}
+        self._there = dict.fromkeys(keys, b"postgresql://given") | {
+            "token": b"t" * 40,
+            "authorities": b"authorities of clients",
+        }
 
     def __contains__(self, name: object) -> bool:
         return name not in self._made
@@ -144,6 +147,21 @@ def test_values_reach_their_settings(render: Render, monkeypatch: pytest.MonkeyP
     assert [str(each) for each in found["webmail-api"].trusted_gateways] == ["10.0.8.0/24"]
     assert str(found["ftp-gateway"].passive_address) == "192.0.2.10"
     assert found["ftp-gateway"].passive_ports == tuple(range(40_000, 40_050))
+    assert found["directory"].issuer.jwks == "https://id.example.org/keys"
+    for service in ("directory", "mail-access", "smtp-inbound"):
+        assert found[service].client_ca_file.read_bytes() == b"authorities of clients", service
+
+
+def test_only_who_is_named_asks_clients_for_certificates(helm: Helm) -> None:
+    people = {"existingSecret": "people", "services": ["mail-access"]}
+    rendering = helm.template({"tls": {"clientCertificates": people}})
+    given = {
+        service
+        for service, pod in _services(rendering)
+        for variable in pod["spec"]["containers"][0]["env"]
+        if variable["name"] == "POSTROOM_CLIENT_CA_FILE"
+    }
+    assert given == {"directory", "mail-access"}
 
 
 def test_migrations_and_checks_have_what_their_service_has(render: Render) -> None:

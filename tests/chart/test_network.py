@@ -206,6 +206,43 @@ def test_only_three_services_reach_the_internet(render: Render, scenario: str) -
                     assert not network.may_leave(pod, address, port), (pod, port)
 
 
+def _with_issuer(helm: Helm, keys: str, cidrs: list[str]) -> Network:
+    settings = {"oauth_issuer": "https://id.example.org", "oauth_jwks": keys}
+    values = {
+        "services": {"directory": {"settings": settings}},
+        "networkPolicy": {"issuer": {"cidrs": cidrs}},
+    }
+    return Network(helm.template(values))
+
+
+def _ways_out(network: Network) -> set[tuple[str, str, int]]:
+    return {
+        (pod, address, port)
+        for pod in _serving(network)
+        for address in (*_OUTSIDE, *_PRIVATE, "10.7.0.9")
+        for port in (*_PORTS, 8443)
+        if network.may_leave(pod, address, port)
+    }
+
+
+# Where the keys are, `networkPolicy.issuer.cidrs`, and where directory may go for that.
+ISSUERS: list[tuple[str, list[str], set[tuple[str, int]]]] = [
+    ("https://id.example.org/keys", [], {(address, 443) for address in _OUTSIDE}),
+    ("https://id.example.org:8443/a:1/keys", [], {(address, 8443) for address in _OUTSIDE}),
+    ("https://id.example.org/keys", ["10.7.0.0/24"], {("10.7.0.9", 443)}),
+    ("https://[2001:db8::7]:8443/keys", ["2001:db8::7/128"], {("2001:db8::7", 8443)}),
+    ("/etc/postroom/keys.json", ["10.7.0.0/24"], set()),
+]
+
+
+@pytest.mark.parametrize(("keys", "cidrs", "opened"), ISSUERS)
+def test_only_directory_reaches_the_keys_of_access_tokens(
+    helm: Helm, render: Render, keys: str, cidrs: list[str], opened: set[tuple[str, int]]
+) -> None:
+    found = _ways_out(_with_issuer(helm, keys, cidrs))
+    assert found - _ways_out(Network(render("bundled"))) == {("directory", *each) for each in opened}
+
+
 def test_only_relays_reach_other_mail_servers(render: Render) -> None:
     for scenario in ("bundled", "external", "cnpg-gateway", "gitops", "local-images"):
         network = Network(render(scenario))

@@ -47,6 +47,9 @@ WRONG: list[tuple[str, Any]] = [
     ("exposure/trustedProxies", "10.0.0.0/8"),
     ("tls/mode", "letsencrypt"),
     ("tls/certManager/duration", "90d"),
+    ("tls/clientCertificates/services", ["webmail-api"]),
+    ("tls/clientCertificates/services", []),
+    ("networkPolicy/issuer/cidrs", ["id.example.org"]),
     ("gateway/tls", ["imap"]),
     ("logLevel", "verbose"),
 ]
@@ -92,6 +95,13 @@ BAD: dict[str, dict[str, Any]] = {
     "nats.existingSecret": {"nats": {"mode": "external"}},
     "objectStore.existingSecret": {"objectStore": {"mode": "external"}},
     "objectStore.external.endpoint": {"objectStore": _MINIO},
+    "services.mail-access.settings.sasl_mechanisms: EXTERNAL": {
+        "services": {"mail-access": {"settings": {"sasl_mechanisms": "PLAIN, external"}}}
+    },
+    "services.smtp-inbound.settings.sasl_mechanisms: EXTERNAL": {
+        "services": {"smtp-inbound": {"settings": {"sasl_mechanisms": "EXTERNAL"}}},
+        "tls": {"clientCertificates": {"existingSecret": "people", "services": ["mail-access"]}},
+    },
     "tls.existingSecret": {"tls": {"mode": "existingSecret"}},
     "tls.certManager.issuerRef": {"tls": {"mode": "certManager"}},
     "internalTls.existingSecrets.directory": {"internalTls": {"mode": "existingSecrets"}},

@@ -1,6 +1,7 @@
 """SCRAM, access tokens and certificates, over more than one replica."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from ssl import PEM_cert_to_DER_cert
@@ -22,8 +23,10 @@ from postroom_contracts.errors import (
     TooManyAttemptsError,
 )
 from postroom_embedded.postgres import PostgresAddress
+from postroom_runtime import tls
 from postroom_testing.certificates import CertificateAuthority
 from postroom_testing.scram import ScramClient
+from postroom_testing.secret_volume import SecretVolume
 
 ANN = "ann@example.com"
 PASSWORD = "correct horse battery"
@@ -284,10 +287,31 @@ async def test_a_certificate_of_the_authority_lets_in_whom_it_names(
         (_certificate(ours, "example.com"), ""),
         (_certificate(theirs, ANN), ""),
         (_certificate(theirs, ANN), ANN),
-        (both[:-1] + b"\0", ""),
+        (both[:-1] + bytes([both[-1] ^ 1]), ""),
         (b"not a certificate", ANN),
         (b"", ANN),
     ]
     for certificate, who in wrong:
         with pytest.raises(InvalidCredentialsError):
             await _show(stub, certificate, who)
+
+
+async def test_renewed_authorities_are_taken_over_and_broken_ones_are_not(
+    start: Any, directory_database: PostgresAddress, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tls, "CHECK_SECONDS", 0.0)
+    old, new = CertificateAuthority(tmp_path / "old"), CertificateAuthority(tmp_path / "new")
+    volume = SecretVolume(tmp_path / "mounted", old.issue(ANN))
+    replica = await start(directory_database, client_ca_file=volume.certificate.ca_file)
+    calls = await replica.admin()
+    await calls.domain()
+    await calls.account(ANN)
+    stub = await replica.logins()
+    assert await _show(stub, _certificate(old, ANN)) == ANN
+    broken = new.issue(ANN)
+    volume.renew(replace(broken, ca_file=broken.key_file))
+    assert await _show(stub, _certificate(old, ANN)) == ANN
+    volume.renew(broken)
+    assert await _show(stub, _certificate(new, ANN)) == ANN
+    with pytest.raises(InvalidCredentialsError):
+        await _show(stub, _certificate(old, ANN))

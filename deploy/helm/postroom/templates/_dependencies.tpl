@@ -27,6 +27,13 @@
 {{- end -}}
 {{- end -}}
 
+{{/* Whether a service is given the authorities of clients' certificates: (list $ "directory"). */}}
+{{- define "postroom.knowsClients" -}}
+{{- with (index . 0).Values.tls.clientCertificates -}}
+{{- if and .existingSecret (has (index $ 1) (append .services "directory")) -}}true{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{/* The Secret by which the other services know this one: (list $ "directory"). */}}
 {{- define "postroom.identitySecret" -}}
 {{- $root := index . 0 -}}

@@ -95,6 +95,9 @@ POSTROOM_S3_SECRET_KEY_FILE: /etc/postroom/secrets/s3-secret-key
 POSTROOM_TLS_CERT_FILE: /etc/postroom/tls/tls.crt
 POSTROOM_TLS_KEY_FILE: /etc/postroom/tls/tls.key
 {{- end }}
+{{- if include "postroom.knowsClients" (list $root .name) }}
+POSTROOM_CLIENT_CA_FILE: /etc/postroom/clients/ca.crt
+{{- end }}
 {{- range $row.listeners }}
 {{ $.prefix }}{{ .variable }}: {{ .container | quote }}
 {{- end }}

@@ -112,6 +112,9 @@ spec:
         {{- if $row.listeners }}
         - {name: tls, mountPath: /etc/postroom/tls, readOnly: true}
         {{- end }}
+        {{- if include "postroom.knowsClients" (list $root .name) }}
+        - {name: clients, mountPath: /etc/postroom/clients, readOnly: true}
+        {{- end }}
   volumes:
     - name: tmp
       emptyDir: {sizeLimit: 64Mi}
@@ -135,6 +138,13 @@ spec:
       secret:
         secretName: {{ include "postroom.tlsSecret" $root }}
         defaultMode: 0440
+    {{- end }}
+    {{- if include "postroom.knowsClients" (list $root .name) }}
+    - name: clients
+      secret:
+        secretName: {{ $root.Values.tls.clientCertificates.existingSecret }}
+        defaultMode: 0440
+        items: [{key: {{ $root.Values.tls.clientCertificates.key }}, path: ca.crt}]
     {{- end }}
 {{- end -}}
 

@@ -28,6 +28,12 @@
 {{- end -}}
 {{- end -}}
 {{- end -}}
+{{- range $name, $service := $services -}}
+{{- $offered := dig "settings" "sasl_mechanisms" "" $service.values | upper | nospace | splitList "," -}}
+{{- if and (has "EXTERNAL" $offered) (not (include "postroom.knowsClients" (list $ $name))) -}}
+{{- fail (printf "services.%s.settings.sasl_mechanisms: EXTERNAL is for services that tls.clientCertificates names, with a Secret" $name) -}}
+{{- end -}}
+{{- end -}}
 {{- with index $services "ftp-gateway" -}}
 {{- if ne .values.ftp.mode "single" -}}
 {{- fail (printf "services.ftp-gateway.ftp.mode: %s is not possible yet: it comes with a later version, until then only single is" .values.ftp.mode) -}}

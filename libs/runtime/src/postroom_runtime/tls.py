@@ -119,7 +119,7 @@ class CertificateReloader:
 
     def __init__(self, files: TlsFiles) -> None:
         self._files = files
-        self._watch = _Watch(files.all)
+        self._watch = FileWatch(files.all)
         self._context = self._make()
 
     @property
@@ -161,7 +161,7 @@ class GrpcTlsReloader:
 
     def __init__(self, tls: GrpcTls) -> None:
         self._tls = tls
-        self._watch = _Watch((tls.cert_file, tls.key_file, tls.ca_file))
+        self._watch = FileWatch((tls.cert_file, tls.key_file, tls.ca_file))
         self.pems = self._read()
 
     def renew(self) -> GrpcPems | None:
@@ -195,7 +195,7 @@ class GrpcTlsReloader:
         return pems
 
 
-class _Watch:
+class FileWatch:
     """Files that may change. A Kubernetes secret's do by one symbolic link, which `stat` follows."""
 
     def __init__(self, files: tuple[Path, ...]) -> None:

@@ -27,6 +27,7 @@ from directory.limits import Limits
 from postroom_contracts.errors import InvalidAddressError, InvalidRequestError
 from postroom_runtime.errors import ConfigurationError
 from postroom_runtime.logs import log
+from postroom_runtime.tls import FileWatch
 
 
 def _is_for_clients(_: Policy, __: x509.Certificate, usage: x509.ExtendedKeyUsage | None) -> None:
@@ -53,7 +54,7 @@ class ClientCertificates:
         """Raises `ConfigurationError`."""
         self._authenticator = authenticator
         self._limits = limits
-        self._authorities = None if ca_file is None else _authorities(ca_file)
+        self._authorities = None if ca_file is None else _Authorities(ca_file)
 
     async def authenticate(self, certificate: bytes, authorization_id: str, asked: Asked) -> Login:
         """Raises as `Authenticator.authenticate`."""
@@ -71,7 +72,7 @@ class ClientCertificates:
             return ()
         try:
             found = x509.load_der_x509_certificate(certificate)
-            verified = self._verifier(self._authorities).verify(found, [])
+            verified = self._verifier(self._authorities.store).verify(found, [])
         except (ValueError, VerificationError) as error:
             log.info("certificate_refused", error=type(error).__name__)
             return ()
@@ -81,6 +82,28 @@ class ClientCertificates:
     def _verifier(self, authorities: Store) -> ClientVerifier:
         policy = PolicyBuilder().extension_policies(ca_policy=_CA, ee_policy=_CLIENT)
         return policy.store(authorities).build_client_verifier()  # as of now
+
+
+class _Authorities:
+    """Of a file that may be renewed; what is no good in it is logged, and those before it stay."""
+
+    def __init__(self, ca_file: Path) -> None:
+        """Raises `ConfigurationError`."""
+        self._file = ca_file
+        self._watch = FileWatch((ca_file,))
+        self._store = _authorities(ca_file)
+
+    @property
+    def store(self) -> Store:
+        """As of now, or of a moment ago."""
+        if self._watch.is_due():
+            try:
+                if self._watch.has_changed():
+                    self._store = _authorities(self._file)
+                    log.info("client_authorities_renewed", file=str(self._file))
+            except ConfigurationError as error:
+                log.error("client_authorities_refused", error=str(error))
+        return self._store
 
 
 def _chosen(named: Sequence[Address], authorization_id: str) -> Address | None:
