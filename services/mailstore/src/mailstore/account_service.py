@@ -173,6 +173,8 @@ class AccountService(AccountServiceServicer):
 
         modseq = await self._database.run(work)
         await self._publish_changed(owner.account_id, modseq)
+        if grantee not in {EVERYBODY, owner.account_id}:  # whose mailboxes are as they were: no MODSEQ
+            await self._publish_changed(grantee, 0)
         return pb.SetRightsResponse(modseq=modseq)
 
     async def GetSharedModseqs(

@@ -63,7 +63,7 @@ class MailboxChanges:
 
         async def change(connection: Connection, modseq: int) -> pb.CreateMailboxResponse:
             created = await catalogue.create_mailbox(connection, owner, modseq, name, use)
-            return pb.CreateMailboxResponse(mailbox=mailbox_message(created))
+            return pb.CreateMailboxResponse(mailbox=mailbox_message(created), modseq=modseq)
 
         operation = _operation(owner, request.operation_id, request)
         return await self._once(owner, operation, pb.CreateMailboxResponse, change)
@@ -74,7 +74,7 @@ class MailboxChanges:
 
         async def change(connection: Connection, modseq: int) -> pb.DeleteMailboxResponse:
             await catalogue.delete_mailbox(connection, owner, modseq, mailbox_id)
-            return pb.DeleteMailboxResponse()
+            return pb.DeleteMailboxResponse(modseq=modseq)
 
         operation = _operation(owner, request.operation_id, request)
         return await self._once(owner, operation, pb.DeleteMailboxResponse, change)
@@ -85,7 +85,7 @@ class MailboxChanges:
 
         async def change(connection: Connection, modseq: int) -> pb.RenameMailboxResponse:
             renamed = await catalogue.rename_mailbox(connection, owner, modseq, mailbox_id, new_name)
-            return pb.RenameMailboxResponse(mailbox=mailbox_message(renamed))
+            return pb.RenameMailboxResponse(mailbox=mailbox_message(renamed), modseq=modseq)
 
         operation = _operation(owner, request.operation_id, request)
         return await self._once(owner, operation, pb.RenameMailboxResponse, change)
@@ -98,7 +98,7 @@ class MailboxChanges:
 
         async def change(connection: Connection, modseq: int) -> pb.SetSubscriptionResponse:
             await catalogue.set_subscription(connection, owner, modseq, name, subscribed=request.subscribed)
-            return pb.SetSubscriptionResponse()
+            return pb.SetSubscriptionResponse(modseq=modseq)
 
         return await self._once(owner, None, pb.SetSubscriptionResponse, change)
 

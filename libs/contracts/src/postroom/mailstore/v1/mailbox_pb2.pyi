@@ -228,16 +228,20 @@ class CreateMailboxResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     MAILBOX_FIELD_NUMBER: _builtins.int
+    MODSEQ_FIELD_NUMBER: _builtins.int
+    modseq: _builtins.int
+    """The account's, as with the other changes of mailboxes: by it whoever asked knows the wake-up again."""
     @_builtins.property
     def mailbox(self) -> Global___Mailbox: ...
     def __init__(
         self,
         *,
         mailbox: Global___Mailbox | None = ...,
+        modseq: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["mailbox", b"mailbox"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["mailbox", b"mailbox"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["mailbox", b"mailbox", "modseq", b"modseq"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -270,12 +274,16 @@ Global___DeleteMailboxRequest: _TypeAlias = DeleteMailboxRequest  # noqa: Y015
 class DeleteMailboxResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
+    MODSEQ_FIELD_NUMBER: _builtins.int
+    modseq: _builtins.int
     def __init__(
         self,
+        *,
+        modseq: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["modseq", b"modseq"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -312,16 +320,19 @@ class RenameMailboxResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     MAILBOX_FIELD_NUMBER: _builtins.int
+    MODSEQ_FIELD_NUMBER: _builtins.int
+    modseq: _builtins.int
     @_builtins.property
     def mailbox(self) -> Global___Mailbox: ...
     def __init__(
         self,
         *,
         mailbox: Global___Mailbox | None = ...,
+        modseq: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["mailbox", b"mailbox"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["mailbox", b"mailbox"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["mailbox", b"mailbox", "modseq", b"modseq"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -353,12 +364,16 @@ Global___SetSubscriptionRequest: _TypeAlias = SetSubscriptionRequest  # noqa: Y0
 class SetSubscriptionResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
+    MODSEQ_FIELD_NUMBER: _builtins.int
+    modseq: _builtins.int
     def __init__(
         self,
+        *,
+        modseq: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["modseq", b"modseq"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
