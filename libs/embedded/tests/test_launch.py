@@ -2,13 +2,15 @@
 
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from postroom_embedded import launch
 from postroom_embedded.instance import Instance
-from postroom_embedded.launch import Specification, closed_directories
+from postroom_embedded.launch import EXIT_CANNOT_EXECUTE, Specification, closed_directories
 from postroom_embedded.process import Command, Process, run
 from postroom_embedded.users import can_mount, is_root
 
@@ -35,6 +37,15 @@ needs_mounts = pytest.mark.skipif(not (is_root() and can_mount()), reason="needs
 def test_a_specification_survives_its_way_through_an_argument() -> None:
     specification = Specification(1, 9, 2, 3, ("/a", "/b"), "/c", "/d")
     assert Specification.decode(specification.encode()) == specification
+
+
+@pytest.mark.parametrize(("bound", "expected"), [(True, EXIT_CANNOT_EXECUTE), (False, 0)])
+def test_what_starts_after_its_parent_died_goes_unless_it_is_to_stay(bound: bool, expected: int) -> None:
+    with subprocess.Popen(["/bin/true"]) as gone:
+        gone.wait()
+    specification = Specification(parent=gone.pid if bound else None)
+    command = [sys.executable, "-I", "-S", launch.__file__, specification.encode(), "/bin/true"]
+    assert subprocess.run(command, check=False).returncode == expected
 
 
 async def test_a_child_has_no_privileges_and_a_session_of_its_own(instance: Instance) -> None:

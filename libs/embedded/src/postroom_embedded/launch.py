@@ -34,9 +34,12 @@ EXIT_CANNOT_EXECUTE = 126
 
 @dataclass(frozen=True, slots=True)
 class Specification:
-    """How a program is started: `visible` are the paths that it needs, `passwd` replaces /etc/passwd."""
+    """How a program is started: `visible` are the paths that it needs, `passwd` replaces /etc/passwd.
 
-    parent: int
+    It dies with `parent`; with None it stays, even if nobody is there any more when it starts.
+    """
+
+    parent: int | None
     death_signal: int = signal.SIGKILL
     uid: int | None = None
     gid: int | None = None
@@ -202,7 +205,8 @@ def main(arguments: list[str]) -> None:
     try:
         if specification.uid is not None and specification.gid is not None:
             become_user(specification.uid, specification.gid, specification.visible, specification.passwd)
-        bind_to_parent(specification.parent, specification.death_signal)
+        if specification.parent is not None:
+            bind_to_parent(specification.parent, specification.death_signal)
         os.chdir(specification.directory)
         os.execv(command[0], command)  # noqa: S606
     except OSError as error:

@@ -156,8 +156,7 @@ async def _watch_guard(instance: Instance, guard: asyncio.subprocess.Process, le
 async def _start_guard(instance: Instance) -> asyncio.subprocess.Process:
     user = instance.user
     specification = launch.Specification(
-        parent=os.getpid(),
-        death_signal=0,  # it is the one that stays
+        parent=None,  # it is the one that stays
         uid=user.uid if user is not None else None,
         gid=user.gid if user is not None else None,
         visible=instance.visible,
