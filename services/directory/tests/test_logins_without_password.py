@@ -11,6 +11,7 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
 from jwt.algorithms import RSAAlgorithm
+from prometheus_client import REGISTRY
 
 from directory.limits import Limits
 from postroom.directory.v1 import credential_pb2 as credentials
@@ -73,6 +74,78 @@ async def test_any_replica_finishes_a_scram_login(
     other = await (await start(directory_database)).logins()
     assert (await scram(opted_in, other)).login.account.address == ANN
     assert (await scram(other, opted_in)).login.capability
+
+
+async def _log_in(replica: Any, password: str = PASSWORD) -> str:
+    """By PLAIN."""
+    request = pb.AuthenticateRequest(address=ANN, password=password, scope=pb.SCOPE_IMAP, peer_address=PEER)
+    return (await (await replica.client()).Authenticate(request)).account.address
+
+
+async def test_a_client_that_tries_scram_before_plain_is_told_of_and_never_shut_out(
+    replica: Any, admin: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await admin.account(ANN)
+    before = _without_keys()
+    stub = await replica.logins()
+    for _ in range(Limits().failures + 1):
+        with pytest.raises(InvalidCredentialsError):
+            await scram(stub, stub)
+        assert await _log_in(replica) == ANN
+    assert _without_keys() - before == Limits().failures + 1
+    assert "scram_without_keys" in capsys.readouterr().out
+    with pytest.raises(InvalidCredentialsError):
+        await scram(stub, stub, address="nobody@example.com")
+    assert _without_keys() - before == Limits().failures + 1
+
+
+def _without_keys() -> float:
+    return REGISTRY.get_sample_value("postroom_directory_scram_without_keys_total") or 0.0
+
+
+async def test_where_all_have_keys_the_first_login_by_password_makes_those_of_an_old_one(
+    replica: Any, admin: Any, start: Any, directory_database: PostgresAddress
+) -> None:
+    await admin.account(ANN)
+    other = await start(directory_database, scram_for_all=True)
+    stub = await other.logins()
+    with pytest.raises(InvalidCredentialsError):
+        await _log_in(other, "wrong")
+    with pytest.raises(InvalidCredentialsError):
+        await scram(stub, stub)
+    assert await _log_in(other) == ANN
+    assert (await scram(stub, stub)).login.account.address == ANN
+    assert await _log_in(other) == ANN
+
+
+async def test_where_all_have_keys_who_is_new_or_changes_the_password_has_them_at_once(
+    replica: Any, admin: Any, start: Any, directory_database: PostgresAddress
+) -> None:
+    await admin.account("bob@example.com")
+    other = await start(directory_database, scram_for_all=True)
+    calls, stub = await other.admin(), await other.logins()
+    await calls.account(ANN)
+    assert (await scram(stub, stub)).login.account.address == ANN
+    await calls.set_password("bob@example.com", "another password")
+    found = await scram(stub, stub, "another password", "bob@example.com")
+    assert found.login.account.address == "bob@example.com"
+
+
+async def test_who_gets_in_by_an_app_password_has_no_keys_of_it(
+    replica: Any, admin: Any, start: Any, directory_database: PostgresAddress
+) -> None:
+    await admin.account(ANN)
+    other = await start(directory_database, scram_for_all=True)
+    app_password = "a" * 20
+    request = credentials.CreateAppPasswordRequest(
+        address=ANN, name="phone", scopes=[pb.SCOPE_IMAP], password=app_password
+    )
+    await (await replica.credentials()).CreateAppPassword(request, metadata=admin.metadata)
+    assert await _log_in(other, app_password) == ANN
+    stub = await other.logins()
+    for password in (PASSWORD, app_password):
+        with pytest.raises(InvalidCredentialsError):
+            await scram(stub, stub, password)
 
 
 async def test_a_wrong_password_proves_nothing_and_is_counted(opted_in: LoginServiceStub) -> None:

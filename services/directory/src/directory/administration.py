@@ -20,7 +20,7 @@ from directory.addresses import Address, clean, parse_address, parse_domain
 from directory.limits import Limits
 from directory.passwords import Passwords, spellings
 from directory.schema import ACCOUNT, ADDRESS, ALIAS, ALIAS_TARGET, CREDENTIAL, DOMAIN, TENANT
-from directory.scram_keys import renew_keys
+from directory.scram_keys import enable, renew_keys
 from postroom_contracts.capability import Quota
 from postroom_contracts.errors import (
     AccountExistsError,
@@ -86,12 +86,13 @@ class Alias:
 
 @dataclass(frozen=True, slots=True)
 class NewAccount:
-    """Who is to have an account; `hash` is what is kept of the password."""
+    """Who is to have an account; `hash` is what is kept of the password, with SCRAM's `keys` if any."""
 
     address: Address
     display_name: str
     hash: str
     quota: Quota = Quota()
+    keys: Keys | None = None
 
 
 class Administration:
@@ -168,6 +169,8 @@ class Administration:
             "hash": wanted.hash,
         }
         await fetch(connection, insert(CREDENTIAL).values(credential))
+        if wanted.keys is not None:
+            await enable(connection, account_id, 1, wanted.keys)
         return account_of(_one(made))
 
     async def account(self, account_id: UUID) -> Account:
@@ -233,7 +236,8 @@ class Administration:
         if (changed := await fetch_one(connection, statement)) is None:
             raise AccountNotFoundError
         if keys is not None:
-            await renew_keys(connection, changed["account_id"], changed["version"], keys)
+            keep = enable if self._limits.scram_for_all else renew_keys
+            await keep(connection, changed["account_id"], changed["version"], keys)
 
     async def delete_account(self, connection: Connection, address: str) -> None:
         """Raises `AccountNotFoundError`. Its mail and files are the stores' business."""
@@ -284,7 +288,9 @@ class Administration:
     async def new_account(self, address: str, password: str, display_name: str) -> NewAccount:
         """What `create_account` takes. Raises `InvalidAddressError`, `InvalidRequestError`."""
         wanted, shown = parse_address(address), clean(display_name, self._limits.display_name)
-        return NewAccount(wanted, shown, await self.hash_password(password))
+        kept = await self.hash_password(password)
+        keys = await self.scram_keys(password) if self._limits.scram_for_all else None
+        return NewAccount(wanted, shown, kept, keys=keys)
 
     async def hash_password(self, password: str) -> str:
         """What to keep of a password. Raises `InvalidRequestError` for one that nobody may have."""

@@ -18,6 +18,7 @@ from directory.attempts import Attempt, LoginFailures
 from directory.keys import KeyRing
 from directory.limits import Limits
 from directory.passwords import Passwords, VerifiedPasswords, spellings
+from directory.scram_keys import KeysOfLogins
 from postroom_contracts.capability import Capability, CapabilityVerifier, Kind, Quota, Scope, sign
 from postroom_contracts.errors import (
     CapabilityExpiredError,
@@ -133,6 +134,7 @@ class Authenticator:
         self._now = now
         self._failures = LoginFailures(limits)
         self._verified = VerifiedPasswords(limits)
+        self._scram_keys = KeysOfLogins(database, passwords, limits)
         self.verifier = CapabilityVerifier(keys.public_keys, clock=lambda: now().timestamp())
 
     async def authenticate(self, request: LoginRequest) -> Login:
@@ -149,7 +151,10 @@ class Authenticator:
             if row is not None and row["app_password_id"] is not None:
                 await self._note_use(row)
                 return Right(row["app_password_id"])
-            return await self._by_password(row, password)
+            right = await self._by_password(row, password)
+            if row is not None and right is not None:
+                await self._scram_keys.make(row, password)
+            return right
 
         return await self.log_in(request.address, asked, prove, digest)
 

@@ -40,6 +40,8 @@ class Limits:
 
     scram_iterations: int = 100_000
     """RFC 7677 s4 asks for 4,096 at least; clients pay the same."""
+    scram_for_all: bool = False
+    """Keys for everybody, as soon as the password is known; otherwise for who opts in."""
     scram_seconds: float = 120.0
     """From our first message of SCRAM to the client's last one."""
     app_passwords: int = 50

@@ -122,6 +122,7 @@ def build(
     limits = Limits(
         untrusted=Networks(settings.untrusted_addresses),
         quota=Quota(settings.quota_octets, settings.quota_messages),
+        scram_for_all=settings.scram_for_all,
     )
     passwords = Passwords(limits)
     stack.callback(passwords.close)

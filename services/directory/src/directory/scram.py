@@ -20,6 +20,8 @@ from directory.authentication import Asked, Authenticator, Login, Right
 from directory.keys import KeyRing
 from directory.limits import Limits
 from postroom_contracts.errors import InvalidCredentialsError, InvalidRequestError
+from postroom_runtime import metrics
+from postroom_runtime.logs import log
 from postroom_wire.sasl import SaslError, ScramOpening, ScramProof
 from postroom_wire.sasl.scram import (
     Keys,
@@ -31,6 +33,9 @@ from postroom_wire.sasl.scram import (
     server_signature,
 )
 
+_WITHOUT_KEYS: Final = metrics.counter(
+    "directory_scram_without_keys_total", "SCRAM logins of accounts without keys, which only fail.", []
+)
 _PURPOSE: Final = b"postroom scram"
 _RANDOM: Final = 15
 _MAC: Final = 18
@@ -84,6 +89,7 @@ class Scram:
 
         async def prove(row: Record | None) -> Right | None:
             if row is None or row["salt"] is None or not fresh:
+                _note(row)
                 return None
             keys = Keys(row["salt"], row["iterations"], row["stored_key"], row["server_key"])
             if not is_proven(proof, keys):
@@ -113,6 +119,13 @@ def scram_proof(client_first: bytes, server_first: bytes, client_final: bytes, p
     if len(proof) != sha256().digest_size:
         raise InvalidCredentialsError("not a proof")
     return ScramProof(_opening(client_first), server_first, client_final, proof)
+
+
+def _note(row: Record | None) -> None:
+    """Tell the house, and not the client, of an account that cannot log in by SCRAM whatever it knows."""
+    if row is not None and row["salt"] is None:
+        _WITHOUT_KEYS.inc()
+        log.info("scram_without_keys", account_id=str(row["id"]))
 
 
 def _opening(client_first: bytes) -> ScramOpening:

@@ -1,14 +1,18 @@
-"""SCRAM keys of the accounts that opted in: they fall with the password that they are of."""
+"""SCRAM keys, of the accounts that opted in or of all: they fall with the password that they are of."""
 
+from contextlib import suppress
 from uuid import UUID
 
+from asyncpg import Record
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
+from directory.limits import Limits
+from directory.passwords import Passwords
 from directory.schema import CREDENTIAL, SCRAM_KEY
-from postroom_contracts.errors import InvalidCredentialsError
+from postroom_contracts.errors import InvalidCredentialsError, UnavailableError
 from postroom_storage.core import fetch, fetch_one
-from postroom_storage.database import Connection
+from postroom_storage.database import Connection, Database
 from postroom_wire.sasl.scram import Keys
 
 
@@ -45,6 +49,25 @@ async def renew_keys(connection: Connection, account_id: UUID, version: int, key
     """The password has changed: whoever opted in stays so."""
     statement = update(SCRAM_KEY).where(SCRAM_KEY.c.account_id == account_id)
     await fetch(connection, statement.values(version=version, **_columns(keys), changed_at=func.now()))
+
+
+class KeysOfLogins:
+    """Makes the keys that are missing when a password has just been right, where all are to have some."""
+
+    def __init__(self, database: Database, passwords: Passwords, limits: Limits) -> None:
+        self._database = database
+        self._passwords = passwords
+        self._limits = limits
+
+    async def make(self, row: Record, password: str) -> None:
+        """`row` is the account's, as `Authenticator` reads it. Nobody is kept out for want of keys."""
+        if not self._limits.scram_for_all or row["salt"] is not None:
+            return
+        with suppress(UnavailableError, InvalidCredentialsError):
+            if (keys := await self._passwords.scram_keys(password)) is not None:
+                await self._database.run(
+                    lambda connection: enable(connection, row["id"], row["version"], keys)
+                )
 
 
 def _columns(keys: Keys) -> dict[str, bytes | int]:

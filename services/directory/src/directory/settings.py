@@ -44,6 +44,11 @@ class Settings(CoreSettings):
         validation_alias="POSTROOM_CLIENT_CA_FILE",
         description="Who signs certificates of clients; SASL EXTERNAL.",
     )
+    scram_for_all: bool = Field(
+        default=False,
+        description="Make SCRAM keys of every password that is set, and of one set before at the next login "
+        "by it; otherwise for accounts that opt in. Who steals the database tries passwords cheaper then.",
+    )
     postmaster: str | None = Field(
         default=None, description="Address for postmaster@ of domains that have no such address (RFC 5321)."
     )
