@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from mail_access.content import ContentReader, Piece, ReadRange
+from mail_access.content import ContentReader, Piece, Pieces, ReadRange
 from mail_access.imap import selecting
 from mail_access.imap.refusals import refusal_of
 from mail_access.limits import Limits
@@ -75,16 +75,57 @@ async def test_a_stream_that_does_not_move_on_is_given_up() -> None:
     assert store.calls == 3
 
 
+async def test_what_is_at_hand_is_taken_whole_or_not_at_all() -> None:
+    async def batches() -> AsyncGenerator[list[Piece]]:
+        yield [Piece(0, b"abc", last=True), Piece(1, b"", last=True)]
+        yield []
+        yield [Piece(2, b"d", last=False), Piece(2, b"ef", last=True), Piece(3, b"", last=True)]
+
+    pieces = Pieces(batches())
+    assert pieces.take_whole(0, 3) is None  # nothing has come yet
+    assert await anext(pieces) == Piece(0, b"abc", last=True)
+    assert pieces.take_whole(1, 4) is None  # it is gone
+    assert await anext(pieces) == Piece(1, b"", last=True)
+    assert pieces.take_whole(2, 3) is None
+    assert await anext(pieces) == Piece(2, b"d", last=False)
+    assert pieces.take_whole(2, 3) is None  # its beginning was taken
+    assert await anext(pieces) == Piece(2, b"ef", last=True)
+    assert pieces.take_whole(4, 0) is None  # another one comes first
+    assert pieces.take_whole(3, 0) == b""
+    assert [piece async for piece in pieces] == []
+
+
+async def test_several_messages_that_come_in_one_answer_are_told_one_by_one() -> None:
+    class Together(BreakingStore):
+        async def read_messages(
+            self, login: Login, mailbox_id: UUID, reads: Iterable[mailbox_pb2.MessageRange]
+        ) -> AsyncGenerator[mailbox_pb2.ReadMessagesResponse]:
+            answer = mailbox_pb2.ReadMessagesResponse()
+            for number, each in enumerate(reads):
+                answer.chunks.add(read=number, octets=MESSAGES.get(each.uid, b"")[: each.length], last=True)
+            yield answer
+
+    reader = ContentReader(Together([]), cast(Transfers, SimpleNamespace()))
+    ranges = [ReadRange(1, 0, 100), ReadRange(9, 0, 10), ReadRange(2, 0, 70)]
+    assert [piece async for piece in reader.read(LOGIN, new_id(), ranges)] == [
+        Piece(0, MESSAGES[1], last=False),
+        Piece(0, b"", last=True),
+        Piece(1, b"", last=True),
+        Piece(2, MESSAGES[2], last=False),
+        Piece(2, b"", last=True),
+    ]
+
+
 def break_after(octets: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """All reads give so many octets, and then nothing more."""
 
     async def read(
         self: ContentReader, login: Login, mailbox_id: UUID, ranges: Sequence[ReadRange]
-    ) -> AsyncGenerator[Piece]:
-        yield Piece(0, MAIL[:octets], last=False)
+    ) -> AsyncGenerator[list[Piece]]:
+        yield [Piece(0, MAIL[:octets], last=False)]
         raise UnavailableError("broken off")
 
-    monkeypatch.setattr(ContentReader, "read", read)
+    monkeypatch.setattr(ContentReader, "read_together", read)
 
 
 async def test_a_literal_that_cannot_be_finished_ends_the_connection_without_a_word(

@@ -9,10 +9,12 @@ import pytest
 
 from mailstore.blobs.packer import Packer, PackLimits
 from mailstore.blobs.packs import PackError, build_pack, read_index
-from mailstore.blobs.reader import pack_key
+from mailstore.blobs.reader import Blob, pack_key, runs
 from mailstore.blobs.segments import SegmentLimits
+from postroom.mailstore.v1 import mailbox_pb2
 from postroom_contracts.errors import UnavailableError
 from postroom_contracts.ids import new_id
+from postroom_storage.objects import ObjectStore
 from postroom_testing.mail_store import MailStore
 
 _SEGMENTS = "SELECT array_agg(number ORDER BY number) FROM mailstore.segment"
@@ -47,6 +49,50 @@ async def test_mail_is_packed_and_read_before_meanwhile_and_after(whole_store: M
     for account in (ann, bob):
         assert await store.inbox(account) == messages[account.id]
     assert await store.fetchval("SELECT count(*) FROM mailstore.pack") > 1
+
+
+async def test_what_lies_together_in_a_pack_is_read_at_once(
+    whole_store: MailStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = whole_store
+    ann, bob = store.account(), store.account("bob")
+    messages = {account.id: [_message(number) for number in range(12)] for account in (ann, bob)}
+    for account in (ann, bob):
+        await store.deliver(account, *messages[account.id])
+    await _packer(store, pack_octets=10**6, blobs_at_once=100).run_once()
+    asked: list[tuple[str, int, int]] = []
+    get_range = ObjectStore.get_range
+
+    async def counting(self: ObjectStore, key: str, offset: int, length: int) -> bytes:
+        asked.append((key, offset, length))
+        return await get_range(self, key, offset, length)
+
+    monkeypatch.setattr(ObjectStore, "get_range", counting)
+    inbox = await store.mailbox_id(ann)
+    request = mailbox_pb2.ReadMessagesRequest(mailbox_id=inbox, batched=True)
+    for number in range(12):
+        request.reads.add(uid=12 - number, length=2**40)
+    answers = [answer async for answer in store.mailbox.ReadMessages(request, metadata=ann.metadata)]
+    read = [chunk.octets for answer in answers for chunk in answer.chunks]
+    assert all(octets.endswith(each) for octets, each in zip(read, reversed(messages[ann.id]), strict=True))
+    assert len(asked) == 1
+
+
+def test_blobs_far_from_each_other_are_read_one_by_one() -> None:
+    first, second = new_id(), new_id()
+
+    def blob(pack: UUID | None, start: int, stored_length: int) -> Blob:
+        return Blob(new_id(), 9, 0, None, pack, None if pack else new_id(), start, stored_length)
+
+    near = [blob(first, 1_000, 500), blob(first, 1_500 + 65_536, 100), blob(first, 67_200, 10)]
+    far = blob(first, 67_210 + 65_537, 1_000_000)
+    beyond = blob(first, far.start + 1_000_000, 50_000)
+    others = [blob(None, 0, 5), blob(None, 0, 7), blob(second, 1_000, 5)]
+    found = list(runs([beyond, near[2], others[0], far, near[0], others[1], near[1], others[2]]))
+    assert {frozenset(run) for run in found} == {
+        frozenset(run) for run in (near, [far], [beyond], *([each] for each in others))
+    }
+    assert near in found
 
 
 async def test_a_pack_never_mixes_tenants_and_its_index_says_what_is_in_it(whole_store: MailStore) -> None:

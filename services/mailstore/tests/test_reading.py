@@ -295,9 +295,9 @@ async def test_a_reader_that_leaves_in_the_middle_leaves_no_reading_behind(own_s
     wanted = [RangeWanted(uid, 0, 10) for uid in range(1, 13)]
     place = ReadFrom(ann.id, UUID(bytes=inbox))
     before = asyncio.all_tasks()
-    chunks = read_messages(own_store.database, own_store.parts.reader, place, wanted)
-    assert (await anext(chunks)).octets == b"x" * 10
-    await chunks.aclose()
+    batches = read_messages(own_store.database, own_store.parts.reader, place, wanted)
+    assert (await anext(batches))[0].octets == b"x" * 10
+    await batches.aclose()
     assert asyncio.all_tasks() <= before
 
 

@@ -34,6 +34,37 @@ class Piece(NamedTuple):
     last: bool
 
 
+class Pieces:
+    """Pieces one after another, from lists of what came together: what is at hand needs no waiting."""
+
+    __slots__ = ("_at", "_batch", "_batches")
+
+    def __init__(self, batches: AsyncGenerator[Sequence[Piece]]) -> None:
+        self._batches = batches
+        self._batch: Sequence[Piece] = ()
+        self._at = 0
+
+    def __aiter__(self) -> "Pieces":
+        return self
+
+    async def __anext__(self) -> Piece:
+        while self._at >= len(self._batch):
+            self._batch, self._at = (), 0  # let go before the next ones come
+            self._batch = await anext(self._batches)
+        self._at += 1
+        return self._batch[self._at - 1]
+
+    def take_whole(self, number: int, length: int) -> bytes | None:
+        """All octets of a range when they are the next at hand, and as many as wanted."""
+        if self._at >= len(self._batch):
+            return None
+        piece = self._batch[self._at]
+        if not piece.last or piece.number != number or len(piece.octets) != length:
+            return None
+        self._at += 1
+        return piece.octets
+
+
 @dataclass
 class _Progress:
     """How far a reading has come."""
@@ -51,6 +82,18 @@ class ContentReader:
     async def read(
         self, login: Login, mailbox_id: UUID, ranges: Sequence[ReadRange]
     ) -> AsyncGenerator[Piece]:
+        """As `read_together`, piece by piece; the last one of a range is empty."""
+        async with aclosing(self.read_together(login, mailbox_id, ranges)) as batches:
+            async for batch in batches:
+                for piece in batch:
+                    if piece.octets:
+                        yield piece._replace(last=False)
+                    if piece.last:
+                        yield piece._replace(octets=b"")
+
+    async def read_together(
+        self, login: Login, mailbox_id: UUID, ranges: Sequence[ReadRange]
+    ) -> AsyncGenerator[list[Piece]]:
         """Up to 1,000 ranges one after another, in pieces; what is not asked for is not read ahead.
 
         Raises `PostroomError`, `LoginEndedError`; `UnavailableError` only when trying again did not help.
@@ -59,9 +102,9 @@ class ContentReader:
         while at.index < len(ranges):
             before, started = (at.index, at.offset), monotonic()
             try:
-                async with aclosing(self._read_on(login, mailbox_id, ranges, at)) as pieces:
-                    async for piece in pieces:
-                        yield piece
+                async with aclosing(self._read_on(login, mailbox_id, ranges, at)) as batches:
+                    async for batch in batches:
+                        yield batch
             except (UnavailableError, StaleUrlError) as error:
                 failures = 0 if before != (at.index, at.offset) else failures + 1
                 # A quick failure may be one replica's; after a slow one the client has waited enough.
@@ -72,31 +115,30 @@ class ContentReader:
 
     async def _read_on(
         self, login: Login, mailbox_id: UUID, ranges: Sequence[ReadRange], at: _Progress
-    ) -> AsyncGenerator[Piece]:
+    ) -> AsyncGenerator[list[Piece]]:
         """One stream, from where the reading is; moves `at` along."""
         first, done = at.index, at.offset
         reads = [
-            mailbox_pb2.MessageRange(uid=each.uid, offset=each.offset, length=each.length)
-            for each in ranges[first:]
+            mailbox_pb2.MessageRange(uid=uid, offset=offset, length=length)
+            for uid, offset, length in (ranges[first:] if first else ranges)
         ]
         reads[0].offset += done
         reads[0].length -= done
         async with aclosing(self._store.read_messages(login, mailbox_id, reads)) as responses:
             async for response in responses:
                 # A store of the release before answers one by one.
+                batch: list[Piece] = []
                 for chunk in response.chunks or (response.chunk,):
-                    number = first + chunk.read
-                    if chunk.HasField("url"):
-                        async with aclosing(self._fetched(chunk.url)) as octets:
-                            async for piece in octets:
-                                at.offset += len(piece)
-                                yield Piece(number, piece, last=False)
-                    elif chunk.octets:
-                        at.offset += len(chunk.octets)
-                        yield Piece(number, chunk.octets, last=False)
-                    if chunk.last:
-                        at.index, at.offset = number + 1, 0
-                        yield Piece(number, b"", last=True)
+                    number, octets, last = first + chunk.read, chunk.octets, chunk.last
+                    if not octets and chunk.HasField("url"):
+                        yield _passed(batch, at)
+                        async with aclosing(self._fetched(chunk.url)) as pieces:
+                            async for piece in pieces:
+                                yield _passed([Piece(number, piece, last=False)], at)
+                        batch = []
+                    if octets or last:
+                        batch.append(Piece(number, octets, last))
+                yield _passed(batch, at)
         if at.index < len(ranges):
             raise UnavailableError("the stream of octets ended early")
 
@@ -104,3 +146,13 @@ class ContentReader:
         async with aclosing(self._transfers.get_range(url.url, url.offset, url.length)) as pieces:
             async for piece in pieces:
                 yield piece
+
+
+def _passed(batch: list[Piece], at: _Progress) -> list[Piece]:
+    """The same, and the reading has come so far."""
+    for piece in batch:
+        if piece.last:
+            at.index, at.offset = piece.number + 1, 0
+        else:
+            at.offset += len(piece.octets)
+    return batch

@@ -15,7 +15,7 @@ from mailstore.scanning import preview_of
 from postroom.mailstore.v1 import content_pb2, mailbox_pb2
 from postroom_contracts.errors import InvalidRequestError
 
-_BATCH_OCTETS: Final = 256 * 1024
+_BATCH_OCTETS: Final = 128 * 1024
 _SPECIAL_USES: Final = mailbox_pb2.SpecialUse.values()
 
 
@@ -107,28 +107,24 @@ def matches_message(matches: Matches) -> mailbox_pb2.UidSet:
     return mailbox_pb2.UidSet(ranges=range_messages(compress(matches.uids)), scores=scores)
 
 
-async def one_by_one(chunks: AsyncIterable[Chunk]) -> AsyncIterator[mailbox_pb2.ReadMessagesResponse]:
+async def one_by_one(batches: AsyncIterable[list[Chunk]]) -> AsyncIterator[mailbox_pb2.ReadMessagesResponse]:
     """An answer for each chunk."""
-    async for chunk in chunks:
-        yield mailbox_pb2.ReadMessagesResponse(chunk=_chunk_message(chunk))
+    async for chunks in batches:
+        for chunk in chunks:
+            yield mailbox_pb2.ReadMessagesResponse(
+                chunk=content_pb2.ContentChunk(read=chunk.read, octets=chunk.octets, last=chunk.last)
+            )
 
 
-async def batched(chunks: AsyncIterable[Chunk]) -> AsyncIterator[mailbox_pb2.ReadMessagesResponse]:
-    """Answers of some 256 KiB, since each costs as much as a message of some KiB does."""
-    gathered: list[content_pb2.ContentChunk] = []
-    room = _BATCH_OCTETS
-    async for chunk in chunks:
-        if chunk.last and not chunk.octets and gathered and gathered[-1].read == chunk.read:
-            gathered[-1].last = True
-        else:
-            gathered.append(_chunk_message(chunk))
-            room -= len(chunk.octets)
-        if room <= 0:
-            yield mailbox_pb2.ReadMessagesResponse(chunks=gathered)
-            gathered, room = [], _BATCH_OCTETS
-    if gathered:
-        yield mailbox_pb2.ReadMessagesResponse(chunks=gathered)
-
-
-def _chunk_message(chunk: Chunk) -> content_pb2.ContentChunk:
-    return content_pb2.ContentChunk(read=chunk.read, octets=chunk.octets, last=chunk.last)
+async def batched(batches: AsyncIterable[list[Chunk]]) -> AsyncIterator[mailbox_pb2.ReadMessagesResponse]:
+    """Answers of some 128 KiB, since each costs as much as a message of some KiB does."""
+    answer, room = mailbox_pb2.ReadMessagesResponse(), _BATCH_OCTETS
+    async for chunks in batches:
+        for read, octets, last in chunks:
+            answer.chunks.add(read=read, octets=octets, last=last)
+            room -= len(octets)
+            if room <= 0:
+                yield answer
+                answer, room = mailbox_pb2.ReadMessagesResponse(), _BATCH_OCTETS
+    if answer.chunks:
+        yield answer

@@ -252,8 +252,8 @@ class MailboxService(mailbox_pb2_grpc.MailboxServiceServicer):
             raise InvalidRequestError("too many reads, or a negative one")
         wanted = [RangeWanted(each.uid, each.offset, each.length) for each in request.reads]
         place = ReadFrom(owner.account_id, mailbox_id, request.expunged)
-        async with aclosing(read_messages(self._database, self._reader, place, wanted)) as chunks:
-            async for answer in batched(chunks) if request.batched else one_by_one(chunks):
+        async with aclosing(read_messages(self._database, self._reader, place, wanted)) as batches:
+            async for answer in batched(batches) if request.batched else one_by_one(batches):
                 yield answer
 
     async def SearchText(

@@ -3,7 +3,7 @@
 A part of any size is decoded as a stream; it is measured first, since a literal begins with its size.
 """
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from typing import Final, NamedTuple
 
@@ -25,12 +25,12 @@ class Measured(NamedTuple):
     has_nul: bool
 
 
-async def whole(number: int, wanted: ReadRange, pieces: AsyncGenerator[Piece]) -> bytes:
+async def whole(number: int, wanted: ReadRange, pieces: AsyncIterator[Piece]) -> bytes:
     """All octets of the range of this number. Raises `GoneError`."""
     return b"".join([octets async for octets in octets_of(number, wanted, pieces)])
 
 
-async def octets_of(number: int, wanted: ReadRange, pieces: AsyncGenerator[Piece]) -> AsyncGenerator[bytes]:
+async def octets_of(number: int, wanted: ReadRange, pieces: AsyncIterator[Piece]) -> AsyncGenerator[bytes]:
     """The octets of the range of this number, exactly as many as wanted. Raises `GoneError`."""
     got = 0
     async for piece in pieces:

@@ -5,9 +5,10 @@ from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
-from mail_access.content import Piece, ReadRange
+from mail_access.content import Pieces, ReadRange
 from mail_access.imap.context import Context, Selected
 from mail_access.imap.decoding import GoneError, decoded, measure, octets_of, whole
+from mail_access.imap.output import PIECE
 from mail_access.imap.sections import Decoded, Filtered, Known, Message, Sized, Source, Streamed
 from mail_access.mailbox_rows import Row
 from postroom.mailstore.v1 import mailbox_pb2
@@ -39,6 +40,7 @@ class Page:
         self._selected = selected
         self._items = items
         self._marked = marked
+        self._uid_only = context.uid_only
         also = [FetchAttribute.FLAGS]
         if Extension.CONDSTORE in context.enabled:
             also = [FetchAttribute.UID, FetchAttribute.FLAGS, FetchAttribute.MODSEQ]
@@ -65,17 +67,44 @@ class Page:
                         ranges.append(of_page)
                 planned.append(_Planned(row, message, sources))
             reader, mailbox_id = self._context.resources.reader, self._selected.mailbox.id
-            async with aclosing(reader.read(self._context.reading, mailbox_id, ranges)) as pieces:
+            reading = reader.read_together(self._context.reading, mailbox_id, ranges)
+            async with aclosing(reading) as batches:
+                pieces = Pieces(batches)
                 for each in planned:
-                    told += await self._tell_one(each, pieces)
+                    told += self._tell_at_hand(each, pieces) or await self._tell_one(each, pieces)
+                    await self._context.output.flow()
         return told
 
-    async def _tell_one(self, planned: "_Planned", pieces: AsyncGenerator[Piece]) -> bool:
+    def _tell_at_hand(self, planned: "_Planned", pieces: Pieces) -> bool:
+        """One response that needs no waiting, as most do; False, and nothing said, for any other."""
+        match planned.sources:
+            case [(number, Streamed(wanted))] if wanted.length <= PIECE:
+                octets = pieces.take_whole(number, wanted.length)
+            case _:
+                return False
+        if octets is None:
+            return False
+        said = [self._start(planned.row)]
+        for item in self._all_items(planned.row):
+            if len(said) > 1:
+                said.append(b" ")
+            if isinstance(item, FetchAttribute):
+                said.append(attribute(self._selected, planned.row, item, planned.message.facts))
+            else:
+                said += (fetch_response.section_start(item.label, wanted.length), octets)
+        said.append(fetch_response.END)
+        self._context.output.write_all(said)
+        return True
+
+    def _start(self, row: Row) -> bytes:
+        uid_only = self._uid_only
+        return fetch_response.start(row.uid if uid_only else row.sequence_number, uid_only=uid_only)
+
+    async def _tell_one(self, planned: "_Planned", pieces: Pieces) -> bool:
         """One response; False, and nothing said, when the message is gone."""
         output = self._context.output
         start = output.position
-        uid_only, row = self._context.uid_only, planned.row
-        output.write(fetch_response.start(row.uid if uid_only else row.sequence_number, uid_only=uid_only))
+        output.write(self._start(planned.row))
         try:
             await self._tell_items(planned, pieces)
         except BaseException as error:
@@ -84,10 +113,9 @@ class Page:
                 return False
             raise
         output.write(fetch_response.END)
-        await output.flow()
         return True
 
-    async def _tell_items(self, planned: "_Planned", pieces: AsyncGenerator[Piece]) -> None:
+    async def _tell_items(self, planned: "_Planned", pieces: Pieces) -> None:
         waiting = iter(planned.sources)
         for at, item in enumerate(self._all_items(planned.row)):
             if at:
@@ -105,9 +133,7 @@ class Page:
         if row.uid in self._marked:
             yield from self._also
 
-    async def _tell_content(
-        self, label: bytes, number: int, source: Source, pieces: AsyncGenerator[Piece]
-    ) -> None:
+    async def _tell_content(self, label: bytes, number: int, source: Source, pieces: Pieces) -> None:
         output = self._context.output
         match source:
             case Known(octets):

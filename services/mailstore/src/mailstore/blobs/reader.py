@@ -5,11 +5,11 @@ Octets move while they are read: a reader that misses looks the location up agai
 
 import threading
 from collections import defaultdict
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from operator import attrgetter
+from typing import Final, NamedTuple
 from uuid import UUID
 
 import asyncpg
@@ -31,10 +31,12 @@ FROM mailstore.blob WHERE id = ANY($1::uuid[])
 """
 _LOOKS: Final = 4
 _CHUNK: Final = 256 * 1024
+_GAP: Final = 64 * 1024
+_RUN: Final = 1 << 20
+"""Blobs of a pack with at most such a gap between them are read at once, up to so many octets."""
 
 
-@dataclass(frozen=True, slots=True)
-class Blob:
+class Blob(NamedTuple):
     """Where a blob's octets lie now; `size` before and `stored_length` after compression."""
 
     id: UUID
@@ -89,7 +91,7 @@ class BlobReader:
         """Where these blobs lie now; those that do not exist are left out."""
         async with self._database.connection() as connection:
             rows = await connection.fetch(_LOCATE, list(ids))
-        return {row["id"]: Blob(**row) for row in rows}
+        return {row[0]: Blob._make(row) for row in rows}
 
     async def load(
         self, ids: Sequence[UUID], located: Mapping[UUID, Blob] | None = None
@@ -108,9 +110,8 @@ class BlobReader:
             if len(blobs) < len(missing):
                 raise MessageNotFoundError("a blob has no row")
             loaded |= await self._load_staged([blob for blob in blobs.values() if blob.segment is not None])
-            for blob in blobs.values():
-                if blob.segment is None and (octets := await self._load_stored(blob)) is not None:
-                    loaded[blob.id] = octets
+            for run in runs(blob for blob in blobs.values() if blob.segment is None):
+                loaded |= await self._load_stored(run)
         raise MessageNotFoundError("octets are not where their rows say")
 
     async def read(self, blob_id: UUID, offset: int, length: int) -> AsyncGenerator[bytes]:
@@ -165,14 +166,47 @@ class BlobReader:
                     rows = await connection.fetch(statement, list(wanted))
             except asyncpg.UndefinedTableError:
                 continue
-            loaded |= {row["blob_id"]: decompress(row["octets"], wanted[row["blob_id"]]) for row in rows}
+            loaded |= {blob_id: decompress(octets, wanted[blob_id]) for blob_id, octets in rows}
         return loaded
 
-    async def _load_stored(self, blob: Blob) -> bytes | None:
-        """Octets of a blob in the object store; None when its pack was rewritten meanwhile."""
-        key = pack_key(blob.pack_id) if blob.pack_id is not None else message_key(blob.object_id or blob.id)
+    async def _load_stored(self, run: Sequence[Blob]) -> dict[UUID, bytes]:
+        """Octets of blobs in one object, by their places; none when it was rewritten meanwhile."""
+        first, start, end = run[0], run[0].start, _end_of(run)
+        key = (
+            pack_key(first.pack_id) if first.pack_id is not None else message_key(first.object_id or first.id)
+        )
         try:
-            stored = await self._objects.get_range(key, blob.start, blob.stored_length)
+            stored = await self._objects.get_range(key, start, end - start)
         except ObjectNotFoundError:
-            return None
-        return decompress(stored, blob)
+            return {}
+        return {
+            blob.id: decompress(stored[blob.start - start : blob.start - start + blob.stored_length], blob)
+            for blob in run
+        }
+
+
+def runs(blobs: Iterable[Blob]) -> Iterator[list[Blob]]:
+    """Blobs that are read by one call of the object store each."""
+    run: list[Blob] = []
+    in_packs: list[Blob] = []
+    for blob in blobs:
+        if blob.pack_id is None:
+            yield [blob]
+        else:
+            in_packs.append(blob)
+    for blob in sorted(in_packs, key=attrgetter("pack_id", "start")):
+        if run and not (
+            blob.pack_id == run[0].pack_id
+            and blob.start - _end_of(run) <= _GAP
+            and blob.start + blob.stored_length - run[0].start <= _RUN
+        ):
+            yield run
+            run = []
+        run.append(blob)
+    if run:
+        yield run
+
+
+def _end_of(run: Sequence[Blob]) -> int:
+    """Where the last blob of a run ends in its object."""
+    return run[-1].start + run[-1].stored_length

@@ -4,18 +4,19 @@ from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import UUID
 
-from asyncpg import Record
-
 from mailstore.blobs.ahead import one_ahead
-from mailstore.blobs.reader import BlobReader
+from mailstore.blobs.reader import Blob, BlobReader
 from postroom_storage.database import Database
 
 _FIND_IN: Final = """
-SELECT mm.uid, mm.prefix, mm.size, m.blob_id
-FROM mailstore.{table} AS mm JOIN mailstore.message AS m ON m.id = mm.message_id
+SELECT mm.uid, mm.prefix, mm.size,
+       b.id, b.size, b.codec, b.segment, b.pack_id, b.object_id, b.start, b.stored_length
+FROM mailstore.{table} AS mm
+JOIN mailstore.message AS m ON m.id = mm.message_id
+JOIN mailstore.blob AS b ON b.id = m.blob_id
 WHERE mm.account_id = $1 AND mm.mailbox_id = $2 AND mm.uid = ANY($3::bigint[])
 """
 _FIND: Final = _FIND_IN.format(table="mailbox_message")
@@ -24,11 +25,10 @@ _FIND_EXPUNGED_TOO: Final = f"{_FIND} UNION ALL {_FIND_IN.format(table='expunged
 
 _SMALL: Final = 256 * 1024
 _BATCH_OCTETS: Final = 512 * 1024
-"""Octets of small messages that are read together, in two statements for all of them."""
+"""Octets of small messages that are read together, in one statement for all of them."""
 
 
-@dataclass(frozen=True, slots=True)
-class RangeWanted:
+class RangeWanted(NamedTuple):
     """Octets of a message: `length` may reach beyond its end."""
 
     uid: int
@@ -36,8 +36,7 @@ class RangeWanted:
     length: int
 
 
-@dataclass(frozen=True, slots=True)
-class Chunk:
+class Chunk(NamedTuple):
     """A piece of the read of this number; the last one of a read may be empty."""
 
     read: int
@@ -54,40 +53,51 @@ class ReadFrom:
     expunged: bool = False
 
 
+class _Copy(NamedTuple):
+    """A message of the mailbox: its size has the prefix in it; the blob is where it was a moment ago."""
+
+    prefix: bytes
+    size: int
+    blob: Blob
+
+
 async def read_messages(
     database: Database, reader: BlobReader, place: ReadFrom, wanted: Sequence[RangeWanted]
-) -> AsyncGenerator[Chunk]:
-    """The ranges one after another. A message that is gone has one last chunk without octets.
+) -> AsyncGenerator[list[Chunk]]:
+    """The ranges one after another, as they come together. A message that is gone has one last empty chunk.
 
     Raises UnavailableError, MessageNotFoundError when octets went while they were read.
     """
     statement, uids = _FIND_EXPUNGED_TOO if place.expunged else _FIND, [each.uid for each in wanted]
     async with database.connection() as connection:
         rows = await connection.fetch(statement, place.account_id, place.mailbox_id, uids)
-    found: dict[int, Record] = {row["uid"]: row for row in rows}
+    found = {uid: _Copy(prefix, size, Blob(*blob)) for uid, prefix, size, *blob in rows}
     async with aclosing(_loaded(reader, wanted, found)) as batches:
         async for numbers, loaded in batches:
+            chunks: list[Chunk] = []
             for number in numbers:
-                if (row := found.get(wanted[number].uid)) is None:
-                    pass
-                elif (octets := loaded.get(row["blob_id"])) is not None:
-                    yield Chunk(number, _cut(row, octets, wanted[number]), last=False)
+                each = wanted[number]
+                if (copy := found.get(each.uid)) is None:
+                    chunks.append(Chunk(number, b"", last=True))
+                elif (octets := loaded.get(copy.blob.id)) is not None:
+                    chunks.append(Chunk(number, _cut(copy.prefix, octets, each), last=True))
                 else:
-                    async with aclosing(_message(reader, row, wanted[number])) as pieces:
+                    async with aclosing(_message(reader, copy, each)) as pieces:
                         async for octets in pieces:
-                            yield Chunk(number, octets, last=False)
-                yield Chunk(number, b"", last=True)
+                            yield [Chunk(number, octets, last=False)]
+                    chunks.append(Chunk(number, b"", last=True))
+            yield chunks
 
 
 async def _loaded(
-    reader: BlobReader, wanted: Sequence[RangeWanted], found: Mapping[int, Record]
-) -> AsyncGenerator[tuple[list[int], dict[UUID, bytes]]]:
+    reader: BlobReader, wanted: Sequence[RangeWanted], found: Mapping[int, _Copy]
+) -> AsyncGenerator[tuple[Sequence[int], dict[UUID, bytes]]]:
     """The small messages of each batch whole; those of the next are read while these are on their way."""
 
-    async def load(numbers: list[int]) -> dict[UUID, bytes]:
-        rows = [found[wanted[number].uid] for number in numbers if wanted[number].uid in found]
-        small = {row["blob_id"] for row in rows if row["size"] <= _SMALL}
-        return await reader.load(list(small)) if small else {}
+    async def load(numbers: Sequence[int]) -> dict[UUID, bytes]:
+        copies = [copy for number in numbers if (copy := found.get(wanted[number].uid)) is not None]
+        small = {copy.blob.id: copy.blob for copy in copies if copy.size <= _SMALL}
+        return await reader.load(list(small), small) if small else {}
 
     batches = list(_batches(wanted, found))
     async with aclosing(one_ahead(partial(load, numbers) for numbers in batches)) as loading:
@@ -97,36 +107,33 @@ async def _loaded(
             at += 1
 
 
-def _batches(wanted: Sequence[RangeWanted], found: Mapping[int, Record]) -> Iterator[list[int]]:
+def _batches(wanted: Sequence[RangeWanted], found: Mapping[int, _Copy]) -> Iterator[Sequence[int]]:
     """The numbers of the reads in their order: several small messages at once, each large one alone."""
-    batch: list[int] = []
-    room = _BATCH_OCTETS
+    first, room = 0, _BATCH_OCTETS
     for number, each in enumerate(wanted):
-        size: int = found[each.uid]["size"] if each.uid in found else 0
-        if batch and (size > room or size > _SMALL):
-            yield batch
-            batch, room = [], _BATCH_OCTETS
-        batch.append(number)
+        size = found[each.uid].size if each.uid in found else 0
+        if number > first and (size > room or size > _SMALL):
+            yield range(first, number)
+            first, room = number, _BATCH_OCTETS
         room = room - size if size <= _SMALL else -1
-    if batch:
-        yield batch
+    if first < len(wanted):
+        yield range(first, len(wanted))
 
 
-def _cut(row: Record, octets: bytes, wanted: RangeWanted) -> bytes:
+def _cut(prefix: bytes, octets: bytes, wanted: RangeWanted) -> bytes:
     """A range of a message that is at hand."""
-    prefix: bytes = row["prefix"]
     return (prefix + octets if prefix else octets)[wanted.offset : wanted.offset + wanted.length]
 
 
-async def _message(reader: BlobReader, row: Record, wanted: RangeWanted) -> AsyncGenerator[bytes]:
+async def _message(reader: BlobReader, copy: _Copy, wanted: RangeWanted) -> AsyncGenerator[bytes]:
     """A range of one message from where it lies."""
-    prefix: bytes = row["prefix"]
-    end = min(wanted.offset + wanted.length, row["size"])
+    prefix = copy.prefix
+    end = min(wanted.offset + wanted.length, copy.size)
     if wanted.offset < min(len(prefix), end):
         yield prefix[wanted.offset : end]
     start = max(wanted.offset, len(prefix))
     if start >= end:
         return
-    async with aclosing(reader.read(row["blob_id"], start - len(prefix), end - start)) as pieces:
+    async with aclosing(reader.read(copy.blob.id, start - len(prefix), end - start)) as pieces:
         async for octets in pieces:
             yield octets
