@@ -30,15 +30,17 @@ from mailstore.mailboxes import catalogue
 from mailstore.mailboxes.appending import (
     Appending,
     Replaced,
-    append_message,
     append_messages,
     check_batch,
     check_digest,
     inline_octets,
 )
+from mailstore.mailboxes.appending_at_once import append_one
 from mailstore.mailboxes.catalogue import Owner
 from mailstore.mailboxes.facts import FactColumns, lean_facts, stored_facts
 from mailstore.mailboxes.flags import MAX_MODSEQ, keywords_of, parse_keywords
+from mailstore.mailboxes.named import find_named
+from mailstore.mailboxes.names import parse_name
 from mailstore.mailboxes.octets import RangeWanted, ReadFrom, read_messages
 from mailstore.mailboxes.packed_rows import packed_pages
 from mailstore.mailboxes.recent import claim_recent
@@ -102,6 +104,13 @@ class MailboxService(mailbox_pb2_grpc.MailboxServiceServicer):
             keywords=keyword_messages(keywords),
             modseq=modseqs[0]["modseq"],
         )
+
+    async def FindMailbox(
+        self, request: mailbox_pb2.FindMailboxRequest, context: _Context
+    ) -> mailbox_pb2.FindMailboxResponse:
+        """One mailbox by its name."""
+        found = await find_named(self._database, await self._access.owner(), request.name)
+        return mailbox_pb2.FindMailboxResponse(mailbox=mailbox_message(found.mailbox), modseq=found.modseq)
 
     async def CreateMailbox(
         self, request: mailbox_pb2.CreateMailboxRequest, context: _Context
@@ -275,9 +284,8 @@ class MailboxService(mailbox_pb2_grpc.MailboxServiceServicer):
     ) -> mailbox_pb2.AppendMessageResponse:
         """A message brought by the client."""
         owner, _ = await self._access.at(request.mailbox_id, Right.INSERT)
-        await ensure_accounts(self._database, {owner.account_id: owner.tenant_id})
         appending, facts = await self._appending(owner, request)
-        appended = await append_message(self._database, self._segment, owner, appending, facts)
+        appended = await append_one(self._database, self._segment, owner, appending, facts)
         await self._publish_changed(owner.account_id, appended.modseq)
         return mailbox_pb2.AppendMessageResponse(
             uid_validity=appended.placed.uid_validity, uid=appended.placed.uid, modseq=appended.modseq
@@ -375,6 +383,7 @@ class MailboxService(mailbox_pb2_grpc.MailboxServiceServicer):
             internal_date=parse_instant(request.internal_date),
             content=content,
             object_id=object_id,
+            mailbox_name=parse_name(request.mailbox_name) if request.mailbox_name else "",
         )
         return appending, await message_facts(octets)
 

@@ -36,6 +36,7 @@ POLICY: Final[Mapping[str, frozenset[str]]] = {
         _MAILBOX + name: _READERS
         for name in (
             "ListMailboxes",
+            "FindMailbox",
             "CreateMailbox",
             "DeleteMailbox",
             "RenameMailbox",

@@ -66,12 +66,17 @@ class OpenSegment:
         """Octets that all segments took on disk at the last `measure`."""
         return self._staged
 
+    @property
+    def known_number(self) -> int | None:
+        """The open segment's number where it was looked up a moment ago."""
+        late = self._clock() - self._looked_at > self._limits.number_seconds
+        return None if late else self._number
+
     async def number(self, connection: Connection) -> int:
         """The open segment's number; raises UnavailableError when none is open."""
-        now = self._clock()
-        if self._number is None or now - self._looked_at > self._limits.number_seconds:
+        if self.known_number is None:
             self._number = await connection.fetchval(_OPEN_NUMBER)
-            self._looked_at = now
+            self._looked_at = self._clock()
         if self._number is None:
             raise UnavailableError("no segment is open")
         return self._number

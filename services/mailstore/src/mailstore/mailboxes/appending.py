@@ -31,6 +31,7 @@ from postroom_contracts.errors import (
     ContentMismatchError,
     InvalidRequestError,
     LimitError,
+    MailboxNotFoundError,
     MessageNotFoundError,
     StagingFullError,
     UnavailableError,
@@ -73,6 +74,8 @@ class Appending:
     internal_date: dt.datetime
     content: MessageContent
     object_id: UUID | None = None
+    mailbox_name: str = ""
+    """What the mailbox must be called; empty: whatever."""
 
 
 Batch: TypeAlias = Sequence[tuple[Appending, MessageFacts]]
@@ -89,7 +92,7 @@ class Appended:
 
 def check_batch(request: pb.AppendMessagesRequest) -> None:
     """Raises InvalidRequestError, LimitError for what is no batch for one mailbox."""
-    mailboxes = {message.mailbox_id for message in request.messages}
+    mailboxes = {(message.mailbox_id, message.mailbox_name) for message in request.messages}
     ids = {message.id for message in request.messages}
     if len(mailboxes) != 1 or len(ids) < len(request.messages) or b"" in ids:
         raise InvalidRequestError("no messages, or not for one mailbox, or not each with its id")
@@ -145,8 +148,8 @@ async def append_message(
         reached("append.before_commit")
         return Appended(placed, modseqs[owner.account_id])
 
-    _check_room(segment, [appending])
-    with _segment_dropped(segment):
+    check_room(segment, [appending])
+    with segment_dropped(segment):
         appended = await database.run(transact)
     reached("append.after_commit")
     return appended
@@ -179,8 +182,8 @@ async def append_messages(
         uids = range_messages(compress(each.uid for each in placed))
         return pb.AppendMessagesResponse(uid_validity=placed[0].uid_validity, uids=uids, modseq=modseq)
 
-    _check_room(segment, [appending for appending, _ in batch])
-    with _segment_dropped(segment):
+    check_room(segment, [appending for appending, _ in batch])
+    with segment_dropped(segment):
         answered = await once(database, operation, pb.AppendMessagesResponse, work)
     reached("append.after_commit")
     return answered
@@ -190,7 +193,9 @@ async def _append(
     connection: Connection, segment: OpenSegment, owner: Owner, batch: Batch, modseqs: Mapping[UUID, int]
 ) -> list[Placed]:
     """Messages in their order into one mailbox of the locked account."""
-    await find_mailbox(connection, owner.account_id, batch[0][0].mailbox_id)
+    mailbox = await find_mailbox(connection, owner.account_id, batch[0][0].mailbox_id)
+    if batch[0][0].mailbox_name not in ("", mailbox.name):
+        raise MailboxNotFoundError("it has another name now")
     ids = [appending.id for appending, _ in batch]
     if await connection.fetchval(_ID_USED, ids):  # it would show a message of whoever has the id
         raise InvalidRequestError("an id that another message has")
@@ -222,13 +227,14 @@ async def _append(
     return placed
 
 
-def _check_room(segment: OpenSegment, appendings: Sequence[Appending]) -> None:
+def check_room(segment: OpenSegment, appendings: Sequence[Appending]) -> None:
+    """Raises StagingFullError when these are to be staged and there is no room."""
     if segment.full and any(appending.object_id is None for appending in appendings):
         raise StagingFullError("too much is staged")
 
 
 @contextmanager
-def _segment_dropped(segment: OpenSegment) -> Generator[None]:
+def segment_dropped(segment: OpenSegment) -> Generator[None]:
     """The segment may be packed and dropped since its number was looked up."""
     try:
         yield

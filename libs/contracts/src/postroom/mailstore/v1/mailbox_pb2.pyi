@@ -198,6 +198,49 @@ class ListMailboxesResponse(_message.Message):
 Global___ListMailboxesResponse: _TypeAlias = ListMailboxesResponse  # noqa: Y015
 
 @_typing.final
+class FindMailboxRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FindMailboxRequest: _TypeAlias = FindMailboxRequest  # noqa: Y015
+
+@_typing.final
+class FindMailboxResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MAILBOX_FIELD_NUMBER: _builtins.int
+    MODSEQ_FIELD_NUMBER: _builtins.int
+    modseq: _builtins.int
+    """The account's."""
+    @_builtins.property
+    def mailbox(self) -> Global___Mailbox: ...
+    def __init__(
+        self,
+        *,
+        mailbox: Global___Mailbox | None = ...,
+        modseq: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["mailbox", b"mailbox"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["mailbox", b"mailbox", "modseq", b"modseq"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FindMailboxResponse: _TypeAlias = FindMailboxResponse  # noqa: Y015
+
+@_typing.final
 class CreateMailboxRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1174,10 +1217,13 @@ class AppendMessageRequest(_message.Message):
     KEYWORDS_FIELD_NUMBER: _builtins.int
     INTERNAL_DATE_FIELD_NUMBER: _builtins.int
     CONTENT_FIELD_NUMBER: _builtins.int
+    MAILBOX_NAME_FIELD_NUMBER: _builtins.int
     id: _builtins.bytes
     """UUIDv7 minted by the edge; asking again appends once."""
     mailbox_id: _builtins.bytes
     flags: _builtins.int
+    mailbox_name: _builtins.str
+    """Not empty: NOT_FOUND when this is not the mailbox's name any more, for whoever has not just looked."""
     @_builtins.property
     def keywords(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
@@ -1193,10 +1239,11 @@ class AppendMessageRequest(_message.Message):
         keywords: _abc.Iterable[_builtins.str] | None = ...,
         internal_date: _timestamp_pb2.Timestamp | None = ...,
         content: _content_pb2.Content | None = ...,
+        mailbox_name: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "internal_date", b"internal_date"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "flags", b"flags", "id", b"id", "internal_date", b"internal_date", "keywords", b"keywords", "mailbox_id", b"mailbox_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "flags", b"flags", "id", b"id", "internal_date", b"internal_date", "keywords", b"keywords", "mailbox_id", b"mailbox_id", "mailbox_name", b"mailbox_name"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

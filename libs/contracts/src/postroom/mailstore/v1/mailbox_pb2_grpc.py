@@ -46,6 +46,11 @@ class MailboxServiceStub:
                 request_serializer=postroom_dot_mailstore_dot_v1_dot_mailbox__pb2.ListMailboxesRequest.SerializeToString,
                 response_deserializer=postroom_dot_mailstore_dot_v1_dot_mailbox__pb2.ListMailboxesResponse.FromString,
                 _registered_method=True)
+        self.FindMailbox = channel.unary_unary(
+                '/postroom.mailstore.v1.MailboxService/FindMailbox',
+                request_serializer=postroom_dot_mailstore_dot_v1_dot_mailbox__pb2.FindMailboxRequest.SerializeToString,
+                response_deserializer=postroom_dot_mailstore_dot_v1_dot_mailbox__pb2.FindMailboxResponse.FromString,
+                _registered_method=True)
         self.CreateMailbox = channel.unary_unary(
                 '/postroom.mailstore.v1.MailboxService/CreateMailbox',
                 request_serializer=postroom_dot_mailstore_dot_v1_dot_mailbox__pb2.CreateMailboxRequest.SerializeToString,
@@ -165,6 +170,13 @@ class MailboxServiceServicer:
 
     def ListMailboxes(self, request, context):
         """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def FindMailbox(self, request, context):
+        """NOT_FOUND when there is no mailbox of that name.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -318,6 +330,11 @@ def add_MailboxServiceServicer_to_server(servicer, server):
                     request_deserializer=postroom_dot_mailstore_dot_v1_dot_mailbox__pb2.ListMailboxesRequest.FromString,
                     response_serializer=postroom_dot_mailstore_dot_v1_dot_mailbox__pb2.ListMailboxesResponse.SerializeToString,
             ),
+            'FindMailbox': grpc.unary_unary_rpc_method_handler(
+                    servicer.FindMailbox,
+                    request_deserializer=postroom_dot_mailstore_dot_v1_dot_mailbox__pb2.FindMailboxRequest.FromString,
+                    response_serializer=postroom_dot_mailstore_dot_v1_dot_mailbox__pb2.FindMailboxResponse.SerializeToString,
+            ),
             'CreateMailbox': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateMailbox,
                     request_deserializer=postroom_dot_mailstore_dot_v1_dot_mailbox__pb2.CreateMailboxRequest.FromString,
@@ -458,6 +475,33 @@ class MailboxService:
             '/postroom.mailstore.v1.MailboxService/ListMailboxes',
             postroom_dot_mailstore_dot_v1_dot_mailbox__pb2.ListMailboxesRequest.SerializeToString,
             postroom_dot_mailstore_dot_v1_dot_mailbox__pb2.ListMailboxesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FindMailbox(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/postroom.mailstore.v1.MailboxService/FindMailbox',
+            postroom_dot_mailstore_dot_v1_dot_mailbox__pb2.FindMailboxRequest.SerializeToString,
+            postroom_dot_mailstore_dot_v1_dot_mailbox__pb2.FindMailboxResponse.FromString,
             options,
             channel_credentials,
             insecure,

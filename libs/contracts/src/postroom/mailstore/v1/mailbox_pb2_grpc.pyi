@@ -24,6 +24,8 @@ class MailboxServiceStub:
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListMailboxes: _aio.UnaryUnaryMultiCallable[_mailbox_pb2.ListMailboxesRequest, _mailbox_pb2.ListMailboxesResponse]
+    FindMailbox: _aio.UnaryUnaryMultiCallable[_mailbox_pb2.FindMailboxRequest, _mailbox_pb2.FindMailboxResponse]
+    """NOT_FOUND when there is no mailbox of that name."""
     CreateMailbox: _aio.UnaryUnaryMultiCallable[_mailbox_pb2.CreateMailboxRequest, _mailbox_pb2.CreateMailboxResponse]
     DeleteMailbox: _aio.UnaryUnaryMultiCallable[_mailbox_pb2.DeleteMailboxRequest, _mailbox_pb2.DeleteMailboxResponse]
     """Inferior mailboxes stay. FAILED_PRECONDITION for INBOX."""
@@ -78,6 +80,14 @@ class MailboxServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _mailbox_pb2.ListMailboxesRequest,
         context: _aio.ServicerContext[_mailbox_pb2.ListMailboxesRequest, _abc.Awaitable[_mailbox_pb2.ListMailboxesResponse]],
     ) -> _abc.Awaitable[_mailbox_pb2.ListMailboxesResponse]: ...
+
+    @_abc_1.abstractmethod
+    def FindMailbox(
+        self,
+        request: _mailbox_pb2.FindMailboxRequest,
+        context: _aio.ServicerContext[_mailbox_pb2.FindMailboxRequest, _abc.Awaitable[_mailbox_pb2.FindMailboxResponse]],
+    ) -> _abc.Awaitable[_mailbox_pb2.FindMailboxResponse]:
+        """NOT_FOUND when there is no mailbox of that name."""
 
     @_abc_1.abstractmethod
     def CreateMailbox(
