@@ -15,7 +15,7 @@ import grpc
 from mail_access.limits import DEFAULT_LIMITS, Limits
 from mail_access.login import Login
 from postroom.mailstore.v1 import mailbox_pb2, mailbox_pb2_grpc
-from postroom_contracts.errors import UnavailableError
+from postroom_contracts.errors import MailboxNotFoundError, MethodMissingError, UnavailableError
 from postroom_contracts.ids import new_id
 from postroom_runtime.grpc_client import Metadata, ask_twice
 
@@ -44,6 +44,18 @@ class MailStore:
     async def list_mailboxes(self, login: Login) -> mailbox_pb2.ListMailboxesResponse:
         """All mailboxes with their counters, and the account's MODSEQ."""
         return await self._stub.ListMailboxes(mailbox_pb2.ListMailboxesRequest(), **await self._call(login))
+
+    async def find_mailbox(self, login: Login, name: str) -> mailbox_pb2.FindMailboxResponse:
+        """The mailbox that is called so now, and the account's MODSEQ. Raises `MailboxNotFoundError`."""
+        request = mailbox_pb2.FindMailboxRequest(name=name)
+        try:
+            return await self._stub.FindMailbox(request, **await self._call(login))
+        except MethodMissingError:  # of a store that is upgraded after us
+            listed = await self.list_mailboxes(login)
+        for mailbox in listed.mailboxes:
+            if mailbox.name == name:
+                return mailbox_pb2.FindMailboxResponse(mailbox=mailbox, modseq=listed.modseq)
+        raise MailboxNotFoundError("no mailbox of that name")
 
     async def create_mailbox(
         self,

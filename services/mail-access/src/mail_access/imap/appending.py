@@ -6,7 +6,7 @@ that an unknown outcome can be asked for again.
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final, TypeAlias
 
@@ -28,6 +28,7 @@ from mail_access.imap.sharing import locate
 from mail_access.login import Login
 from mail_access.store import ranges_of
 from postroom.mailstore.v1 import mailbox_pb2
+from postroom_contracts.errors import MailboxNotFoundError
 from postroom_contracts.ids import new_id
 from postroom_runtime.steps import reached
 from postroom_runtime.tcp import PeerGoneError
@@ -51,6 +52,7 @@ from postroom_wire.imap.events import (
     NeedData,
     SaslResponse,
 )
+from postroom_wire.imap.mailbox_name import MailboxName
 from postroom_wire.imap.sequence import SequenceSet
 
 _CONTENT_IDLE_SECONDS: Final = 120.0
@@ -68,11 +70,15 @@ class AppendBrokenOffError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where the messages go, and the UID of the one in the selected mailbox that they take the place of."""
+    """Where the messages go, and the UID of the one in the selected mailbox that they take the place of.
+
+    `name`: of the user's own mailbox, which the store looks at: it may be another one's by then.
+    """
 
     mailbox_id: bytes
     login: Login
     replaces: int | None = None
+    name: MailboxName | None = None
 
 
 async def prepare(context: Context, command: Append | Replace) -> Target:
@@ -81,11 +87,10 @@ async def prepare(context: Context, command: Append | Replace) -> Target:
     Raises `CommandRefusedError`, `RemoteProtocolError`, `PostroomError`.
     """
     replaces = _replaced(context, command) if isinstance(command, Replace) else None
-    located, _ = await locate(context, command.mailbox, TRY_CREATE)
-    located.require(Rights.INSERT)
-    if replaces is not None and located.login.account_id != context.reading.account_id:
+    target = await _target(context, command.mailbox)
+    if replaces is not None and target.login.account_id != context.reading.account_id:
         raise CommandRefusedError(NOT_BETWEEN_ACCOUNTS)
-    return Target(located.mailbox.id, located.login, replaces)
+    return replace(target, replaces=replaces)
 
 
 async def append_messages(context: Context, target: Target) -> Done:
@@ -97,6 +102,29 @@ async def append_messages(context: Context, target: Target) -> Done:
     finally:
         context.connection.set_idle(context.resources.settings.idle_seconds)
     reached("append.received")
+    try:
+        return await _file(context, target, requests)
+    except MailboxNotFoundError:
+        if target.name is None:
+            raise
+    # It was renamed or deleted meanwhile; of that name there may be another one.
+    mailbox, _ = await context.find(target.name, TRY_CREATE)
+    for request in requests:
+        request.mailbox_id = mailbox.id
+    return await _file(context, replace(target, mailbox_id=mailbox.id), requests)
+
+
+async def _target(context: Context, name: MailboxName) -> Target:
+    """Looked up, unless this session has just done so: whoever appends often does it to the same mailbox."""
+    if (mailbox_id := context.found_last(name)) is not None:
+        return Target(mailbox_id, context.login, name=name)
+    located, _ = await locate(context, name, TRY_CREATE)
+    located.require(Rights.INSERT)
+    return Target(located.mailbox.id, located.login, name=None if located.is_shared else name)
+
+
+async def _file(context: Context, target: Target, requests: list[mailbox_pb2.AppendMessageRequest]) -> Done:
+    """Have the store keep them."""
     if target.replaces is not None:
         return await _replace(context, target, target.replaces, requests)
     if len(requests) == 1:
@@ -163,7 +191,12 @@ async def _message(
         raise CommandRefusedError(EMPTY_MESSAGE)
     flags, keywords = split_flags(begun.flags)
     request = mailbox_pb2.AppendMessageRequest(
-        id=new_id().bytes, mailbox_id=target.mailbox_id, flags=flags, keywords=keywords, content=content
+        id=new_id().bytes,
+        mailbox_id=target.mailbox_id,
+        mailbox_name="" if target.name is None else target.name.value,
+        flags=flags,
+        keywords=keywords,
+        content=content,
     )
     request.internal_date.FromDatetime(begun.date_time or datetime.now(UTC))
     return request

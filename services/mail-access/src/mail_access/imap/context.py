@@ -13,7 +13,7 @@ from mail_access.open_mailbox import OpenMailbox, Reader
 from mail_access.resources import Resources
 from mail_access.views import Place
 from postroom.mailstore.v1 import mailbox_pb2
-from postroom_contracts.errors import PostroomError
+from postroom_contracts.errors import MailboxNotFoundError, PostroomError
 from postroom_contracts.ids import parse_id
 from postroom_runtime.logs import log
 from postroom_runtime.tcp import Connection
@@ -136,6 +136,7 @@ class Context:
     """One session."""
 
     __slots__ = (
+        "_found",
         "_login",
         "connection",
         "enabled",
@@ -162,6 +163,7 @@ class Context:
         self.progress: tuple[int | None, int | None] = (None, None)
         """How many messages the present command has done, and of how many (RFC 9585)."""
         self._login: Login | None = None
+        self._found: tuple[MailboxName, bytes] | None = None
 
     @property
     def login(self) -> Login:
@@ -246,7 +248,7 @@ class Context:
         await self.leave()
         if self._login is not None:
             self.resources.logins.log_out(self._login)
-        self._login = None
+        self._login = self._found = None
         self.enabled = frozenset()
 
     async def end(self) -> None:
@@ -258,11 +260,20 @@ class Context:
 
         Raises `CommandRefusedError` with `missing`.
         """
-        listed = await self.resources.store.list_mailboxes(self.login)
-        for mailbox in listed.mailboxes:
-            if mailbox.name == name.value:
-                return mailbox, listed.modseq
-        raise CommandRefusedError(missing)
+        try:
+            found = await self.resources.store.find_mailbox(self.login, name.value)
+        except MailboxNotFoundError:
+            self._found = None
+            raise CommandRefusedError(missing) from None
+        self._found = name, found.mailbox.id
+        return found.mailbox, found.modseq
+
+    def found_last(self, name: MailboxName) -> bytes | None:
+        """The id of the mailbox of that name when it was the last that was found.
+
+        It may have another name by now, so whoever uses it has the store look.
+        """
+        return self._found[1] if self._found is not None and self._found[0] == name else None
 
     async def caught_up(self, mailbox_id: bytes, modseq: int, account_id: UUID | None = None) -> None:
         """Own writes are seen: what this process has open of the account comes up to this MODSEQ.

@@ -10,7 +10,6 @@ from mail_access.login import Login
 from mail_access.packed_rows import unpack
 from mail_access.store import MailStore
 from postroom.mailstore.v1 import mailbox_pb2
-from postroom_contracts.errors import MailboxNotFoundError
 from postroom_contracts.ids import parse_id
 from postroom_wire.pop3 import Message
 
@@ -62,10 +61,7 @@ async def load_snapshot(store: MailStore, login: Login, most: int, arrives: Call
 
     Raises `MaildropTooBigError` for more than `most` messages, `LoginEndedError` and `PostroomError`.
     """
-    listed = await store.list_mailboxes(login)
-    inbox = next((mailbox for mailbox in listed.mailboxes if mailbox.name == _INBOX), None)
-    if inbox is None:
-        raise MailboxNotFoundError("no INBOX")
+    inbox = (await store.find_mailbox(login, _INBOX)).mailbox
     if inbox.messages > most:
         raise MaildropTooBigError
     snapshot = Snapshot(parse_id(inbox.id), inbox.uid_validity)
