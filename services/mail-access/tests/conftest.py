@@ -203,6 +203,21 @@ async def imap(
 
 
 @pytest.fixture
+async def limited_imap(
+    shared: tuple[SmallDirectory, dict[str, int]], nats_server: NatsAddress, certificate: Certificate
+) -> AsyncIterator[Connect]:
+    """Connects to a mail access of the shared post room whose commands work on three messages at most."""
+    directory, _ = shared
+    sockets = Path(directory.address.removeprefix("unix:")).parent
+    limits = {"message_limit": 3, "message_hard_limit": 3}
+    settings = _access_settings(nats_server, sockets, certificate).model_copy(update=limits)
+    async with _listening(settings) as listeners:
+        ports = {name: listener.port for name, listener in listeners.items()}
+        async with _clients(directory, ports, certificate, {}) as connect:
+            yield connect
+
+
+@pytest.fixture
 def imap_port(shared: tuple[SmallDirectory, dict[str, int]]) -> int:
     """Of the shared post room, without TLS."""
     return shared[1]["imap"]

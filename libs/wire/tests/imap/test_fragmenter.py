@@ -34,6 +34,7 @@ from postroom_wire.imap.events import (
 )
 from postroom_wire.imap.fragmenter import Fragmenter
 from postroom_wire.imap.limits import Limits
+from postroom_wire.imap.message_limit import message_limit, too_many
 
 SMALL = Limits(
     max_line=40,
@@ -245,7 +246,7 @@ STREAMS: dict[str, tuple[bytes, list[Told]]] = {
     "more messages than may be": (
         b"a APPEND x" + b" {1+}\r\ny" * 4 + b"\r\nz NOOP\r\n",
         [("append", b"a 1"), ("message", b"y")] * 2
-        + [("append", b"a 1"), refused(b"a", TOO_MANY_ITEMS), NOOP],
+        + [("append", b"a 1"), refused(b"a", too_many(message_limit(3))), NOOP],
     ),
     "a message with NUL": (
         b"a APPEND x ~{3+}\r\na\0c\r\n", [("append", b"a 3"), ("message", b"a\0c"), ("appended", b"a")],

@@ -131,26 +131,9 @@ def test_columns_that_memory_lacks_are_asked() -> None:
     assert program(And(keys), frozenset()).verdict(ROW) is None
 
 
-def test_what_the_session_saved_bounds_nothing() -> None:
-    search = program(
-        And((Uids(SequenceSet(((5, 5),), saved=True)), SequenceNumbers(SequenceSet((), saved=True))))
-    )
-    assert search.uids is None
-    assert search.sequence_numbers is None
-
-
 def test_a_message_without_a_date_was_sent_on_no_day() -> None:
     row = ROW._replace(sent_date=None)
     assert [program(Sent(when, DAY)).verdict(row) for when in When] == [False, False, False]
-
-
-def test_a_program_says_which_rows_it_can_need() -> None:
-    search = program(And((Uids(numbers((5, STAR))), SequenceNumbers(numbers((2, 9))), TEXT)))
-    assert search.uids is not None
-    assert search.uids.ranges == ((5, 50),)
-    assert search.sequence_numbers is not None
-    assert search.sequence_numbers.ranges == ((2, 9),)
-    assert program(Not(Uids(numbers((5, 5))))).uids is None
 
 
 def test_a_score_is_the_mean_of_what_the_store_says() -> None:

@@ -147,3 +147,11 @@ def test_ranges_hold_exactly_the_numbers_in_whatever_order_they_come(found: list
     assert list(ranges) == sorted(set(found))
     assert all(earlier[1] + 1 < later[0] for earlier, later in pairwise(ranges.ranges))
     assert NumberRanges.of(sorted(set(found))) == NumberRanges.of(iter(found)) == ranges
+
+
+@given(sets, sets, st.integers(0, 40))
+def test_an_intersection_has_what_is_in_both(one: SequenceSet, other: SequenceSet, maximum: int) -> None:
+    mine, theirs = one.resolve(maximum), other.resolve(maximum)
+    both = mine.intersection(theirs)
+    assert list(both) == sorted(set(mine) & set(theirs))
+    assert both == NumberRanges.of(both)

@@ -34,6 +34,18 @@ class Settings(LoginSettings):
     max_connections_per_address: int = Field(default=100, ge=1, description="An IPv6 client is its /64.")
     max_sessions_per_account: int = Field(default=50, ge=1)
     append_octets: int = Field(default=50 * 1024**2, ge=1024, description="Of one message of APPEND.")
+    message_limit: int = Field(
+        default=250_000,
+        ge=1,
+        le=500_000,
+        description="Messages of one COPY or MOVE, told as MESSAGELIMIT (RFC 9738), which has at least 1000.",
+    )
+    message_hard_limit: int = Field(
+        default=10_000_000,
+        ge=1,
+        description="Messages of one FETCH, STORE, SEARCH, SORT, THREAD or UID EXPUNGE, if that is more than "
+        "message_limit: clients that know of no limit take what they get for all.",
+    )
     transfer_octets: int = Field(default=64 * 1024**2, ge=8 * 1024**2, description="Held for all transfers.")
     metadata_comment: str = Field(
         default="", max_length=1_024, description="What METADATA tells as the server's comment (RFC 5464)."

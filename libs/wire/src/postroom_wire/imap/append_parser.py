@@ -15,6 +15,7 @@ from postroom_wire.imap.errors import MESSAGE_TOO_BIG, TOO_MANY_ITEMS
 from postroom_wire.imap.events import AppendMessageEnded, AppendMessageStarted, AppendUrl
 from postroom_wire.imap.flags import RECENT, Flag
 from postroom_wire.imap.limits import Limits
+from postroom_wire.imap.message_limit import message_limit, too_many
 from postroom_wire.imap.sequence import STAR
 
 AppendPiece: TypeAlias = AppendMessageStarted | AppendUrl | AppendMessageEnded
@@ -98,7 +99,8 @@ class AppendReader:
         """append-message = [SP flag-list] [SP date-time] SP append-data   (RFC 4466 s6)."""
         self._messages += 1
         if self._messages > self._limits.max_append_messages:
-            raise cursor.wrong("fewer messages", TOO_MANY_ITEMS)
+            code = message_limit(self._limits.max_append_messages)
+            raise cursor.wrong("fewer messages", too_many(code))
         self._parts = self._size = 0
         cursor.sp()
         flags: tuple[Flag, ...] = ()

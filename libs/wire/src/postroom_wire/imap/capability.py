@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import Final
 
+from postroom_wire.imap import message_limit as limiting
 from postroom_wire.imap.state import State
 from postroom_wire.sasl import Mechanism
 
@@ -70,14 +71,16 @@ def capabilities(
     offers_tls: bool,
     takes_passwords: bool,
     append_limit: int,
+    message_limit: int | None = None,
     mechanisms: Iterable[Mechanism] = (),
 ) -> tuple[bytes, ...]:
     """The list for CAPABILITY. `offers_tls`: STARTTLS would work now; `takes_passwords`: LOGIN would.
 
-    `append_limit` is in octets, of one message.
+    `append_limit` is in octets, of one message; `message_limit` in messages, of one command.
     """
     if state is not State.NOT_AUTHENTICATED:
-        return (*_AFTER_LOGIN, b"APPENDLIMIT=%d" % append_limit)  # RFC 7889 s2
+        limits = () if message_limit is None else (limiting.capability(message_limit),)
+        return (*_AFTER_LOGIN, b"APPENDLIMIT=%d" % append_limit, *limits)  # RFC 7889 s2
     tls = (b"STARTTLS",) if offers_tls else ()
     login = () if takes_passwords else (b"LOGINDISABLED",)
     auth = (b"AUTH=" + mechanism.value.encode("ascii") for mechanism in mechanisms)

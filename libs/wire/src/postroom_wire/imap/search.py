@@ -38,7 +38,6 @@ from postroom_wire.imap.search_keys import (
     When,
     Younger,
 )
-from postroom_wire.imap.sequence import NumberRanges
 
 
 class Column(Enum):
@@ -102,8 +101,6 @@ class SearchProgram:
         self.verdict: Verdict = self._compile(key)
         self.asked: tuple[LeafKey, ...] = tuple(self._asked)
         """The keys that the store must answer, each once; empty when memory answers all."""
-        self.sequence_numbers, self.uids = self._bounds(key)
-        """Outside of these no row can match; None is no bound."""
 
     def learn(self, key: LeafKey, uids: Container[int], scores: Mapping[int, int] | None = None) -> None:
         """The store's answer to one key of `asked`: the UIDs that match, of the candidates at least.
@@ -119,19 +116,6 @@ class SearchProgram:
         if not self._scores:
             return _BEST_SCORE
         return max(round(sum(scores.get(uid, 0) for scores in self._scores) / len(self._scores)), 1)
-
-    def _bounds(self, key: SearchKey) -> tuple[NumberRanges | None, NumberRanges | None]:
-        numbers: NumberRanges | None = None
-        uids: NumberRanges | None = None
-        for part in key.keys if isinstance(key, And) else (key,):
-            match part:
-                case SequenceNumbers(wanted) if not wanted.saved:
-                    numbers = wanted.resolve(self._exists)
-                case Uids(wanted) if not wanted.saved:
-                    uids = wanted.resolve(self._last_uid)
-                case _:
-                    pass
-        return numbers, uids
 
     def _compile(self, key: SearchKey) -> Verdict:
         match key:

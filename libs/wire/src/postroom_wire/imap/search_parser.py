@@ -1,9 +1,9 @@
-"""SEARCH (RFC 3501 s6.4.4, s9 search-key, RFC 4731, RFC 5032, RFC 5182, RFC 7162)."""
+"""SEARCH (RFC 3501 s6.4.4, s9 search-key, RFC 4731, RFC 5032, RFC 5182, RFC 7162, RFC 9738)."""
 
 from collections.abc import Callable
 from typing import Final
 
-from postroom_wire.imap.cursor import Cursor
+from postroom_wire.imap.cursor import MAX_NUMBER, Cursor
 from postroom_wire.imap.errors import (
     BAD_CHARSET,
     BAD_STRING,
@@ -43,6 +43,7 @@ from postroom_wire.imap.search_keys import (
     Younger,
     fuzzied,
 )
+from postroom_wire.imap.sequence import SequenceSet
 
 # US-ASCII is a part of UTF-8, and clients that send 8-bit octets without a CHARSET mean UTF-8.
 _CHARSETS: Final = {b"US-ASCII", b"ASCII", b"UTF-8", b"UTF8"}
@@ -246,6 +247,16 @@ class _SearchKeys:
         """ "UID" SP sequence-set."""
         return Uids(self._cursor.sequence_set())
 
+    def uid_after(self) -> SearchKey:
+        """ "UIDAFTER" SP uniqueid   (RFC 9738 s3.2): strictly so, thus without `*`, which is the last."""
+        uid = self._cursor.nz_number()
+        return Uids(SequenceSet(((uid + 1, MAX_NUMBER),))) if uid < MAX_NUMBER else _NONE
+
+    def uid_before(self) -> SearchKey:
+        """ "UIDBEFORE" SP uniqueid   (RFC 9738 s3.2)."""
+        uid = self._cursor.nz_number()
+        return Uids(SequenceSet(((1, uid - 1),))) if uid > 1 else _NONE
+
     def _object_id(self) -> bytes:
         octets = self._cursor.atom()
         if not OBJECT_ID.fullmatch(octets):
@@ -271,5 +282,7 @@ _ARGUMENTS: Final[dict[bytes, Callable[[_SearchKeys], SearchKey]]] = {
     b"SMALLER": lambda keys: Smaller(keys.number()),
     b"THREADID": _SearchKeys.thread_id,
     b"UID": _SearchKeys.uids,
+    b"UIDAFTER": _SearchKeys.uid_after,
+    b"UIDBEFORE": _SearchKeys.uid_before,
     b"YOUNGER": lambda keys: Younger(keys.interval()),
 }

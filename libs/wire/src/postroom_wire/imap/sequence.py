@@ -84,6 +84,21 @@ class NumberRanges:
         """What is in either."""
         return NumberRanges(_merged((*self.ranges, *other.ranges)))
 
+    def intersection(self, other: "NumberRanges") -> "NumberRanges":
+        """What is in both."""
+        found: list[tuple[int, int]] = []
+        mine, theirs = 0, 0
+        while mine < len(self.ranges) and theirs < len(other.ranges):
+            first = max(self.ranges[mine][0], other.ranges[theirs][0])
+            last = min(self.ranges[mine][1], other.ranges[theirs][1])
+            if first <= last:
+                found.append((first, last))
+            if self.ranges[mine][1] < other.ranges[theirs][1]:
+                mine += 1
+            else:
+                theirs += 1
+        return NumberRanges(tuple(found))
+
     def encode(self) -> bytes:
         """The set in wire form, `1:3,7`; empty for none."""
         return ",".join(f"{a}" if a == b else f"{a}:{b}" for a, b in self.ranges).encode("ascii")

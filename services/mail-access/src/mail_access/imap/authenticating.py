@@ -144,6 +144,7 @@ def capability_list(context: Context) -> tuple[bytes, ...]:
         takes_passwords=context.takes_passwords,
         mechanisms=() if context.logged_in else offered_mechanisms(context),
         append_limit=context.resources.settings.append_octets,
+        message_limit=context.resources.settings.message_limit,
     )
 
 

@@ -11,6 +11,7 @@ from mail_access.imap.refusals import NO_MAILBOX, UID_REQUIRED, CommandRefusedEr
 from mail_access.login import Login, LoginEndedError
 from mail_access.open_mailbox import OpenMailbox, Reader
 from mail_access.resources import Resources
+from mail_access.settings import Settings
 from mail_access.views import Place
 from postroom.mailstore.v1 import mailbox_pb2
 from postroom_contracts.errors import MailboxNotFoundError, PostroomError
@@ -22,7 +23,7 @@ from postroom_wire.imap.commands import Command
 from postroom_wire.imap.enabling import Extension
 from postroom_wire.imap.errors import Refusal, Tag
 from postroom_wire.imap.flags import FlagNames
-from postroom_wire.imap.limits import Limits
+from postroom_wire.imap.limits import DEFAULT_LIMITS, Limits
 from postroom_wire.imap.mailbox_name import MailboxName
 from postroom_wire.imap.search_context import SearchContext
 from postroom_wire.imap.sequence import NumberRanges
@@ -38,12 +39,14 @@ MAX_FAILED_LOGINS: Final = 3
 class Done:
     """A command ended with OK.
 
-    `expunged`: messages went, so HIGHESTMODSEQ is due in the tagged OK (RFC 7162 s3.2.7).
+    `expunged`: messages went, so HIGHESTMODSEQ is due in the tagged OK (RFC 7162 s3.2.7). `limited` is the
+    code MESSAGELIMIT, which gives way to any other (RFC 9738 s3.1).
     """
 
     text: bytes
     code: bytes | None = None
     expunged: bool = False
+    limited: bytes | None = None
 
 
 class SessionEndError(Exception):
@@ -152,7 +155,7 @@ class Context:
     def __init__(self, connection: Connection, resources: Resources) -> None:
         self.connection = connection
         self.resources = resources
-        self.engine = ServerSession(Limits(append_limit=resources.settings.append_octets))
+        self.engine = ServerSession(_limits(resources.settings))
         self.output = Output(connection)
         self.selected: Selected | None = None
         self.enabled: frozenset[Extension] = frozenset()
@@ -287,6 +290,11 @@ class Context:
                 await self.selected.mailbox.refresh(self.reading, modseq)
             except PostroomError as error:
                 log.warning("own_write_not_seen", error=error.name)
+
+
+def _limits(settings: Settings) -> Limits:
+    messages = min(settings.message_limit, DEFAULT_LIMITS.max_append_messages)
+    return Limits(append_limit=settings.append_octets, max_append_messages=messages)
 
 
 def id_of(octets: bytes) -> UUID:

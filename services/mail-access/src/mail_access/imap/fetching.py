@@ -8,8 +8,9 @@ from contextlib import aclosing
 from itertools import count
 from typing import Final
 
-from mail_access.imap.context import Context, Done, Selected, chunks
+from mail_access.imap.context import Context, Done, Selected
 from mail_access.imap.flagging import store_in
+from mail_access.imap.limiting import ordered, pieces, tell_limited
 from mail_access.imap.refusals import EXPUNGED, CommandRefusedError
 from mail_access.imap.sections import Message, Needs, needs_of, sets_seen
 from mail_access.imap.synchronizing import tell_changes
@@ -34,34 +35,52 @@ _UID_FLAGS: Final = frozenset({FetchAttribute.UID, FetchAttribute.FLAGS})
 async def fetch(context: Context, command: Fetch) -> Done:
     """FETCH and UID FETCH."""
     selected = context.require_selected()
-    numbers = await tell_changes(context, selected, command)
-    content = any(not isinstance(item, FetchAttribute) for item in command.items)
-    needs, items = needs_of(command.items), command.items
+    wanted = await tell_changes(context, selected, command)
+    told = await tell_messages(context, selected, wanted.numbers, command.items, backwards=wanted.is_part)
+    if told < len(wanted.numbers) and not command.uid:
+        tell_limited(context, wanted.code)
+        raise CommandRefusedError(EXPUNGED)  # RFC 2180 s4.1.2
+    return Done(b"FETCH completed", limited=wanted.code)
+
+
+async def tell_messages(
+    context: Context,
+    selected: Selected,
+    numbers: NumberRanges,
+    items: Sequence[FetchItem],
+    *,
+    backwards: bool = False,
+) -> int:
+    """The responses, the last message's first if `backwards`; how many messages there still were.
+
+    Raises `PostroomError`, perhaps in the middle of one.
+    """
+    content = any(not isinstance(item, FetchAttribute) for item in items)
     if context.uid_only:  # the response has the UID in its number's place
         items = tuple(item for item in items if item is not FetchAttribute.UID) or items
-    if content or needs:
-        told = await _with_store(context, selected, numbers, items, needs)
-    else:
-        told = await _from_memory(context, selected, numbers, items)
-    if told < len(numbers) and not command.uid:
-        raise CommandRefusedError(EXPUNGED)  # RFC 2180 s4.1.2
-    return Done(b"FETCH completed")
+    tell = _with_store if content or needs_of(items) else _from_memory
+    return await tell(context, selected, numbers, items, backwards=backwards)
 
 
 async def _from_memory(
-    context: Context, selected: Selected, numbers: NumberRanges, items: Sequence[FetchItem]
+    context: Context,
+    selected: Selected,
+    numbers: NumberRanges,
+    items: Sequence[FetchItem],
+    *,
+    backwards: bool,
 ) -> int:
     """How many messages were told."""
     told = 0
     only_flags = frozenset(items) == _UID_FLAGS and not context.uid_only
-    for some in chunks(numbers, _ROWS_AT_ONCE):
+    for some in pieces(numbers, _ROWS_AT_ONCE, backwards=backwards):
         if only_flags and (flags := _all_flags(selected, some)) is not None:
-            for piece in fetch_response.uids_and_flags(flags):
+            for piece in fetch_response.uids_and_flags(ordered(flags, backwards=backwards)):
                 context.output.write(piece)
             told += len(some)
             await context.output.flow()
             continue
-        rows = await read_rows(context, selected, some)
+        rows = ordered(await read_rows(context, selected, some), backwards=backwards)
         told += len(rows)
         if items == _FLAGS and context.uid_only:
             told_flags = ((row.uid, selected.flag_list(row.uid, row.word)) for row in rows)
@@ -97,18 +116,24 @@ def _all_flags(selected: Selected, numbers: NumberRanges) -> list[tuple[int, int
 
 
 async def _with_store(
-    context: Context, selected: Selected, numbers: NumberRanges, items: Sequence[FetchItem], needs: Needs
+    context: Context,
+    selected: Selected,
+    numbers: NumberRanges,
+    items: Sequence[FetchItem],
+    *,
+    backwards: bool,
 ) -> int:
     """The same where the store is asked."""
-    marks = any(map(sets_seen, items))
+    needs, marks = needs_of(items), any(map(sets_seen, items))
     told = 0
-    for some in chunks(numbers, _MARKED_AT_ONCE if marks else _MESSAGES_AT_ONCE):
+    size = _MARKED_AT_ONCE if marks or backwards else _MESSAGES_AT_ONCE
+    for some in pieces(numbers, size, backwards=backwards):
         extra: frozenset[int] = frozenset()
         if marks and selected.keeps_seen:
             extra = await _mark_seen(context, selected, some)
         rows = {row.uid: row for row in await read_rows(context, selected, some)}
         try:
-            async with aclosing(_messages(context, selected, rows, needs)) as pages:
+            async with aclosing(_messages(context, selected, rows, needs, backwards=backwards)) as pages:
                 async for page in pages:
                     told += await Page(context, selected, items, extra).tell(
                         [(rows[each.uid], each) for each in page]
@@ -139,11 +164,14 @@ def _seen(word: int) -> int:
 
 
 async def _messages(
-    context: Context, selected: Selected, rows: dict[int, Row], needs: Needs
-) -> AsyncGenerator[list[Message]]:
-    """The messages with what is needed of them, in pages of about a MiB; what is gone is left out."""
+    context: Context, selected: Selected, rows: dict[int, Row], needs: Needs, *, backwards: bool
+) -> AsyncGenerator[Sequence[Message]]:
+    """The messages with what is needed of them, in pages of about a MiB; what is gone is left out.
+
+    They come as one page if `backwards`.
+    """
     if not needs:
-        yield [Message(row.uid, row.size) for row in rows.values()]
+        yield ordered([Message(row.uid, row.size) for row in rows.values()], backwards=backwards)
         return
     store, login = context.resources.store, context.reading
     request = mailbox_pb2.FetchFactsRequest(
@@ -159,12 +187,18 @@ async def _messages(
         lean=True,
         expunged=True,
     )
+    gathered: list[Message] = []
     async with aclosing(store.fetch_facts(login, request)) as pages:
         async for page in pages:
             messages = [Message(facts.uid, facts.size, facts) for facts in page if facts.uid in rows]
             if needs.header:
                 await _add_parts(context, selected, messages)
-            yield messages
+            if backwards:
+                gathered += messages
+            else:
+                yield messages
+    if gathered:
+        yield ordered(gathered, backwards=True)
 
 
 async def _add_parts(context: Context, selected: Selected, messages: list[Message]) -> None:

@@ -8,8 +8,9 @@ from typing import Final, NamedTuple
 from mail_access.imap.asking import ask_store
 from mail_access.imap.context import Context, Selected, chunks
 from postroom_wire.imap.search import Column, SearchProgram, SearchRow, SearchScope
-from postroom_wire.imap.search_keys import SearchKey
-from postroom_wire.imap.sequence import NumberRanges
+from postroom_wire.imap.search_keys import And, SearchKey, SequenceNumbers, Uids
+from postroom_wire.imap.sequence import NumberRanges, SequenceSet
+from postroom_wire.imap.view import SessionView
 
 _ROWS_AT_ONCE: Final = 2_000
 _COLUMNS: Final = frozenset({Column.SIZE, Column.INTERNAL_DATE})
@@ -36,9 +37,7 @@ async def find(
     )
     program = SearchProgram(key, scope)
     if numbers is None:
-        numbers = view.all
-        if program.sequence_numbers is not None:
-            numbers = program.sequence_numbers.below(view.exists)
+        numbers = searched(view, key, saved)
     found: list[SearchRow] = []
     undecided: list[SearchRow] = []
     for some in chunks(numbers, _ROWS_AT_ONCE):
@@ -54,6 +53,25 @@ async def find(
         found.extend(row for row in undecided if program.verdict(row))
         found.sort(key=_uid_of)
     return Found(found, program)
+
+
+def searched(view: SessionView, key: SearchKey, saved: Sequence[int] = ()) -> NumberRanges:
+    """The message numbers that can match: those that the key names, if it does, whatever else it wants."""
+    numbers = view.all
+    for part in key.keys if isinstance(key, And) else (key,):
+        match part:
+            case SequenceNumbers(wanted):
+                named = wanted.resolve(view.exists)
+            case Uids(wanted):
+                uids = SequenceSet(wanted.resolve(view.last_uid).ranges)
+                named = view.select(uids, by_uid=True)
+            case _:
+                continue
+        if wanted.saved:
+            known = (view.sequence_number(uid) for uid in saved)
+            named = named.union(NumberRanges.of(number for number in known if number is not None))
+        numbers = numbers.intersection(named)
+    return numbers
 
 
 def _uid_of(row: SearchRow) -> int:

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from mail_access.imap.context import Context, Done, Selected, chunks
+from mail_access.imap.context import Context, Done, Selected
+from mail_access.imap.limiting import Newest, hard_limit, newest, ordered, pieces, tell_limited
 from mail_access.imap.refusals import EXPUNGED, READ_ONLY, CommandRefusedError, some_expunged
 from mail_access.imap.updates import write_flags, write_modseqs
 from mail_access.mailbox_rows import WordChange
@@ -44,14 +45,16 @@ async def store(context: Context, command: Store) -> Done:
     selected = context.require_selected()
     if selected.read_only:
         raise CommandRefusedError(READ_ONLY)
-    numbers = selected.view.select(command.messages, by_uid=command.uid)
-    uids, gone = selected.uids(numbers)
-    outcome = await _store_all(context, selected, command, uids)
-    await _tell(context, selected, command, numbers, outcome)
+    named = selected.view.select(command.messages, by_uid=command.uid)
+    wanted = newest(selected, named, hard_limit(context))
+    uids, gone = selected.uids(wanted.numbers)
+    outcome = await _store_all(context, selected, command, uids, backwards=wanted.is_part)
+    await _tell(context, selected, command, wanted, outcome)
     code = _modified_code(selected, command, outcome)
     if gone and not command.uid:  # RFC 2180 s4.2
+        tell_limited(context, wanted.code)
         raise CommandRefusedError(EXPUNGED if code is None else some_expunged(code))
-    return Done(b"STORE completed", code)
+    return Done(b"STORE completed", code, limited=wanted.code)
 
 
 async def store_in(
@@ -81,12 +84,15 @@ def split_flags(flags: tuple[Flag, ...]) -> tuple[int, list[str]]:
     return bits, keywords
 
 
-async def _store_all(context: Context, selected: Selected, command: Store, uids: list[int]) -> _Outcome:
+async def _store_all(
+    context: Context, selected: Selected, command: Store, uids: list[int], *, backwards: bool
+) -> _Outcome:
     flags, keywords = split_flags(command.flags)
     outcome = _Outcome()
     try:
-        for start in range(0, len(uids), _STORED_AT_ONCE):
-            context.progress = start, len(uids)
+        starts = range(0, len(uids), _STORED_AT_ONCE)
+        for done, start in enumerate(ordered(starts, backwards=backwards)):
+            context.progress = done * _STORED_AT_ONCE, len(uids)
             some = NumberRanges.of(uids[start : start + _STORED_AT_ONCE])
             request = mailbox_pb2.StoreFlagsRequest(
                 uids=uid_ranges(some.ranges),
@@ -138,14 +144,14 @@ def _changeable(rights: Rights) -> int:
 
 
 async def _tell(
-    context: Context, selected: Selected, command: Store, numbers: NumberRanges, outcome: _Outcome
+    context: Context, selected: Selected, command: Store, wanted: Newest, outcome: _Outcome
 ) -> None:
     """The flags, or where they are not asked for the MODSEQs to those who follow these (RFC 7162 s3.1.3)."""
     by_modseq = Extension.CONDSTORE in context.enabled
     failed = NumberRanges(tuple(outcome.modified))
     passed = None if command.unchanged_since is not None else NumberRanges.of(outcome.changed)
-    for some in chunks(numbers, _ROWS_AT_ONCE):
-        rows = selected.mailbox.rows.read(selected.view, some)
+    for some in pieces(wanted.numbers, _ROWS_AT_ONCE, backwards=wanted.is_part):
+        rows = ordered(selected.mailbox.rows.read(selected.view, some), backwards=wanted.is_part)
         if not command.silent:
             write_flags(context, selected, rows, uid=command.uid)
         elif by_modseq:

@@ -1,9 +1,10 @@
 """COPY, MOVE and EXPUNGE with their UID forms (RFC 3501 s6.4.3, s6.4.7, RFC 6851, RFC 4315)."""
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from mail_access.imap.context import Context, Done, Selected
+from mail_access.imap.limiting import Newest, hard_limit, newest, pieces, require_all
 from mail_access.imap.refusals import EXPUNGED, READ_ONLY, TRY_CREATE, CommandRefusedError
 from mail_access.imap.sharing import Located, locate
 from mail_access.store import ranges_of, uid_ranges
@@ -11,8 +12,14 @@ from postroom.mailstore.v1 import account_pb2, mailbox_pb2
 from postroom_contracts.ids import new_id
 from postroom_wire.imap import codes, responses
 from postroom_wire.imap.commands import Copy, Expunge, Move
+from postroom_wire.imap.cursor import MAX_NUMBER
 from postroom_wire.imap.errors import Condition
+from postroom_wire.imap.flags import DELETED, SYSTEM_FLAGS
 from postroom_wire.imap.sequence import NumberRanges
+
+_DELETED: Final = 1 << SYSTEM_FLAGS.index(DELETED)
+_EXPUNGED_AT_ONCE: Final = 100_000
+"""Messages of one transaction: EXPUNGE and CLOSE may not be limited (RFC 9738 s3.1)."""
 
 
 class _Wanted(NamedTuple):
@@ -26,7 +33,9 @@ class _Wanted(NamedTuple):
 async def copy(context: Context, command: Copy) -> Done:
     """COPY: all or nothing."""
     selected = context.require_selected()
-    wanted = await _wanted(context, selected, command)
+    numbers = selected.view.select(command.messages, by_uid=command.uid)
+    require_all(selected, numbers, context.resources.settings.message_limit)
+    wanted = await _wanted(context, selected, command, numbers)
     if not wanted.uids:
         return Done(b"COPY completed, nothing to copy")
     if selected.login.is_guest or wanted.target.is_shared:
@@ -44,9 +53,11 @@ async def move(context: Context, command: Move) -> Done:
     selected = context.require_selected()
     if selected.read_only:
         raise CommandRefusedError(READ_ONLY)
-    wanted = await _wanted(context, selected, command)
+    named = selected.view.select(command.messages, by_uid=command.uid)
+    part = newest(selected, named, context.resources.settings.message_limit)
+    wanted = await _wanted(context, selected, command, part.numbers)
     if not wanted.uids:
-        return Done(b"MOVE completed, nothing to move")
+        return Done(b"MOVE completed, nothing to move", limited=part.code)
     if selected.login.is_guest or wanted.target.is_shared:
         moved = await _transfer(context, selected, wanted, move=True)
         modseq = moved.source_modseq
@@ -60,7 +71,7 @@ async def move(context: Context, command: Move) -> Done:
     if wanted.target.id != selected.mailbox.id:
         selected.mailbox.expunged(moved.source, modseq)
     await context.caught_up(wanted.target.mailbox.id, modseq)
-    return Done(b"MOVE completed", expunged=bool(moved.source))
+    return Done(b"MOVE completed", expunged=bool(moved.source), limited=part.code)
 
 
 async def _transfer(
@@ -86,24 +97,69 @@ async def expunge(context: Context, command: Expunge) -> Done:
     selected = context.require_selected()
     if selected.read_only:
         raise CommandRefusedError(READ_ONLY)
-    uids: Sequence[tuple[int, int]] = ()
-    if command.uids is not None:
-        found, _ = selected.uids(selected.view.select(command.uids, by_uid=True))
-        if not found:  # no UIDs at all would mean every message
-            return Done(b"EXPUNGE completed")
-        uids = NumberRanges.of(found).ranges
+    if command.uids is None:
+        went = await expunge_deleted(context, selected)
+        return Done(b"EXPUNGE completed", expunged=went)
+    numbers = selected.view.select(command.uids, by_uid=True)
+    part = Newest(numbers)
+    if len(numbers) > (limit := hard_limit(context)):  # RFC 9738 s3.1: only those with \Deleted count
+        part = newest(selected, _deleted(selected, numbers), limit)
+    went = await _expunge_some(context, selected, part)
+    return Done(b"EXPUNGE completed", expunged=went, limited=part.code)
+
+
+async def expunge_deleted(context: Context, selected: Selected) -> bool:
+    r"""Expunge all that has \\Deleted, as many as there may be; whether there were any."""
+    uids = selected.mailbox.rows.uids.array
+    # The last slice has what is not known here yet, too.
+    starts = [1, *uids[_EXPUNGED_AT_ONCE::_EXPUNGED_AT_ONCE]]
+    slices = zip(starts, [start - 1 for start in starts[1:]] + [MAX_NUMBER], strict=True)
+    went = False
+    for done, one in enumerate(list(slices)):
+        context.progress = done * _EXPUNGED_AT_ONCE, len(uids)
+        went |= await _expunge(context, selected, [one] if len(starts) > 1 else [])
+    return went
+
+
+async def _expunge_some(context: Context, selected: Selected, part: Newest) -> bool:
+    went, done = False, 0
+    for some in pieces(part.numbers, _EXPUNGED_AT_ONCE, backwards=part.is_part):
+        context.progress = done, len(part.numbers)
+        done += len(some)
+        uids, _ = selected.uids(some)
+        if uids:  # none at all would mean every message
+            went |= await _expunge(context, selected, NumberRanges.of(uids).ranges)
+    return went
+
+
+async def _expunge(context: Context, selected: Selected, uids: Sequence[tuple[int, int]]) -> bool:
     expunged = await context.resources.store.expunge_messages(selected.login, selected.mailbox.id, uids)
     selected.mailbox.expunged(expunged.expunged, expunged.modseq)
     await context.caught_up(selected.mailbox.id.bytes, expunged.modseq)
-    return Done(b"EXPUNGE completed", expunged=bool(expunged.expunged))
+    return bool(expunged.expunged)
 
 
-async def _wanted(context: Context, selected: Selected, command: Copy | Move) -> _Wanted:
-    uids, gone = selected.uids(selected.view.select(command.messages, by_uid=command.uid))
+def _deleted(selected: Selected, numbers: NumberRanges) -> NumberRanges:
+    runs = selected.mailbox.rows.words(selected.view, numbers)
+    return NumberRanges.of(
+        number
+        for run in runs
+        for number, word in enumerate(run.words, run.sequence_number)
+        if word & _DELETED
+    )
+
+
+async def _wanted(
+    context: Context, selected: Selected, command: Copy | Move, numbers: NumberRanges
+) -> _Wanted:
+    uids, gone = selected.uids(numbers)
     if gone and not command.uid:
         raise CommandRefusedError(EXPUNGED)  # RFC 2180 s4.4.1
     target, _ = await locate(context, command.mailbox, TRY_CREATE)
-    return _Wanted(NumberRanges.of(uids).ranges, gone, target)
+    # Between messages that stand side by side there are no others, so it takes few ranges to name many.
+    view = selected.view
+    spans = [(view.uid(first), view.uid(last)) for first, last in numbers.ranges] if uids else []
+    return _Wanted(spans, gone, target)
 
 
 def _copy_uid(

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 from mail_access.imap import search_contexts
 from mail_access.imap.context import Context, Done, Selected
-from mail_access.imap.finding import find
+from mail_access.imap.finding import find, searched
+from mail_access.imap.limiting import hard_limit, newest, ordered
 from mail_access.imap.refusals import CommandRefusedError
 from postroom_wire.imap.enabling import Extension
 from postroom_wire.imap.esearch import (
@@ -36,20 +37,25 @@ async def search(context: Context, command: Search) -> Done:
         selected.view.saved = array("I")  # RFC 5182 s2.1: what a NO leaves
     if command.refused is not None:
         raise CommandRefusedError(command.refused)
-    found = await find(context, selected, command.key, saved)
-    results = results_of(command, found.rows, found.program)
+    part = newest(selected, searched(selected.view, command.key, saved), hard_limit(context))
+    found = await find(context, selected, command.key, saved, part.numbers)
     if returns is None:
-        context.output.write(encode_search(results))
-        return Done(b"SEARCH completed")
+        told = ordered(found.rows, backwards=part.is_part)
+        context.output.write(encode_search(results_of(command, told, found.program)))
+        return Done(b"SEARCH completed", limited=part.code)
+    results = results_of(command, found.rows, found.program)
     if saves:
         save(selected, found.rows, returns)
-    if updates:
+    if updates and part.is_part:  # of a part nobody can say what changes
+        search_contexts.refuse(context, context.engine.pending_tag)
+    elif updates:
         uids = [row.uid for row in found.rows]
         search_contexts.keep(context, selected, command.key, uids, uid=command.uid)
     if returns.answers:
         tag = context.engine.pending_tag
         context.output.write(encode_esearch(tag, results, returns, uid=command.uid))
-    return Done(b"SEARCH completed, result saved" if saves else b"SEARCH completed")
+    text = b"SEARCH completed, result saved" if saves else b"SEARCH completed"
+    return Done(text, limited=part.code)
 
 
 def results_of(command: Search | Sort, found: Sequence[SearchRow], program: SearchProgram) -> Results:

@@ -2,6 +2,7 @@
 
 from mail_access.imap.context import Context, Done, Selected
 from mail_access.imap.listing import tell_mailbox
+from mail_access.imap.moving import expunge_deleted
 from mail_access.imap.sharing import locate
 from mail_access.imap.synchronizing import check_parameters, resynchronize
 from mail_access.imap.updates import add_recent, count_recent, take_highest_modseq, tell_flags
@@ -57,9 +58,7 @@ async def close(context: Context) -> Done:
     """CLOSE: expunges without a word, unless read-only."""
     selected = context.selected
     if selected is not None and _expunges(selected):
-        expunged = await context.resources.store.expunge_messages(selected.login, selected.mailbox.id)
-        selected.mailbox.expunged(expunged.expunged, expunged.modseq)
-        context.resources.mailboxes.hint(selected.login.account_id, expunged.modseq)
+        await expunge_deleted(context, selected)
     await context.leave()
     return Done(b"CLOSE completed")
 

@@ -11,6 +11,7 @@ from mail_access.imap import appending, authenticating
 from mail_access.imap.commands import perform
 from mail_access.imap.compressing import DeflateError, Inflater
 from mail_access.imap.context import Context, Done, SessionEndError
+from mail_access.imap.limiting import tell_limited
 from mail_access.imap.progressing import Watch
 from mail_access.imap.refusals import COMPRESSION_ACTIVE, CommandRefusedError, refusal_of, server_bug
 from mail_access.imap.updates import take_highest_modseq, tell_updates
@@ -193,6 +194,11 @@ class Session:
         await tell_updates(context, expunges=may_tell_expunges(command), highest=not expunged)
         if expunged and context.selected is not None:
             reply = replace(reply, code=take_highest_modseq(context.selected))
+        if done is not None and done.limited is not None:
+            if reply.code is None:
+                reply = replace(reply, code=done.limited)
+            else:
+                tell_limited(context, done.limited)
         context.output.write(context.engine.refuse(reply))
 
     async def _perform(self, command: Command) -> Done | None:

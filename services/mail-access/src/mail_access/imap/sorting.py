@@ -5,13 +5,15 @@ from collections.abc import Iterable, Sequence
 
 from mail_access.finder import MAX_RANGES
 from mail_access.imap import search_contexts
-from mail_access.imap.context import Context, Done
-from mail_access.imap.finding import find
+from mail_access.imap.context import Context, Done, Selected
+from mail_access.imap.finding import find, searched
+from mail_access.imap.limiting import hard_limit, require_all
 from mail_access.imap.refusals import CommandRefusedError
 from mail_access.imap.searching import results_of, save
 from postroom_wire.imap.errors import TOO_MANY_ITEMS
 from postroom_wire.imap.esearch import encode_esearch, encode_sort
 from postroom_wire.imap.search import SearchRow
+from postroom_wire.imap.search_keys import SearchKey
 from postroom_wire.imap.sequence import NumberRanges
 from postroom_wire.imap.sorting import Sort, SortKey
 from postroom_wire.imap.thread_algorithms import Forest, Place
@@ -28,7 +30,8 @@ async def sort(context: Context, command: Sort) -> Done:
         selected.view.saved = array("I")  # RFC 5182 s2.1: what a NO leaves
     if command.refused is not None:
         raise CommandRefusedError(command.refused)
-    rows, program = await find(context, selected, command.key, saved)
+    numbers = _all_searched(context, selected, command.key, saved)
+    rows, program = await find(context, selected, command.key, saved, numbers)
     found = {row.uid: row for row in rows}
     ordered: list[SearchRow] = []
     if found:
@@ -56,7 +59,8 @@ async def sort(context: Context, command: Sort) -> Done:
 async def thread(context: Context, command: Thread) -> Done:
     """THREAD and UID THREAD."""
     selected = context.require_selected()
-    rows, _ = await find(context, selected, command.key, selected.view.saved)
+    numbers = _all_searched(context, selected, command.key, selected.view.saved)
+    rows, _ = await find(context, selected, command.key, selected.view.saved, numbers)
     found = {row.uid: row for row in rows}
     forest: Forest = []
     if found:
@@ -72,6 +76,13 @@ async def thread(context: Context, command: Thread) -> Done:
         ]
     context.output.write(encode_threads(forest))
     return Done(b"THREAD completed")
+
+
+def _all_searched(context: Context, selected: Selected, key: SearchKey, saved: Sequence[int]) -> NumberRanges:
+    """The message numbers to look at; too many cannot be put into order (RFC 9738 s3.3)."""
+    numbers = searched(selected.view, key, saved)
+    require_all(selected, numbers, hard_limit(context))
+    return numbers
 
 
 def _ranges(uids: Iterable[int]) -> Sequence[tuple[int, int]]:

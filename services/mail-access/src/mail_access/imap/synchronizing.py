@@ -7,10 +7,12 @@ the view still has is never told as vanished earlier: it goes by its own VANISHE
 from typing import Final
 
 from mail_access.imap.context import Context, Selected, chunks
+from mail_access.imap.limiting import Newest, hard_limit, newest
 from mail_access.imap.refusals import QRESYNC_DISABLED, CommandRefusedError
 from mail_access.imap.updates import write_flags
 from postroom_wire.imap.commands import Fetch
 from postroom_wire.imap.enabling import Extension
+from postroom_wire.imap.message_limit import message_limit, too_many
 from postroom_wire.imap.qresync import Resynchronization, SelectParameters, vanished_earlier
 from postroom_wire.imap.sequence import NumberRanges, SequenceSet
 
@@ -38,12 +40,17 @@ async def resynchronize(context: Context, selected: Selected, known: Resynchroni
         await context.output.flow()
 
 
-async def tell_changes(context: Context, selected: Selected, command: Fetch) -> NumberRanges:
+async def tell_changes(context: Context, selected: Selected, command: Fetch) -> Newest:
     """Of the messages of a FETCH those that its CHANGEDSINCE lets through; VANISHED comes before (s3.2.6).
 
-    Raises `CommandRefusedError` when QRESYNC was not enabled.
+    Raises `CommandRefusedError` when QRESYNC was not enabled, and for a PARTIAL of too many messages.
     """
-    since, view = command.modifiers.changed_since, selected.view
+    since, view, limit = command.modifiers.changed_since, selected.view, hard_limit(context)
+    numbers = view.select(command.messages, by_uid=command.uid)
+    if (partial := command.modifiers.partial) is not None:
+        numbers = numbers.part(partial.of(len(numbers)))  # RFC 9394 s3.4: before CHANGEDSINCE
+        if len(numbers) > limit:
+            raise CommandRefusedError(too_many(message_limit(limit)))  # RFC 9738 s3.1
     if command.modifiers.vanished and since is not None:
         _require_qresync(context)
         # "*" is the last message that there is, but above it others may have vanished.
@@ -51,10 +58,9 @@ async def tell_changes(context: Context, selected: Selected, command: Fetch) -> 
         if command.messages.saved:
             uids = uids.union(NumberRanges.of(view.saved))
         await _tell_vanished(context, selected, since, uids)
-    numbers = view.select(command.messages, by_uid=command.uid)
-    if (partial := command.modifiers.partial) is not None:
-        numbers = numbers.part(partial.of(len(numbers)))  # RFC 9394 s3.4: before CHANGEDSINCE
-    return numbers if since is None else selected.mailbox.rows.changed_since(view, numbers, since)
+    if since is not None:
+        numbers = selected.mailbox.rows.changed_since(view, numbers, since)
+    return newest(selected, numbers, limit)
 
 
 async def _tell_vanished(context: Context, selected: Selected, since: int, uids: NumberRanges) -> None:
