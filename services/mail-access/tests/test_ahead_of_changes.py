@@ -8,7 +8,8 @@ from mail_access.login import Login
 from mail_access.store import MailStore
 from postroom.mailstore.v1 import mailbox_pb2
 from postroom_testing.imap_client import Connect, ImapClient
-from postroom_testing.imap_mirror import Mirror, Told
+from postroom_testing.imap_memory import Told
+from postroom_testing.imap_mirror import Mirror
 
 MAIL = b"From: Ann <ann@example.org>\r\nSubject: Tea\r\n\r\nAt five.\r\n"
 
@@ -41,10 +42,10 @@ async def test_what_vanished_ahead_of_the_view_is_told_to_who_resynchronizes(
     await laptop.ok("ENABLE QRESYNC")
     store_of_alice = await store_behind(alice, monkeypatch)
 
-    held, found, expunged, go_on = (asyncio.Event() for _ in range(4))
-    get_changes, find_mailbox, expunge = (
+    held, listed, expunged, go_on = (asyncio.Event() for _ in range(4))
+    get_changes, list_mailboxes, expunge = (
         MailStore.get_changes,
-        MailStore.find_mailbox,
+        MailStore.list_mailboxes,
         MailStore.expunge_messages,
     )
 
@@ -55,9 +56,9 @@ async def test_what_vanished_ahead_of_the_view_is_told_to_who_resynchronizes(
             await go_on.wait()
         return answer
 
-    async def note_found(store: MailStore, login: Login, name: str) -> mailbox_pb2.FindMailboxResponse:
-        answer = await find_mailbox(store, login, name)
-        found.set()
+    async def note_listed(store: MailStore, login: Login) -> mailbox_pb2.ListMailboxesResponse:
+        answer = await list_mailboxes(store, login)
+        listed.set()
         return answer
 
     async def note_expunged(store: MailStore, *arguments: object) -> mailbox_pb2.ExpungeMessagesResponse:
@@ -66,13 +67,13 @@ async def test_what_vanished_ahead_of_the_view_is_told_to_who_resynchronizes(
         return answer
 
     monkeypatch.setattr(MailStore, "get_changes", hold_changes)
-    monkeypatch.setattr(MailStore, "find_mailbox", note_found)
+    monkeypatch.setattr(MailStore, "list_mailboxes", note_listed)
     monkeypatch.setattr(MailStore, "expunge_messages", note_expunged)
     await other.command("STORE 1 +FLAGS (\\Flagged)")  # alice's process hears of it, and is held
     async with asyncio.timeout(10):
         await held.wait()
         tag = laptop.send_command(f"SELECT INBOX (QRESYNC ({other.uid_validity} {other.modseq}))")
-        await found.wait()
+        await listed.wait()
         await asyncio.sleep(0)
         gone = alice.send_command("EXPUNGE")
         await expunged.wait()

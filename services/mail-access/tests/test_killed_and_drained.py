@@ -12,7 +12,8 @@ import pytest
 
 from postroom_embedded.nats import NatsAddress
 from postroom_testing.imap_client import ImapClient
-from postroom_testing.imap_mirror import Cache, Mirror, Told
+from postroom_testing.imap_memory import Cache, Told
+from postroom_testing.imap_mirror import Mirror
 from postroom_testing.mail_access_process import MailAccessProcess
 from postroom_testing.mail_twins import Household, Twins, household
 from postroom_testing.restartable import Restartable

@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from postroom_testing.imap_actions import Actor, Appended, Copied, Done
+from postroom_testing.imap_memory import Flags, Place
 from postroom_testing.mail_twins import Stored
 
-Place: TypeAlias = tuple[int, int]
-"""UIDVALIDITY and UID."""
+Message: TypeAlias = tuple[Place, int]
+"""A mailbox, and a UID there."""
 Action: TypeAlias = Callable[[], Awaitable[Done | None]]
-_REFUSALS = re.compile(rb"NO \[(EXPUNGEISSUED|TRYCREATE|NONEXISTENT|MODIFIED [\d:,]+)\]")
+_REFUSALS = re.compile(rb"NO \[(EXPUNGEISSUED|TRYCREATE|NONEXISTENT|BADURL \S+|CANNOT|MODIFIED [\d:,]+)\]")
 _STATUS = re.compile(rb"UIDNEXT (\d+) UIDVALIDITY (\d+)")
 
 
@@ -24,15 +25,18 @@ _STATUS = re.compile(rb"UIDNEXT (\d+) UIDVALIDITY (\d+)")
 class Ledger:
     """What all sessions of an account were told of what they did."""
 
-    created: set[Place] = field(default_factory=set[Place])
-    moved: set[Place] = field(default_factory=set[Place])
-    deletable: set[Place] = field(default_factory=set[Place])
+    created: set[Message] = field(default_factory=set[Message])
+    moved: set[Message] = field(default_factory=set[Message])
+    """Somebody moved it, or put another one in its place."""
+    deletable: set[Message] = field(default_factory=set[Message])
     """Somebody wanted it deleted."""
-    copies: list[tuple[Place, Place]] = field(default_factory=list[tuple[Place, Place]])
-    uid_next: dict[int, int] = field(default_factory=dict[int, int])
-    own: dict[tuple[int, Place], bool] = field(default_factory=dict[tuple[int, Place], bool])
-    """Whether the keyword of the session of this number was set last."""
-    seen: list[tuple[set[Place], set[Place]]] = field(default_factory=list[tuple[set[Place], set[Place]]])
+    copies: list[tuple[Message, Message]] = field(default_factory=list[tuple[Message, Message]])
+    uid_next: dict[Place, int] = field(default_factory=dict[Place, int])
+    own: dict[tuple[int, str, Message], bool] = field(default_factory=dict[tuple[int, str, Message], bool])
+    """Whether a flag that only the session of this number changes was set last."""
+    seen: list[tuple[set[Message], set[Message]]] = field(
+        default_factory=list[tuple[set[Message], set[Message]]]
+    )
     """What was there for certain when a session asked, and what it knew then."""
     delivered: int = 0
 
@@ -45,82 +49,93 @@ class Ledger:
         assert done.answer.ok or _REFUSALS.match(done.answer.text), done
         self._note(at, actor, done, uid_next)
         mirror, verb = actor.mirror, done.text.partition(" ")[0]
-        validity = mirror.uid_validity
-        known = {(validity, uid) for uid in mirror.uids if uid is not None}
+        here = mirror.place
+        known = {(here, uid) for uid in mirror.uids if uid is not None}
         if done.answer.ok and verb in {"SELECT", "EXAMINE", "NOOP", "CHECK"}:
             assert not known & moved, f"{done}: {known & moved} were moved before"
             if None not in mirror.uids:
-                self.seen.append(({place for place in created if place[0] == validity}, known))
-        for (who, (box, uid)), is_set in self.own.items():
-            if who == at and box == validity and uid in mirror.flags:
-                assert (f"$s{at}" in mirror.flags[uid]) == is_set, (
-                    f"{done}: UID {uid}, which was set otherwise"
-                )
+                self.seen.append(({each for each in created if each[0] == here}, known))
+        for (who, flag, (box, uid)), is_set in self.own.items():
+            if who == at and box == here and uid in mirror.flags:
+                assert (flag in mirror.flags[uid]) == is_set, f"{done}: UID {uid} has {flag} otherwise"
 
     def check(self, stored: dict[str, Stored]) -> None:
-        """When all is quiet."""
-        here = {(box.uid_validity, uid) for box in stored.values() for uid in box.flags}
+        """When all is quiet, with each mailbox as its owner has it."""
+        places = {name: Place(name, box.uid_validity) for name, box in stored.items()}
+        here = {(places[name], uid) for name, box in stored.items() for uid in box.flags}
         for source, target in self.copies:
             if source in self.deletable:
                 self.deletable.add(target)
         lost = {place for place in self.created - here - self.moved if place not in self.deletable}
         assert not lost, f"{lost} are gone"
         assert not self.moved & here, f"{self.moved & here} were moved and are there"
-        for name in ("INBOX", "Box"):
-            box = stored[name]
-            made = {uid for validity, uid in self.created if validity == box.uid_validity}
+        for name, box in stored.items():
+            made = {uid for place, uid in self.created if place == places[name]}
             others = set(range(1, box.uid_next)) - made
             expected = self.delivered if name == "INBOX" else 0
             assert len(others) == expected, f"{name}: {others} beside {expected} deliveries"
-            for uid, flags in box.flags.items():
-                self._check_own((box.uid_validity, uid), flags)
+            self._check_counters(name, box)
         for there, known in self.seen:
             missed = (there & here) - known
             assert not missed, f"{missed} were acknowledged and not seen"
 
-    def _check_own(self, place: Place, flags: frozenset[str]) -> None:
-        for (who, where), is_set in self.own.items():
-            if where == place:
-                assert (f"$s{who}" in flags) == is_set, f"the last change of {who} at {place} was lost"
+    def check_own(self, who: int, place: Place, flags: dict[int, Flags]) -> None:
+        """A mailbox, as the user has it whose session this is, is as the session left it."""
+        for (own, flag, (box, uid)), is_set in self.own.items():
+            if own == who and box == place and uid in flags:
+                assert (flag in flags[uid]) == is_set, f"{who}'s last {flag} at UID {uid} of {box} was lost"
 
-    def _note(self, at: int, actor: Actor, done: Done, uid_next: dict[int, int]) -> None:
+    def _check_counters(self, name: str, box: Stored) -> None:
+        unseen, deleted = (
+            sum((flag in flags) == wanted for flags in box.flags.values())
+            for flag, wanted in (("\\Seen", False), ("\\Deleted", True))
+        )
+        assert box.counts == (len(box.flags), unseen, deleted), f"{name}: {box.counts} are counted"
+
+    def _note(self, at: int, actor: Actor, done: Done, uid_next: dict[Place, int]) -> None:
         if found := _STATUS.search(b"".join(done.answer.untagged)):
-            self._note_uid_next(int(found[2]), int(found[1]))
-        match done.appended:
-            case Appended(uid_validity, uid):
-                self._note_created((uid_validity, uid), uid_next)
-                if "\\Deleted" in done.flags:
-                    self.deletable.add((uid_validity, uid))
-            case None:
-                pass
-        match done.copied:
-            case Copied(uid_validity, pairs):
-                for source, uid in pairs:
-                    self._note_created((uid_validity, uid), uid_next)
-                    self.copies.append(((done.uid_validity, source), (uid_validity, uid)))
-                    if "MOVE" in done.text:
-                        place = (done.uid_validity, source)
-                        assert place not in self.moved, f"{place} is moved twice"
-                        self.moved.add(place)
-            case None:
-                pass
+            place = Place(done.box, int(found[2]))
+            self.uid_next[place] = max(self.uid_next.get(place, 1), int(found[1]))
+        if done.appended is not None:
+            self._note_added(done, done.appended, uid_next)
+        if done.copied is not None:
+            self._note_copied(done, done.copied, uid_next)
         if "STORE" in done.text:
-            self._note_stored(at, done, actor.mirror.heard)
+            self._note_stored(at, actor, done)
 
-    def _note_stored(self, at: int, done: Done, heard: set[int]) -> None:
+    def _note_added(self, done: Done, appended: Appended, uid_next: dict[Place, int]) -> None:
+        place = Place(done.box, appended.uid_validity)
+        for uid, (flags, _) in zip(appended.uids, done.messages, strict=True):
+            self._note_created((place, uid), uid_next)
+            if "\\Deleted" in flags:
+                self.deletable.add((place, uid))
+        if "REPLACE" in done.text:
+            self._note_moved((done.place, done.targets[0]))
+
+    def _note_copied(self, done: Done, copied: Copied, uid_next: dict[Place, int]) -> None:
+        for source, uid in copied.pairs:
+            target = (Place(done.box, copied.uid_validity), uid)
+            self._note_created(target, uid_next)
+            self.copies.append(((done.place, source), target))
+            if "MOVE" in done.text:
+                self._note_moved((done.place, source))
+
+    def _note_stored(self, at: int, actor: Actor, done: Done) -> None:
         for uid in done.targets:
-            place = (done.uid_validity, uid)
+            message = (done.place, uid)
             if "\\Deleted" in done.flags:
-                self.deletable.add(place)
-            certain = done.silent or uid in heard  # else it was gone meanwhile
-            if f"$s{at}" in done.flags and certain and uid not in done.modified:
-                self.own[at, place] = done.mode == "+"
+                self.deletable.add(message)
+            certain = done.silent or uid in actor.mirror.heard  # else it was gone meanwhile
+            if certain and uid not in done.modified:
+                for flag in done.flags & actor.own_flags:
+                    self.own[at, flag, message] = done.mode == "+"
 
-    def _note_created(self, place: Place, uid_next: dict[int, int]) -> None:
-        assert place not in self.created, f"{place} is given out twice"
-        self.created.add(place)
-        validity, uid = place
-        assert uid >= uid_next.get(validity, 1), f"{place} came after UIDNEXT {uid_next[validity]}"
+    def _note_moved(self, message: Message) -> None:
+        assert message not in self.moved, f"{message} is moved twice"
+        self.moved.add(message)
 
-    def _note_uid_next(self, validity: int, uid_next: int) -> None:
-        self.uid_next[validity] = max(self.uid_next.get(validity, 1), uid_next)
+    def _note_created(self, message: Message, uid_next: dict[Place, int]) -> None:
+        assert message not in self.created, f"{message} is given out twice"
+        self.created.add(message)
+        place, uid = message
+        assert uid >= uid_next.get(place, 1), f"{message} came after UIDNEXT {uid_next[place]}"

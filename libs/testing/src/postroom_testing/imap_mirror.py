@@ -2,16 +2,16 @@
 
 A mirror follows every response. It raises `AssertionError` for one that no history of the mailbox explains:
 numbers that do not fit EXISTS and EXPUNGE, UIDs that do not ascend, a MODSEQ that goes back, an EXPUNGE where
-it may not come. `Told` is shared by the mirrors of one account: what two of them hear must fit, too.
+it may not come. `Told` is shared by the mirrors of some accounts: what two of them hear must fit, too.
 """
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 
 from postroom_testing.imap_client import Answer, ImapClient
+from postroom_testing.imap_memory import Cache, Flags, HeardFlags, Place, Told, literal, uid_set, uids_of
 
-Flags = frozenset[str]
+_RECENT = re.compile(rb"\* (\d+) RECENT")
 _EXISTS = re.compile(rb"\* (\d+) EXISTS")
 _EXPUNGE = re.compile(rb"\* (\d+) EXPUNGE")
 _VANISHED = re.compile(rb"\* VANISHED (\(EARLIER\) )?([\d:,]+)")
@@ -24,59 +24,23 @@ _LITERAL = re.compile(rb"\{(\d+)\}\r\n")
 _NO_EXPUNGES = re.compile(r"(FETCH|STORE|SEARCH|SORT|THREAD) ")
 
 
-def uids_of(text: bytes | str) -> list[int]:
-    """The UIDs of a set such as `1:3,7`, in its order."""
-    found: list[int] = []
-    for piece in (text if isinstance(text, str) else text.decode("ascii")).split(","):
-        first, _, last = piece.partition(":")
-        found.extend(range(int(first), int(last or first) + 1))
-    return found
-
-
-def uid_set(uids: Iterable[int]) -> str:
-    """As a client writes it."""
-    return ",".join(str(uid) for uid in uids)
-
-
-@dataclass
-class Told:
-    """What all clients of an account were told; mailboxes by their UIDVALIDITY."""
-
-    flags: dict[tuple[int, int, int], Flags] = field(default_factory=dict[tuple[int, int, int], Flags])
-    """Of a message (UIDVALIDITY, UID) at a MODSEQ."""
-
-    def hear(self, key: tuple[int, int, int], flags: Flags) -> None:
-        """A message has one set of flags at one MODSEQ, whoever is told."""
-        before = self.flags.setdefault(key, flags)
-        assert before == flags, f"{key} was told with {set(before)} and with {set(flags)}"
-
-
-@dataclass
-class Cache:
-    """What a client keeps of a mailbox when it goes away (RFC 7162 s6)."""
-
-    uid_validity: int
-    modseq: int
-    flags: dict[int, Flags]
-    uids: list[int]
-
-    @property
-    def names_uids(self) -> bool:
-        """Whether it says which UIDs it knows, at every other MODSEQ; then it is told of these alone."""
-        return bool(self.uids) and self.modseq % 2 == 1
-
-
 class Mirror:
-    """One client at one connection."""
+    """One client at one connection, and whose it is."""
 
-    def __init__(self, client: ImapClient, told: Told) -> None:
-        self.client, self.told = client, told
+    def __init__(self, client: ImapClient, told: Told, user: str = "") -> None:
+        self.client, self.told, self.user = client, told, user
         self.qresync = self.condstore = self.rev2 = self.uid_only = False
         self._forget()
 
     def _forget(self) -> None:
         self.selected = False
         self.read_only = False
+        self.box = ""
+        self.selection = object()
+        """This one time that the mailbox is selected, which is what \\Recent is about."""
+        self.recent_count = 0
+        self.heard_flags: list[HeardFlags] = []
+        """All that was told since somebody cleared it, in its order."""
         self.uids: list[int | None] = []
         self.flags: dict[int, Flags] = {}
         self.modseqs: dict[int, int] = {}
@@ -92,14 +56,18 @@ class Mirror:
         self._vanished_earlier: set[int] = set()
 
     @property
+    def place(self) -> Place:
+        """The selected mailbox."""
+        return Place(self.box, self.uid_validity)
+
+    @property
     def cache(self) -> Cache | None:
         """What it would keep now; None where it does not know all UIDs."""
         if not self.selected or not self.modseq or None in self.uids:
             return None
         uids = [uid for uid in self.uids if uid is not None]
-        return Cache(
-            self.uid_validity, self.modseq, {uid: self.flags[uid] for uid in uids if uid in self.flags}, uids
-        )
+        flags = {uid: self.flags[uid] for uid in uids if uid in self.flags}
+        return Cache(self.uid_validity, self.modseq, flags, uids, self.box)
 
     async def enable(self, way: str) -> None:
         """ENABLE these capabilities; none for a client of IMAP4rev1 alone."""
@@ -112,8 +80,11 @@ class Mirror:
         )
         self.condstore = self.qresync or "CONDSTORE" in names
 
-    async def select(self, name: str, *, read_only: bool = False, cache: Cache | None = None) -> Answer:
-        """SELECT or EXAMINE, with what it kept of the mailbox."""
+    async def select(
+        self, name: str, *, read_only: bool = False, cache: Cache | None = None, box: str | None = None
+    ) -> Answer:
+        """SELECT or EXAMINE, with what it kept of the mailbox; `box` is its name for all."""
+        box = name if box is None else box
         parameters = ""
         if cache is not None:
             known = f" {uid_set(cache.uids)}" if cache.names_uids else ""
@@ -122,14 +93,14 @@ class Mirror:
             parameters = " (CONDSTORE)"
         was_selected = self.selected
         if not was_selected:
-            self._begin(cache)
+            self._begin(cache, box, read_only=read_only)
         tag = self.client.send_command(f"{'EXAMINE' if read_only else 'SELECT'} {name}{parameters}")
         untagged: list[bytes] = []
         while not (response := await self.client.response()).startswith(tag + b" "):
             untagged.append(response)
             if b"[CLOSED]" in response:
                 assert was_selected, "CLOSED, but nothing was selected"
-                self._begin(cache)
+                self._begin(cache, box, read_only=read_only)
             else:
                 self._hear(response)
         answer = Answer(untagged, response)
@@ -141,7 +112,6 @@ class Mirror:
             self._settle_cache(quiet=True)
         except AssertionError as error:
             raise AssertionError(f"{error} after {cache}: {answer}") from error
-        self.read_only = read_only
         self._end_of_command(answer)
         await self.fill()
         return answer
@@ -155,8 +125,12 @@ class Mirror:
 
     async def append(self, name: str, octets: bytes, flags: str) -> Answer:
         """APPEND."""
-        literal = f"APPEND {name} ({flags}) {{{len(octets)}+}}\r\n".encode() + octets
-        answer = await self.hear_answer(self.client.send_command(literal), "APPEND")
+        return await self.send_messages(f"APPEND {name} ".encode() + literal(octets, flags))
+
+    async def send_messages(self, command: bytes) -> Answer:
+        """APPEND or REPLACE with its literals."""
+        answer = await self.hear_answer(self.client.send_command(command), "")
+        self.heard = set(self._news)
         await self.fill()
         return answer
 
@@ -208,9 +182,9 @@ class Mirror:
         """The mailbox was left."""
         self._forget()
 
-    def _begin(self, cache: Cache | None) -> None:
+    def _begin(self, cache: Cache | None, box: str, *, read_only: bool) -> None:
         self._forget()
-        self.selected = True
+        self.selected, self.read_only, self.box = True, read_only, box
         self._cached = cache
 
     def _hear(self, response: bytes) -> None:
@@ -236,8 +210,10 @@ class Mirror:
             assert (found[2] is not None) == self.uid_only, f"{response!r}"
             number = int(found[1])
             self._hear_fetch(self._number(number) if self.uid_only else number, response)
-        else:
-            assert not (self.rev2 and response.endswith(b" RECENT")), "RECENT with IMAP4rev2"
+        elif found := _RECENT.fullmatch(response):
+            assert not self.rev2, "RECENT with IMAP4rev2"
+            self.recent_count = int(found[1])
+            assert self.recent_count <= len(self.uids), f"{response!r} of {len(self.uids)}"
 
     def _hear_code(self, name: bytes, value: int) -> None:
         match name:
@@ -303,18 +279,23 @@ class Mirror:
             assert self.condstore, f"{response!r} without CONDSTORE"
             self._told_modseq = max(self._told_modseq, modseq)
         flags = None
+        recent = False
         if found := _FLAGS.search(head):
-            flags = frozenset(found[1].decode("ascii").split()) - {"\\Recent"}
+            flags = frozenset(found[1].decode("ascii").split())
+            recent, flags = "\\Recent" in flags, flags - {"\\Recent"}
         if uid is None:
             return
+        if recent and not self.read_only:  # who only examines takes nothing away
+            self.told.hear_recent(self.selection, self.place, uid)
         if modseq is not None:
             assert modseq >= self.modseqs.get(uid, 0), f"{response!r} after {self.modseqs[uid]}"
             self.modseqs[uid] = modseq
         if flags is not None:
             self._news.add(uid)
             self.flags[uid] = flags
+            self.heard_flags.append(HeardFlags(uid, flags, recent))
             if modseq is not None:
-                self.told.hear((self.uid_validity, uid, modseq), flags)
+                self.told.hear(self.user, self.place, uid, modseq, flags)
 
     def _name(self, at: int, uid: int) -> None:
         """A number's UID is known from now on."""

@@ -5,11 +5,12 @@ client knows now, is something else.
 """
 
 import re
-from dataclasses import dataclass, field
 from typing import Final
 
-from postroom_testing.imap_actions import Actor, Appended, Done
-from postroom_testing.imap_mirror import Flags, Mirror, uids_of
+from postroom_testing.imap_actions import GUEST, OWNER, Actor, Done
+from postroom_testing.imap_box import Box, UserView
+from postroom_testing.imap_memory import Flags, Place, uids_of
+from postroom_testing.imap_mirror import Mirror
 from postroom_testing.mail_twins import Stored
 
 _STATUS_ITEM: Final = re.compile(rb"(\w+) (\d+)")
@@ -17,79 +18,76 @@ _ESEARCH_NUMBERS: Final = re.compile(rb'\* ESEARCH \(TAG "\w+"\)(?: UID)?(?: ALL
 _SEARCH_NUMBERS: Final = re.compile(rb"\* SEARCH((?: \d+)*)(?: \(MODSEQ \d+\))?")
 
 
-@dataclass
-class Box:
-    """A mailbox: flags and subject of each message by UID."""
-
-    uid_validity: int
-    uid_next: int = 1
-    flags: dict[int, Flags] = field(default_factory=dict[int, Flags])
-    tokens: dict[int, str] = field(default_factory=dict[int, str])
-    modseqs: dict[int, int] = field(default_factory=dict[int, int])
-    modseq: int = 0
-
-    def add(self, uid: int, flags: Flags, token: str) -> None:
-        """A new message: its UID is above all others."""
-        assert uid >= self.uid_next, f"UID {uid} below UIDNEXT {self.uid_next}"
-        self.uid_next = uid + 1
-        self.flags[uid], self.tokens[uid] = flags, token
-
-    def remove(self, uid: int) -> tuple[Flags, str]:
-        """A message goes."""
-        self.modseqs.pop(uid, None)
-        return self.flags.pop(uid), self.tokens.pop(uid)
-
-    @property
-    def deleted(self) -> list[int]:
-        """The UIDs with \\Deleted."""
-        return [uid for uid, flags in self.flags.items() if "\\Deleted" in flags]
-
-
 class World:
-    """The account."""
+    """The mailboxes of two users, of which one shares one with the other."""
 
     def __init__(self) -> None:
         self.boxes: dict[str, Box] = {}
-        self.validities: set[int] = set()
+        self.validities: dict[str, set[int]] = {OWNER: set(), GUEST: set()}
         self.version = 0
         self.synced: dict[int, int] = {}
         """The version up to which a mirror, by its identity, knows all."""
-        self.modseq = 0
+        self.modseqs = {OWNER: 0, GUEST: 0}
+        self._told_up_to: dict[int, tuple[Mirror, Box, dict[int, int]]] = {}
 
-    def create(self, name: str, uid_validity: int) -> None:
+    def create(self, name: str, uid_validity: int, *users: str) -> None:
         """A new mailbox, whose UIDVALIDITY the account never had."""
-        assert uid_validity not in self.validities
-        self.validities.add(uid_validity)
-        self.boxes[name] = Box(uid_validity)
+        box = Box(uid_validity, {user: UserView() for user in users})
+        assert uid_validity not in self.validities[box.owner]
+        self.validities[box.owner].add(uid_validity)
+        self.boxes[name] = box
 
-    def box(self, uid_validity: int) -> Box:
+    def box(self, place: Place) -> Box:
         """The mailbox that a session has selected."""
-        return next(box for box in self.boxes.values() if box.uid_validity == uid_validity)
+        box = self.boxes[place.box]
+        assert box.uid_validity == place.uid_validity
+        return box
 
-    def check(self, stored: dict[str, Stored]) -> None:
-        """The store has what the model has; MODSEQs rise for what changed, and for nothing else."""
-        top = self.modseq
+    def check(self, stored: dict[str, dict[str, Stored]], actor: Actor | None = None) -> None:
+        """The store has what the model has, for each user; MODSEQs rise for what changed.
+
+        What an actor did may have made messages \\Recent to it.
+        """
+        tops = dict(self.modseqs)
         for name, box in self.boxes.items():
-            there = stored[name]
-            assert there.uid_validity == box.uid_validity, name
-            assert there.flags == box.flags, f"{name}: {there.flags} in the store, {box.flags} expected"
-            assert there.uid_next == box.uid_next, name
-            unseen = sum("\\Seen" not in flags for flags in box.flags.values())
-            assert there.counts == (len(box.flags), unseen), name
-            for uid, modseq in there.modseqs.items():
-                assert modseq == box.modseqs.get(uid) or modseq > top, f"{name}: MODSEQ of {uid} is {modseq}"
-                self.modseq = max(self.modseq, modseq)
-            assert there.modseq >= max([box.modseq, *there.modseqs.values()]), name
-            if there.modseqs != box.modseqs or there.modseq != box.modseq:
-                self.version += 1
-            box.modseqs, box.modseq = there.modseqs, there.modseq
-            self.modseq = max(self.modseq, there.modseq)
+            before = box.modseq
+            try:
+                highest = box.check({user: stored[user][name] for user in box.views}, tops[box.owner])
+                self._check_recent(box, stored[box.owner][name].recent_from, actor)
+            except AssertionError as error:
+                raise AssertionError(f"{name}: {error}") from error
+            self.version += highest != before
+            self.modseqs[box.owner] = max(self.modseqs[box.owner], highest)
+
+    def _check_recent(self, box: Box, recent_from: int, actor: Actor | None) -> None:
+        """Only a session that has the mailbox to itself or to change it, and knows \\Recent, claims it."""
+        mirror = None if actor is None else actor.mirror
+        if mirror is None or not mirror.selected or self.boxes[mirror.box] is not box:
+            box.claim(recent_from, None)
+            return
+        takes = mirror.user == box.owner and not mirror.read_only and not mirror.rev2
+        for uid, _, recent in mirror.heard_flags:
+            if box.recent.get(uid) is mirror.selection:
+                assert recent, f"UID {uid} is \\Recent no more"
+            elif recent and not mirror.read_only:
+                assert box.recent_from <= uid < recent_from, f"UID {uid} is \\Recent to somebody else"
+        box.claim(recent_from, mirror.selection if takes else None)
+
+    def explain(self, mirror: Mirror) -> None:
+        """What a session was told of flags, up to now."""
+        if mirror.selected:
+            box = self.box(mirror.place)
+            known = self._told_up_to.get(id(mirror))
+            if known is None or known[1] is not box:
+                known = self._told_up_to[id(mirror)] = (mirror, box, {})
+            box.views[mirror.user].explain(mirror.heard_flags, known[2])
+            mirror.heard_flags.clear()
 
     def agree(self, mirror: Mirror) -> None:
         """A session knows all that there is."""
-        box = self.box(mirror.uid_validity)
-        assert mirror.uids == sorted(box.flags), f"{mirror.uids} known, {sorted(box.flags)} there"
-        assert mirror.flags == box.flags, f"{mirror.flags} known, {box.flags} there"
+        flags = self.box(mirror.place).views[mirror.user].flags
+        assert mirror.uids == sorted(flags), f"{mirror.uids} known, {sorted(flags)} there"
+        assert mirror.flags == flags, f"{mirror.flags} known, {flags} there"
 
     def expect(self, actor: Actor, done: Done) -> None:
         """What the command did."""
@@ -102,11 +100,11 @@ class World:
                 if actor.mirror.selected:
                     self.agree(actor.mirror)
             case "STATUS":
-                self._status(done, with_modseq=actor.mirror.condstore)
+                self._status(actor.mirror, done)
             case "IDLE" | "UNSELECT":
                 assert done.answer.ok, done
-            case "APPEND":
-                self._appended(actor.mirror, done)
+            case "APPEND" | "REPLACE":
+                self._added(actor.mirror, done, replaces=verb == "REPLACE")
             case _:
                 self._expect_of_messages(actor, done, verb)
 
@@ -130,23 +128,35 @@ class World:
         if mirror.condstore:
             assert mirror.modseq == box.modseq, f"HIGHESTMODSEQ {mirror.modseq}, which is {box.modseq}"
         self.agree(mirror)
+        if not done.with_cache and not mirror.rev2:
+            self._told_recent(mirror, box)
 
-    def _status(self, done: Done, *, with_modseq: bool) -> None:
+    def _told_recent(self, mirror: Mirror, box: Box) -> None:
+        """All that nobody has claimed, and nothing of somebody else's mailbox."""
+        recent = {uid for uid, _, recent in mirror.heard_flags if recent}
+        here = {uid for uid in box.flags if uid >= box.recent_from and mirror.user == box.owner}
+        assert recent == here, f"{recent} are \\Recent, {here} expected"
+        assert mirror.recent_count == len(here), f"{mirror.recent_count} RECENT, {here} expected"
+
+    def _status(self, mirror: Mirror, done: Done) -> None:
         box = self.boxes[done.box]
         (line,) = (line for line in done.answer.untagged if line.startswith(b"* STATUS "))
         told = {name.decode(): int(value) for name, value in _STATUS_ITEM.findall(line.rpartition(b"(")[2])}
-        unseen = sum("\\Seen" not in flags for flags in box.flags.values())
+        recent = box.uid_next - box.recent_from if mirror.user == box.owner else 0
         expected = {
             "MESSAGES": len(box.flags),
-            "UNSEEN": unseen,
+            "UNSEEN": box.views[mirror.user].unseen,
+            "DELETED": len(box.deleted),
             "UIDNEXT": box.uid_next,
             "UIDVALIDITY": box.uid_validity,
         }
-        assert told == expected | ({"HIGHESTMODSEQ": box.modseq} if with_modseq else {}), line
+        expected |= {"HIGHESTMODSEQ": box.modseq} if mirror.condstore else {}
+        expected |= {} if mirror.rev2 else {"RECENT": min(recent, len(box.flags))}
+        assert told == expected, f"{line!r}, {expected} expected"
 
     def _expunged(self, mirror: Mirror, done: Done, verb: str) -> None:
         assert done.answer.ok, done
-        box = self.box(done.uid_validity)
+        box = self.box(done.place)
         if not done.read_only:
             for uid in box.deleted:
                 if not done.by_uid or uid in done.targets:
@@ -154,31 +164,43 @@ class World:
         if verb == "EXPUNGE":
             self._own_write(mirror, done)
 
-    def _appended(self, mirror: Mirror, done: Done) -> None:
-        box = self.boxes[done.box]
+    def _added(self, mirror: Mirror, done: Done, *, replaces: bool) -> None:
+        box, target = (self.box(done.place) if done.targets else None), self.boxes[done.box]
+        if box is not None and (replaces or done.header_of is not None):
+            (uid,) = done.targets
+            if replaces and target.owner != box.owner:
+                assert b" NO [CANNOT] " in done.answer.tagged or uid not in box.flags, done
+                return
+            if uid not in box.flags:
+                assert re.search(rb" NO \[(EXPUNGEISSUED|BADURL ;UID)", done.answer.tagged), done
+                return
         assert done.answer.ok, done
-        match done.appended:
-            case Appended(uid_validity, uid):
-                assert uid_validity == box.uid_validity
-                box.add(uid, done.flags, done.token)
-            case None:
-                raise AssertionError(f"{done} without APPENDUID")
-        if done.uid_validity == box.uid_validity:
-            self.agree(mirror)
+        appended = done.appended
+        assert appended is not None, f"{done} without APPENDUID"
+        assert appended.uid_validity == target.uid_validity, done
+        subject = None if done.header_of is None or box is None else box.tokens[done.header_of]
+        for uid, (flags, token) in zip(appended.uids, done.messages, strict=True):
+            target.add(uid, flags, subject or token, mirror.user)
+        if replaces and box is not None:
+            box.remove(done.targets[0])
+        if replaces or box is target or done.place == Place(done.box, target.uid_validity):
+            self._own_write(mirror, done)
 
     def _stored(self, mirror: Mirror, done: Done) -> None:
-        box = self.box(done.uid_validity)
+        box = self.box(done.place)
+        view = box.views[mirror.user]
         here = [uid for uid in done.targets if uid in box.flags]
-        failed = {uid for uid in here if done.since is not None and box.modseqs[uid] > done.since}
+        failed = {uid for uid in here if done.since is not None and view.modseqs[uid] > done.since}
         self._maybe_gone(done, box)
         assert done.modified == failed, f"{done}: {failed} are newer"
         for uid in here:
             if uid not in failed:
-                have = box.flags[uid]
-                box.flags[uid] = {"+": have | done.flags, "-": have - done.flags, "": done.flags}[done.mode]
+                have = view.flags[uid]
+                wanted = {"+": have | done.flags, "-": have - done.flags, "": done.flags}[done.mode]
+                box.change(uid, wanted, mirror.user)
         for uid in here:
             if uid not in failed or not done.silent:
-                assert mirror.flags[uid] == box.flags[uid], f"{done}: UID {uid} is {box.flags[uid]}"
+                assert mirror.flags[uid] == view.flags[uid], f"{done}: UID {uid} is {view.flags[uid]}"
 
     def _maybe_gone(self, done: Done, box: Box) -> None:
         """NO is right only where a message of the numbers is gone."""
@@ -187,17 +209,17 @@ class World:
         assert done.answer.ok or b"EXPUNGE" in done.answer.tagged.upper(), done
 
     def _fetched(self, mirror: Mirror, done: Done) -> None:
-        box = self.box(done.uid_validity)
+        box = self.box(done.place)
         self._maybe_gone(done, box)
-        subjects = done.subjects
+        subjects, view = done.subjects, box.views[mirror.user]
         for uid in done.targets:
             if uid not in box.flags:
                 continue
             if "SUBJECT" in done.key:
                 assert subjects.get(uid) == box.tokens[uid], f"{done}: UID {uid} is {box.tokens[uid]}"
             if done.key == "(BODY[TEXT])" and not done.read_only:
-                box.flags[uid] |= {"\\Seen"}
-                assert "\\Seen" in mirror.flags[uid], f"{done}: UID {uid} is {box.flags[uid]}"
+                box.change(uid, view.flags[uid] | {"\\Seen"}, mirror.user)
+                assert "\\Seen" in mirror.flags[uid], f"{done}: UID {uid} is {view.flags[uid]}"
             if "FLAGS" in done.key:
                 number = done.numbers.index(uid) + 1
                 wanted = b"* %d UIDFETCH" % uid if done.uid_only else b"* %d FETCH" % number
@@ -208,14 +230,15 @@ class World:
         numbers = _found(done, rev2=mirror.rev2)
         if self.synced.get(id(mirror)) != self.version:
             return
-        box = self.box(done.uid_validity)
-        matching = {uid for uid, flags in box.flags.items() if _matches(flags, done.key)}
+        box = self.box(done.place)
+        flags_here = box.views[mirror.user].flags
+        matching = {uid for uid, flags in flags_here.items() if _matches(flags, done.key)}
         if not done.by_uid:
             matching = {done.numbers.index(uid) + 1 for uid in matching}
         assert numbers == matching, f"{done}: {matching} match"
 
     def _copied(self, mirror: Mirror, done: Done, *, moved: bool) -> None:
-        box, target = self.box(done.uid_validity), self.boxes[done.box]
+        box, target = self.box(done.place), self.boxes[done.box]
         self._maybe_gone(done, box)
         if not done.answer.ok:
             return
@@ -226,16 +249,16 @@ class World:
         assert copied.uid_validity == target.uid_validity
         assert [source for source, _ in copied.pairs] == here, done
         for source, uid in copied.pairs:
-            flags, token = box.flags[source], box.tokens[source]
+            flags, token = box.views[mirror.user].flags[source], box.tokens[source]
             if moved:
                 box.remove(source)
-            target.add(uid, flags, token)
+            target.add(uid, flags, token, mirror.user)
         if moved or target is box:
             self._own_write(mirror, done)
 
     def _own_write(self, mirror: Mirror, done: Done) -> None:
         """What this session did itself it knows at once, and whatever was there before."""
-        assert mirror.uid_validity == done.uid_validity
+        assert mirror.place == done.place
         self.agree(mirror)
 
 

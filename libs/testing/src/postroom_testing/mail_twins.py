@@ -5,7 +5,7 @@ import contextlib
 import hashlib
 import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import zstandard
 
@@ -14,7 +14,7 @@ from postroom_contracts.capability import Scope
 from postroom_contracts.ids import DEFAULT_TENANT, new_id
 from postroom_runtime.grpc_client import Metadata, channel, on_behalf_of
 from postroom_testing.imap_client import ImapClient
-from postroom_testing.imap_mirror import Flags
+from postroom_testing.imap_memory import Flags
 from postroom_testing.small_directory_service import Account, SmallDirectory
 
 _SYSTEM_FLAGS = ("\\Seen", "\\Answered", "\\Flagged", "\\Deleted", "\\Draft")
@@ -40,30 +40,37 @@ class Stored:
     uid_next: int
     flags: dict[int, Flags] = field(default_factory=dict[int, Flags])
     modseqs: dict[int, int] = field(default_factory=dict[int, int])
-    counts: tuple[int, int] = (0, 0)
-    """Messages, and those without \\Seen, by the store's counters."""
+    counts: tuple[int, int, int] | None = None
+    """Messages, those without \\Seen and those with \\Deleted, by the store's counters; a guest has none."""
     modseq: int = 0
+    recent_from: int = 1
+    """The first UID that no session has claimed as \\Recent."""
 
 
 class Household:
-    """An account: its sessions at either mail access, its mail, and what other programs do to it."""
+    """An account: its sessions at either mail access, its mail, and what other programs do to it.
+
+    `guest` is somebody else, with whom it may share.
+    """
 
     def __init__(
         self,
         twins: Twins,
         account: Account,
+        guest: Account,
         delivery: delivery_pb2_grpc.DeliveryServiceStub,
         mailboxes: mailbox_pb2_grpc.MailboxServiceStub,
     ) -> None:
-        self.twins, self.account = twins, account
+        self.twins, self.account, self.guest = twins, account, guest
         self._delivery, self._mailboxes = delivery, mailboxes
         self._clients: list[ImapClient] = []
 
-    async def connect(self, where: int) -> ImapClient:
+    async def connect(self, where: int, *, as_guest: bool = False) -> ImapClient:
         """A session that is logged in."""
+        account = self.guest if as_guest else self.account
         client = await ImapClient.connect("127.0.0.1", self.twins.ports[where % 2]["imap"])
         self._clients.append(client)
-        await client.login(self.account.address, self.account.password)
+        await client.login(account.address, account.password)
         return client
 
     async def hang_up(self) -> None:
@@ -94,18 +101,26 @@ class Household:
             outcomes = [result.outcome for result in response.results]
             assert outcomes == [delivery_pb2.AcceptResult.OUTCOME_ACCEPTED]
 
-    async def stored(self, *, rows: bool = True) -> dict[str, Stored]:
-        """All mailboxes as the store has them."""
-        metadata = self._metadata()
+    async def stored(self, *, rows: bool = True, of_guest: bool = False) -> dict[str, Stored]:
+        """All mailboxes as the store has them, of the account or of the guest's own."""
+        metadata = self._metadata(self.guest if of_guest else self.account)
         listed = await self._mailboxes.ListMailboxes(mailbox_pb2.ListMailboxesRequest(), metadata=metadata)
         keywords = {each.bit: each.name for each in listed.keywords}
         found: dict[str, Stored] = {}
         for box in listed.mailboxes:
             stored = found[box.name] = Stored(box.id, box.name, box.uid_validity, box.uid_next)
-            stored.counts, stored.modseq = (box.messages, box.unseen), box.highest_modseq
+            stored.counts = box.messages, box.unseen, box.deleted
+            stored.modseq, stored.recent_from = box.highest_modseq, box.uid_next - box.recent
             if rows and box.messages:
-                await self._load(stored, keywords)
+                await self._load(stored, keywords, metadata)
         return found
+
+    async def stored_for_guest(self, box: Stored) -> Stored:
+        """A mailbox that the account shares, as the guest has it."""
+        shared = replace(box, flags={}, modseqs={}, counts=None, recent_from=box.uid_next)
+        metadata = on_behalf_of(self.twins.directory.capability(self.guest, Scope.API), self.account.id)
+        await self._load(shared, {}, metadata)
+        return shared
 
     async def file(self, count: int) -> None:
         """Wait until INBOX has had so many messages."""
@@ -154,24 +169,28 @@ class Household:
         finally:
             writer.close()
 
-    async def _load(self, stored: Stored, keywords: dict[int, str]) -> None:
+    async def _load(self, stored: Stored, keywords: dict[int, str], metadata: Metadata) -> None:
         request = mailbox_pb2.LoadMailboxRequest(mailbox_id=stored.id)
-        async for page in self._mailboxes.LoadMailbox(request, metadata=self._metadata()):
+        async for page in self._mailboxes.LoadMailbox(request, metadata=metadata):
             rows = page.rows
+            keywords = {**keywords, **{each.bit: each.name for each in page.keywords}}
             columns = zip(rows.uids, rows.flags, rows.keywords, rows.modseqs, strict=True)
             for uid, bits, words, modseq in columns:
                 names = {name for at, name in enumerate(_SYSTEM_FLAGS) if bits >> at & 1}
                 names |= {name for bit, name in keywords.items() if words >> bit & 1}
                 stored.flags[uid], stored.modseqs[uid] = frozenset(names), modseq
 
-    def _metadata(self) -> Metadata:
-        return on_behalf_of(self.twins.directory.capability(self.account, Scope.API))
+    def _metadata(self, account: Account | None = None) -> Metadata:
+        return on_behalf_of(self.twins.directory.capability(account or self.account, Scope.API))
 
 
 @contextlib.asynccontextmanager
 async def household(twins: Twins) -> AsyncGenerator[Household]:
     """A fresh account with all that."""
-    account = twins.directory.add(f"dora-{secrets.token_hex(4)}@postroom.test", "secret")
+    account, guest = (
+        twins.directory.add(f"{name}-{secrets.token_hex(4)}@postroom.test", "secret")
+        for name in ("dora", "gus")
+    )
     async with (
         channel(twins.mailstore, "smtp-inbound") as smtp,
         channel(twins.mailstore, "webmail-api") as rest,
@@ -179,6 +198,7 @@ async def household(twins: Twins) -> AsyncGenerator[Household]:
         house = Household(
             twins,
             account,
+            guest,
             delivery_pb2_grpc.DeliveryServiceStub(smtp),
             mailbox_pb2_grpc.MailboxServiceStub(rest),
         )

@@ -9,20 +9,24 @@ from random import Random
 
 import pytest
 
-from postroom_testing.imap_actions import Actor, Done, Step
+from postroom_testing.imap_actions import GUEST, OWNER, Actor, Done, Step
 from postroom_testing.imap_ledger import Ledger
-from postroom_testing.imap_mirror import Mirror, Told
-from postroom_testing.mail_twins import Household, Twins, household
+from postroom_testing.imap_memory import Place, Told
+from postroom_testing.imap_mirror import Mirror
+from postroom_testing.mail_twins import Household, Stored, Twins, household
 
 _EXAMPLES = int(os.environ.get("POSTROOM_MODEL_EXAMPLES", "3"))
 _STEPS = 40
 _SESSIONS = (
-    (0, ""),
-    (0, "QRESYNC"),
-    (1, "QRESYNC"),
-    (1, "IMAP4rev2 CONDSTORE"),
-    (0, "QRESYNC UIDONLY"),
+    (OWNER, 0, ""),
+    (OWNER, 0, "QRESYNC"),
+    (OWNER, 1, "QRESYNC"),
+    (OWNER, 1, "IMAP4rev2 CONDSTORE"),
+    (OWNER, 0, "QRESYNC UIDONLY"),
+    (GUEST, 1, ""),
+    (GUEST, 0, "QRESYNC"),
 )
+_READER = 5
 _KINDS = (
     *("select", "noop", "idle", "close", "unselect", "status", "append", "append"),
     *(
@@ -38,7 +42,7 @@ _KINDS = (
         "expunge",
         "uid expunge",
     ),
-    "reconnect",
+    *("multiappend", "replace", "catenate", "reconnect"),
 )
 
 
@@ -51,19 +55,36 @@ class Crowd:
         self.actors: list[Actor] = []
 
     async def begin(self) -> None:
-        """All sessions at INBOX, which has some messages."""
-        for at, (where, _) in enumerate(_SESSIONS):
-            client = await self.house.connect(where)
-            if not at:
-                await client.ok("CREATE Box")
-            actor = Actor(Mirror(client, self.told), token=f"s{at}m", replaces=False, idle_seconds=0.02)
-            actor.flags = ("\\Seen", "\\Deleted", f"$s{at}", f"$s{at}")
-            self.actors.append(actor)
-            await self.actors[at].mirror.enable(_SESSIONS[at][1])
-        for _ in range(6):
-            await self._act(0, Step("append", 0, 0, 0, 0))
+        """All sessions at a mailbox, of which each has some messages."""
+        for at in range(len(_SESSIONS)):
+            self.actors.append(await self._actor(at))
+        owner, guest = self.actors[0].mirror.client, self.house.guest.address
+        await owner.ok("CREATE Box")
+        await owner.ok(f"SETACL Box {guest} lrswite")
+        for count in range(9):
+            await self._act(0, Step("append", 0, count % 2, 0, 0))
         for at in range(len(self.actors)):
-            await self._act(at, Step("select", at, 0, 0, 0))
+            await self._act(at, Step("select", at, at, 0, 0))
+
+    async def _actor(self, at: int) -> Actor:
+        """Nobody else changes its keyword, and no other session of the guest's what the reader has seen."""
+        user, where, _ = _SESSIONS[at]
+        actor = Actor(await self._mirror(at, where), token=f"s{at}m", replaces=False, idle_seconds=0.02)
+        own = f"$s{at}"
+        actor.flags, actor.own_flags = ("\\Seen", "\\Deleted", own, own), frozenset({own})
+        if at == _READER:
+            actor.own_flags = frozenset({own, "\\Seen"})
+        elif user == GUEST:
+            actor.flags, actor.peeks = ("\\Deleted", own), True
+        if user == GUEST:
+            actor.names = {"Own": "INBOX", "Box": f'"Other Users/{self.house.account.address}/Box"'}
+        return actor
+
+    async def _mirror(self, at: int, where: int) -> Mirror:
+        user, _, way = _SESSIONS[at]
+        mirror = Mirror(await self.house.connect(where, as_guest=user == GUEST), self.told, user)
+        await mirror.enable(way)
+        return mirror
 
     async def run(self) -> None:
         """Everything at once."""
@@ -81,26 +102,34 @@ class Crowd:
         async with asyncio.timeout(20):
             while not self._all_filed(await self._inbox_uid_next()):
                 await asyncio.sleep(0.02)
-        stored = await self.house.stored()
-        self.ledger.check(stored)
+        own = await self.house.stored()
+        others = (await self.house.stored(of_guest=True))["INBOX"]
+        shared = await self.house.stored_for_guest(own["Box"])
+        self.ledger.check({**own, "Own": others})
+        users = {OWNER: own, GUEST: {"Own": others, "Box": shared}}
         for at, actor in enumerate(self.actors):
+            there = users[actor.mirror.user]
+            for name, box in there.items():
+                self.ledger.check_own(at, Place(name, box.uid_validity), box.flags)
             if actor.mirror.selected:
                 await self._act(at, Step("noop", at, 0, 0, 0))
-                self._agree(actor, {box.uid_validity: box.flags for box in stored.values()})
+                self._agree(actor, there)
                 await self._reconnect(at)
-                self._agree(actor, {box.uid_validity: box.flags for box in stored.values()})
+                self._agree(actor, there)
 
-    async def _inbox_uid_next(self) -> tuple[int, int]:
+    async def _inbox_uid_next(self) -> tuple[Place, int]:
         inbox = (await self.house.stored(rows=False))["INBOX"]
-        return inbox.uid_validity, inbox.uid_next
+        return Place("INBOX", inbox.uid_validity), inbox.uid_next
 
-    def _all_filed(self, inbox: tuple[int, int]) -> bool:
-        made = sum(validity == inbox[0] for validity, _ in self.ledger.created)
+    def _all_filed(self, inbox: tuple[Place, int]) -> bool:
+        made = sum(place == inbox[0] for place, _ in self.ledger.created)
         return inbox[1] - 1 >= made + self.ledger.delivered
 
-    def _agree(self, actor: Actor, flags: dict[int, dict[int, frozenset[str]]]) -> None:
-        assert actor.mirror.uids == sorted(flags[actor.mirror.uid_validity])
-        assert actor.mirror.flags == flags[actor.mirror.uid_validity]
+    def _agree(self, actor: Actor, there: dict[str, Stored]) -> None:
+        box = there[actor.mirror.box]
+        assert actor.mirror.uid_validity == box.uid_validity
+        assert actor.mirror.uids == sorted(box.flags)
+        assert actor.mirror.flags == box.flags
 
     async def _session(self, at: int) -> None:
         for _ in range(_STEPS):
@@ -119,18 +148,15 @@ class Crowd:
         """Away, and back with what was kept, at either process."""
         actor = self.actors[at]
         actor.keep()
-        cache = actor.caches.get(actor.mirror.uid_validity)
-        selected, read_only = actor.mirror.selected, actor.mirror.read_only
+        place, selected = actor.mirror.place, actor.mirror.selected
+        read_only = actor.mirror.read_only
         await actor.mirror.client.close()
-        actor.mirror = Mirror(await self.house.connect(self.random.randrange(2)), self.told)
-        await self.actors[at].mirror.enable(_SESSIONS[at][1])
+        actor.mirror = await self._mirror(at, self.random.randrange(2))
         if selected:
-            boxes = {box.uid_validity: box.name for box in (await self.house.stored(rows=False)).values()}
-            name = "INBOX" if cache is None else boxes[cache.uid_validity]
+            cache = actor.caches.get(place)
 
             async def select() -> Done:
-                answer = await actor.mirror.select(name, read_only=read_only, cache=cache)
-                return Done(f"SELECT {name} {cache}", answer, box=name)
+                return await actor.come_back(place.box, cache, read_only=read_only)
 
             await self.ledger.act(at, actor, select)
 
@@ -143,9 +169,9 @@ class Crowd:
     async def _pop3(self) -> None:
         for _ in range(3):
             await asyncio.sleep(self.random.uniform(0, 0.1))
-            validity, _ = await self._inbox_uid_next()
+            inbox, _ = await self._inbox_uid_next()
             gone = await self.house.pop3(self.random.randrange(2), [self.random.randrange(9)])
-            self.ledger.deletable.update((validity, uid) for uid in gone)
+            self.ledger.deletable.update((inbox, uid) for uid in gone)
 
     async def _rest(self) -> None:
         for _ in range(8):

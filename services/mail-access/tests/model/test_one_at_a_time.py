@@ -3,6 +3,7 @@
 `POSTROOM_MODEL_EXAMPLES` runs more; a failure prints the steps, and how to have the same ones again.
 """
 
+import asyncio
 import os
 from contextlib import suppress
 from datetime import timedelta
@@ -11,24 +12,28 @@ import pytest
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
-from postroom_testing.imap_actions import FLAGS, Actor, Step
-from postroom_testing.imap_mirror import Mirror, Told
+from postroom_testing.imap_actions import FLAGS, GUEST, OWNER, Actor, Step
+from postroom_testing.imap_memory import Told
+from postroom_testing.imap_mirror import Mirror
 from postroom_testing.imap_world import World
-from postroom_testing.mail_twins import Household, Twins, household
+from postroom_testing.mail_twins import Household, Stored, Twins, household
 
 _EXAMPLES = int(os.environ.get("POSTROOM_MODEL_EXAMPLES", "12"))
 _STEPS = 40
 _SESSIONS = (
-    (0, ""),
-    (0, "QRESYNC"),
-    (1, "QRESYNC"),
-    (1, "IMAP4rev2 CONDSTORE"),
-    (0, "QRESYNC UIDONLY"),
+    (OWNER, 0, ""),
+    (OWNER, 0, "QRESYNC"),
+    (OWNER, 1, "QRESYNC"),
+    (OWNER, 1, "IMAP4rev2 CONDSTORE"),
+    (OWNER, 0, "QRESYNC UIDONLY"),
+    (GUEST, 1, ""),
+    (GUEST, 0, "QRESYNC"),
 )
 _KINDS = (
     *("select", "noop", "check", "idle", "close", "unselect", "status"),
     *("append", "fetch", "fetch", "search", "store", "store", "store", "store"),
-    *("copy", "move", "expunge", "expunge", "uid expunge"),
+    *("multiappend", "replace", "replace", "catenate"),
+    *("copy", "copy", "move", "move", "expunge", "expunge", "uid expunge"),
     *("deliver", "pop3", "rest", "rename", "rename inbox", "recreate", "reconnect", "reconnect"),
 )
 _NUMBER = st.integers(0, 11)
@@ -47,19 +52,35 @@ class Play:
         self.delivered = 0
 
     async def begin(self) -> None:
-        """All sessions at INBOX, which has three messages."""
-        for at, (where, _) in enumerate(_SESSIONS):
-            client = await self.house.connect(where)
-            if not at:
-                await client.ok("CREATE Box")
-            self.actors.append(Actor(Mirror(client, self.told), token=f"s{at}m"))
-            await self.actors[at].mirror.enable(_SESSIONS[at][1])
-        for name, box in (await self.house.stored()).items():
-            self.world.create(name, box.uid_validity)
+        """All sessions at a mailbox, of which the owner's INBOX has three messages."""
+        for at in range(len(_SESSIONS)):
+            user, where, _ = _SESSIONS[at]
+            actor = Actor(await self._mirror(user, where), token=f"s{at}m")
+            actor.names = _names(self.house) if user == GUEST else {}
+            self.actors.append(actor)
+            await actor.mirror.enable(_SESSIONS[at][2])
+        await self.actors[0].mirror.client.ok("CREATE Box")
+        await self._share()
+        stored = await self.stored()
+        for user, name in ((OWNER, "INBOX"), (OWNER, "Box"), (GUEST, "Own")):
+            users = (OWNER, GUEST) if name == "Box" else (user,)
+            self.world.create(name, stored[user][name].uid_validity, *users)
         for at in range(3):
             await self.step(Step("append", 0, 0, at, at))
-        for at in range(len(_SESSIONS)):
-            await self.step(Step("select", at, 0, 0, 0))
+        for at, (user, _, _) in enumerate(_SESSIONS):
+            await self.step(Step("select", at, int(user == GUEST), 0, 0))
+
+    async def stored(self) -> dict[str, dict[str, Stored]]:
+        """What each user has in the store, by the names that the model has for it."""
+        own, others = await asyncio.gather(self.house.stored(), self.house.stored(of_guest=True))
+        shared = await self.house.stored_for_guest(own["Box"])
+        return {OWNER: own, GUEST: {"Own": others["INBOX"], "Box": shared}}
+
+    async def _share(self) -> None:
+        await self.actors[0].mirror.client.ok(f"SETACL Box {self.house.guest.address} lrswite")
+
+    async def _mirror(self, user: str, where: int) -> Mirror:
+        return Mirror(await self.house.connect(where, as_guest=user == GUEST), self.told, user)
 
     async def step(self, step: Step) -> None:
         """One step, and whether model, store and session agree about it."""
@@ -73,7 +94,8 @@ class Play:
             case "rest":
                 await self._store_flags(step)
             case "rename" | "rename inbox" | "recreate":
-                await self._change_mailboxes(actor, step.kind)
+                owner = next(each for each in (actor, self.actors[0]) if each.mirror.user == OWNER)
+                await self._change_mailboxes(owner, step.kind)
             case "reconnect":
                 await self._reconnect(step.who, step)
             case _:
@@ -81,11 +103,12 @@ class Play:
                 note(f"{step.who}: {done and (done.text, done.answer)}")
                 if done is not None:
                     self.world.expect(actor, done)
-                    self.world.check(await self.house.stored())
+                    self.world.check(await self.stored(), actor)
+                    self.world.explain(actor.mirror)
                     await self._note_synced(actor)
                 return
         note(f"{step}")
-        self.world.check(await self.house.stored())
+        self.world.check(await self.stored(), actor)
 
     async def end(self) -> None:
         """When all is quiet, all know the same, and so do those who come back with what they kept."""
@@ -95,7 +118,9 @@ class Play:
             await self._reconnect(at, Step("reconnect", at, 0, 0, 0))
 
     async def _note_synced(self, actor: Actor) -> None:
-        with suppress(AssertionError, StopIteration):
+        if not actor.mirror.selected:
+            return
+        with suppress(AssertionError):
             self.world.agree(actor.mirror)
             self.world.synced[id(actor.mirror)] = self.world.version
 
@@ -105,7 +130,7 @@ class Play:
         token = f"d{self.delivered}"
         await self.house.deliver(token)
         await self.house.file(inbox.uid_next)
-        inbox.add(inbox.uid_next, frozenset(), token)
+        inbox.add(inbox.uid_next, frozenset(), token, OWNER)
 
     async def _store_flags(self, step: Step) -> None:
         name = ("INBOX", "Box")[step.a % 2]
@@ -118,7 +143,7 @@ class Play:
         flag, add = FLAGS[step.b % len(FLAGS)], step.c % 2 == 0
         await self.house.store_flags((await self.house.stored())[name], uids, flag, add=add)
         for uid in uids:
-            box.flags[uid] = box.flags[uid] | {flag} if add else box.flags[uid] - {flag}
+            box.change(uid, box.flags[uid] | {flag} if add else box.flags[uid] - {flag}, OWNER)
 
     async def _change_mailboxes(self, actor: Actor, kind: str) -> None:
         world, ok = self.world, actor.mirror.command
@@ -132,8 +157,8 @@ class Play:
             case "rename inbox":
                 assert (await ok("RENAME INBOX Moved")).ok
                 moved, inbox = (await self.house.stored())["Moved"], world.boxes["INBOX"]
-                assert moved.uid_validity not in world.validities
-                world.validities.add(moved.uid_validity)
+                assert moved.uid_validity not in world.validities[OWNER]
+                world.validities[OWNER].add(moved.uid_validity)
                 assert [moved.flags[uid] for uid in sorted(moved.flags)] == [
                     inbox.flags[uid] for uid in sorted(inbox.flags)
                 ]
@@ -145,8 +170,7 @@ class Play:
 
     async def _recreate(self, actor: Actor) -> None:
         """Sessions at the mailbox that is no more are sent away; the one that deleted it stays."""
-        validity = self.world.boxes["Box"].uid_validity
-        there = [each for each in self.actors if each.mirror.uid_validity == validity]
+        there = [each for each in self.actors if each.mirror.box == "Box"]
         if actor in there:
             assert (await actor.mirror.client.command("DELETE Box")).ok
             await actor.mirror.client.ok("UNSELECT")
@@ -156,28 +180,36 @@ class Play:
         for at, each in enumerate(self.actors):
             if each in there and each is not actor:
                 assert b"* BYE The selected mailbox was deleted" in await each.mirror.client.rest()
-                await self._renew(at, _SESSIONS[at][0])
+                await self._renew(at, _SESSIONS[at][1])
         assert (await actor.mirror.command("CREATE Box")).ok
-        self.world.create("Box", (await self.house.stored(rows=False))["Box"].uid_validity)
+        await self._share()
+        validity = (await self.house.stored(rows=False))["Box"].uid_validity
+        self.world.create("Box", validity, OWNER, GUEST)
 
     async def _reconnect(self, at: int, step: Step) -> None:
         actor = self.actors[at]
         actor.keep()
-        validity, read_only = actor.mirror.uid_validity, actor.mirror.read_only
+        place, read_only = actor.mirror.place, actor.mirror.read_only
         selected = actor.mirror.selected
         await actor.mirror.client.close()
         await self._renew(at, step.a)
         if not selected:
             return
-        name = next(name for name, box in self.world.boxes.items() if box.uid_validity == validity)
-        cache = actor.caches.get(validity)
-        answer = await actor.mirror.select(name, read_only=read_only, cache=cache)
-        note(f"{at}: {name} with {cache}: {answer}")
-        self.world.agree(actor.mirror)
+        done = await actor.come_back(place.box, actor.caches.get(place), read_only=read_only)
+        note(f"{at}: {done.text}: {done.answer}")
+        self.world.expect(actor, done)
+        self.world.check(await self.stored(), actor)
+        self.world.explain(actor.mirror)
 
     async def _renew(self, at: int, where: int) -> None:
-        self.actors[at].mirror = Mirror(await self.house.connect(where), self.told)
-        await self.actors[at].mirror.enable(_SESSIONS[at][1])
+        user, _, way = _SESSIONS[at]
+        self.actors[at].mirror = await self._mirror(user, where)
+        await self.actors[at].mirror.enable(way)
+
+
+def _names(house: Household) -> dict[str, str]:
+    """What the guest calls the mailboxes."""
+    return {"Own": "INBOX", "Box": f'"Other Users/{house.account.address}/Box"'}
 
 
 @pytest.mark.timeout(60 + 5 * _EXAMPLES)
