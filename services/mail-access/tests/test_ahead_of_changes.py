@@ -42,10 +42,10 @@ async def test_what_vanished_ahead_of_the_view_is_told_to_who_resynchronizes(
     await laptop.ok("ENABLE QRESYNC")
     store_of_alice = await store_behind(alice, monkeypatch)
 
-    held, listed, expunged, go_on = (asyncio.Event() for _ in range(4))
-    get_changes, list_mailboxes, expunge = (
+    held, found, expunged, go_on = (asyncio.Event() for _ in range(4))
+    get_changes, find_mailbox, expunge = (
         MailStore.get_changes,
-        MailStore.list_mailboxes,
+        MailStore.find_mailbox,
         MailStore.expunge_messages,
     )
 
@@ -56,9 +56,9 @@ async def test_what_vanished_ahead_of_the_view_is_told_to_who_resynchronizes(
             await go_on.wait()
         return answer
 
-    async def note_listed(store: MailStore, login: Login) -> mailbox_pb2.ListMailboxesResponse:
-        answer = await list_mailboxes(store, login)
-        listed.set()
+    async def note_found(store: MailStore, login: Login, name: str) -> mailbox_pb2.FindMailboxResponse:
+        answer = await find_mailbox(store, login, name)
+        found.set()
         return answer
 
     async def note_expunged(store: MailStore, *arguments: object) -> mailbox_pb2.ExpungeMessagesResponse:
@@ -67,13 +67,13 @@ async def test_what_vanished_ahead_of_the_view_is_told_to_who_resynchronizes(
         return answer
 
     monkeypatch.setattr(MailStore, "get_changes", hold_changes)
-    monkeypatch.setattr(MailStore, "list_mailboxes", note_listed)
+    monkeypatch.setattr(MailStore, "find_mailbox", note_found)
     monkeypatch.setattr(MailStore, "expunge_messages", note_expunged)
     await other.command("STORE 1 +FLAGS (\\Flagged)")  # alice's process hears of it, and is held
     async with asyncio.timeout(10):
         await held.wait()
         tag = laptop.send_command(f"SELECT INBOX (QRESYNC ({other.uid_validity} {other.modseq}))")
-        await listed.wait()
+        await found.wait()
         await asyncio.sleep(0)
         gone = alice.send_command("EXPUNGE")
         await expunged.wait()
