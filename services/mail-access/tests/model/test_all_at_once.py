@@ -113,9 +113,9 @@ class Crowd:
                 self.ledger.check_own(at, Place(name, box.uid_validity), box.flags)
             if actor.mirror.selected:
                 await self._act(at, Step("noop", at, 0, 0, 0))
-                self._agree(actor, there)
+                self._agree(at, there)
                 await self._reconnect(at)
-                self._agree(actor, there)
+                self._agree(at, there)
 
     async def _inbox_uid_next(self) -> tuple[Place, int]:
         inbox = (await self.house.stored(rows=False))["INBOX"]
@@ -125,11 +125,15 @@ class Crowd:
         made = sum(place == inbox[0] for place, _ in self.ledger.created)
         return inbox[1] - 1 >= made + self.ledger.delivered
 
-    def _agree(self, actor: Actor, there: dict[str, Stored]) -> None:
-        box = there[actor.mirror.box]
-        assert actor.mirror.uid_validity == box.uid_validity
-        assert actor.mirror.uids == sorted(box.flags)
-        assert actor.mirror.flags == box.flags
+    def _agree(self, at: int, there: dict[str, Stored]) -> None:
+        mirror = self.actors[at].mirror
+        box = there[mirror.box]
+        assert mirror.uid_validity == box.uid_validity
+        assert mirror.uids == sorted(box.flags), f"{at} knows {mirror.uids} of {sorted(box.flags)}"
+        other = {
+            uid: (flags, box.flags[uid]) for uid, flags in mirror.flags.items() if flags != box.flags[uid]
+        }
+        assert not other, f"{at} knows other flags than there are: {other}"
 
     async def _session(self, at: int) -> None:
         for _ in range(_STEPS):
