@@ -14,6 +14,7 @@ from postroom.directory.v1 import directory_pb2 as pb
 from postroom_contracts.capability import Capability, CapabilityVerifier, PublicKey, Quota
 from postroom_contracts.errors import AccountNotFoundError, InvalidRequestError, NotPermittedError
 from postroom_contracts.ids import new_id
+from postroom_embedded.postgres import PostgresAddress
 from postroom_runtime.grpc_client import on_behalf_of
 
 ANN = "ann@example.com"
@@ -52,6 +53,26 @@ async def test_a_capability_carries_what_holds(replica: Any, admin: Any) -> None
     assert account.effective_quota == pb.Quota(octets=2_000, messages=5)
     listed = await admin.stub.GetAccount(pb.GetAccountRequest(address=ANN), metadata=admin.metadata)
     assert listed.account == account
+
+
+async def test_who_asks_for_recipients_hears_what_holds_for_each(
+    admin: Any, start: Any, directory_database: PostgresAddress
+) -> None:
+    await admin.account(ANN)
+    await admin.account("bob@example.com")
+    await admin.alias("all@example.com", ANN, "bob@example.com", "carol@elsewhere.example")
+    allowed = pb.SetQuotaRequest(address=ANN, quota=pb.Quota(octets=1_000, messages=10))
+    await admin.stub.SetQuota(allowed, metadata=admin.metadata)
+
+    async def quotas(replica: Any) -> list[pb.Quota | None]:
+        stub = await replica.client("smtp-inbound")
+        request = pb.ResolveRecipientsRequest(addresses=["all@example.com"])
+        (found,) = (await stub.ResolveRecipients(request)).resolutions
+        return [each.quota if each.HasField("quota") else None for each in found.targets]
+
+    assert await quotas(await start(directory_database)) == [allowed.quota, None, None]
+    limited = await start(directory_database, quota_messages=20)
+    assert await quotas(limited) == [allowed.quota, pb.Quota(messages=20), None]
 
 
 async def test_an_account_sets_no_quota_but_its_own(replica: Any, admin: Any) -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from mailstore.mailboxes.annotations import MAX_ENTRIES, MAX_VALUE, parse_entry
 from postroom.mailstore.v1 import account_pb2 as pb
-from postroom.mailstore.v1 import mailbox_pb2
+from postroom.mailstore.v1 import delivery_pb2, mailbox_pb2
 from postroom_contracts.capability import Quota
 from postroom_contracts.errors import (
     InvalidNameError,
@@ -48,6 +48,34 @@ async def test_an_account_without_limits_keeps_what_it_likes(store: MailStore) -
     assert await _usage(store, account) == pb.GetUsageResponse()
     await _append(store, account)
     assert await _usage(store, account) == pb.GetUsageResponse(used_octets=len(MAIL), used_messages=1)
+
+
+def _bound(account: MailAccount, octets: int | None, messages: int | None) -> delivery_pb2.AccountBound:
+    return delivery_pb2.AccountBound(account_id=account.id.bytes, octets=octets, messages=messages)
+
+
+async def test_senders_are_told_which_accounts_keep_as_much_as_they_may(store: MailStore) -> None:
+    account, unknown = store.account(), store.account()
+    await store.deliver(account, MAIL)
+    used = await _usage(store, account)
+    assert used.used_messages == 1
+    for octets, messages, is_full in (
+        (used.used_octets, None, True),
+        (used.used_octets + 1, None, False),
+        (None, 1, True),
+        (None, 2, False),
+        (used.used_octets + 1, 1, True),
+        (None, None, False),
+    ):
+        bounds = [_bound(account, octets, messages), _bound(unknown, 1, 1)]
+        found = await store.delivery.FindFull(delivery_pb2.FindFullRequest(accounts=bounds))
+        assert list(found.account_ids) == [account.id.bytes] * is_full
+    nothing = delivery_pb2.FindFullRequest(accounts=[_bound(unknown, 0, None)])
+    assert list((await store.delivery.FindFull(nothing)).account_ids) == [unknown.id.bytes]
+    with pytest.raises(LimitError):
+        await store.delivery.FindFull(delivery_pb2.FindFullRequest(accounts=[_bound(unknown, 1, 1)] * 1_001))
+    with pytest.raises(InvalidRequestError):
+        await store.delivery.FindFull(delivery_pb2.FindFullRequest(accounts=[delivery_pb2.AccountBound()]))
 
 
 @pytest.mark.parametrize("quota", [Quota(octets=2 * len(MAIL)), Quota(messages=2)])

@@ -26,9 +26,7 @@ class Account:
 
     def effective_quota(self, default: Quota) -> Quota:
         """What holds: the administrator's limits, or else the default, and never more than is wanted."""
-        octets = _first(self.quota.octets, default.octets)
-        messages = _first(self.quota.messages, default.messages)
-        return Quota(_least(octets, self.own_quota.octets), _least(messages, self.own_quota.messages))
+        return effective_quota(self.quota, self.own_quota, default)
 
 
 def account_of(row: Record) -> Account:
@@ -42,6 +40,13 @@ def account_of(row: Record) -> Account:
         quota=Quota(row["quota_octets"], row["quota_messages"]),
         own_quota=Quota(row["own_quota_octets"], row["own_quota_messages"]),
     )
+
+
+def effective_quota(allowed: Quota, own: Quota, default: Quota) -> Quota:
+    """As `Account.effective_quota`."""
+    octets = _first(allowed.octets, default.octets)
+    messages = _first(allowed.messages, default.messages)
+    return Quota(_least(octets, own.octets), _least(messages, own.messages))
 
 
 def _first(limit: int | None, default: int | None) -> int | None:

@@ -45,6 +45,10 @@ def quota_message(quota: Quota) -> pb.Quota:
     return pb.Quota(octets=quota.octets, messages=quota.messages)
 
 
+def _maybe_quota(quota: Quota | None) -> pb.Quota | None:
+    return None if quota is None else quota_message(quota)
+
+
 def quota_of(message: pb.Quota) -> Quota:
     """The quota in a request. Raises `InvalidRequestError`."""
     octets = message.octets if message.HasField("octets") else None
@@ -85,7 +89,7 @@ def resolution_message(address: str, resolution: Resolution) -> pb.Resolution:
     targets = [
         pb.Target(remote_address=str(target))
         if isinstance(target, Address)
-        else pb.Target(account_id=target.bytes)
+        else pb.Target(account_id=target.bytes, quota=_maybe_quota(resolution.quotas.get(target)))
         for target in resolution.targets
     ]
     return pb.Resolution(

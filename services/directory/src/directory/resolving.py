@@ -5,28 +5,33 @@ that has no such address, and to `postmaster` alone, goes to the address that th
 DEVIATION: RFC 5321 s4.5.1: where nobody is named, it is unknown: no account gets mail that it was not given.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final, TypeAlias
 
+from directory.accounts import effective_quota
 from directory.addresses import Address, clean, parse_address
 from directory.limits import Limits
+from postroom_contracts.capability import Quota
 from postroom_contracts.errors import InvalidAddressError, LimitError
 from postroom_contracts.ids import AccountId, TenantId
 from postroom_storage.database import Connection, Database
 
 _POSTMASTER: Final = "postmaster"
+_NO_QUOTA: Final = Quota()
 
 # One row for each address asked for: without a tenant the domain is not ours, without an owner nobody has it.
 _OWNERS: Final = """
     SELECT wanted.domain, wanted.local_key, domain.tenant_id, owner.account_id,
            CASE WHEN owner.alias_id IS NOT NULL THEN ARRAY(
                SELECT target.address FROM alias_target target
-               WHERE target.alias_id = owner.alias_id ORDER BY target.position) END AS targets
+               WHERE target.alias_id = owner.alias_id ORDER BY target.position) END AS targets,
+           account.quota_octets, account.quota_messages, account.own_quota_octets, account.own_quota_messages
     FROM unnest($1::text[], $2::text[]) AS wanted (domain, local_key)
     LEFT JOIN domain ON domain.name = wanted.domain
-    LEFT JOIN address owner ON owner.domain_id = domain.id AND owner.local_key = wanted.local_key"""
+    LEFT JOIN address owner ON owner.domain_id = domain.id AND owner.local_key = wanted.local_key
+    LEFT JOIN account ON account.id = owner.account_id"""
 
 Key: TypeAlias = tuple[str, str]
 """Domain and local key."""
@@ -45,11 +50,12 @@ class Outcome(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Resolution:
-    """The answer for one address."""
+    """The answer for one address, with how much the accounts among the targets may keep."""
 
     outcome: Outcome
     tenant_id: TenantId | None = None
     targets: Sequence[Target] = ()
+    quotas: Mapping[Target, Quota] = field(default_factory=dict[Target, Quota])
 
 
 @dataclass(slots=True)
@@ -62,6 +68,8 @@ class Known:
         default_factory=dict[Key, AccountId | tuple[Address, ...]]
     )
     """The account, or the targets of the alias."""
+    quotas: dict[Target, Quota] = field(default_factory=dict[Target, Quota])
+    """Of the accounts that have any."""
     asked: set[Key] = field(default_factory=set[Key])
 
     def owner(self, address: Address) -> AccountId | tuple[Address, ...] | None:
@@ -111,11 +119,14 @@ class Resolver:
         domains, local_keys = zip(*keys, strict=True)
         found: set[Address] = set()
         for row in await connection.fetch(_OWNERS, domains, local_keys):
-            domain, local_key, tenant, account, targets = row
+            domain, local_key, tenant, account, targets, *limits = row
             if tenant is not None:
                 known.tenants[domain] = tenant
             if account is not None:
                 known.owners[domain, local_key] = account
+                quota = effective_quota(Quota(*limits[:2]), Quota(*limits[2:]), self._limits.quota)
+                if quota != _NO_QUOTA:
+                    known.quotas[account] = quota
             elif targets is not None:
                 known.owners[domain, local_key] = addresses_of = tuple(map(parse_address, targets))
                 found.update(addresses_of)
@@ -129,7 +140,8 @@ class Resolver:
         if known.owner(address) is None and address.key == _POSTMASTER and self._postmaster is not None:
             address = self._postmaster
         targets = expand(address, known, self._limits)
-        return Resolution(Outcome.LOCAL if targets else Outcome.UNKNOWN, tenant, targets)
+        quotas = {target: known.quotas[target] for target in targets if target in known.quotas}
+        return Resolution(Outcome.LOCAL if targets else Outcome.UNKNOWN, tenant, targets, quotas)
 
 
 def expand(address: Address, known: Known, limits: Limits) -> Sequence[Target]:

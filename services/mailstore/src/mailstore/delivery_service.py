@@ -10,9 +10,10 @@ from mailstore.intake.committer import Committer
 from mailstore.intake.item import Inline, IntakeItem, Uploaded, parse_item
 from mailstore.intake.statements import ABORT, Staged
 from mailstore.intake.uploads import Uploads, presigned_messages
+from mailstore.mailboxes.quota import full_accounts
 from postroom.mailstore.v1 import delivery_pb2, delivery_pb2_grpc
-from postroom_contracts.capability import CapabilityVerifier, Scope
-from postroom_contracts.errors import NotPermittedError, PostroomError
+from postroom_contracts.capability import CapabilityVerifier, Quota, Scope
+from postroom_contracts.errors import LimitError, NotPermittedError, PostroomError
 from postroom_contracts.ids import new_id, parse_id, queue_id_text
 from postroom_runtime.grpc_server import requests_until
 from postroom_runtime.logs import bound_contextvars, log
@@ -24,9 +25,10 @@ _SENDING: Final = frozenset({Scope.SUBMISSION, Scope.API})
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds of one Accept stream."""
+    """Bounds of one Accept stream, and of one FindFull."""
 
     items_in_flight: int = 1_024
+    accounts_asked: int = 1_000
 
 
 class DeliveryService(delivery_pb2_grpc.DeliveryServiceServicer):
@@ -82,6 +84,17 @@ class DeliveryService(delivery_pb2_grpc.DeliveryServiceServicer):
         )
         return delivery_pb2.PresignUploadPartsResponse(parts=presigned_messages(parts))
 
+    async def FindFull(
+        self, request: delivery_pb2.FindFullRequest, context: object
+    ) -> delivery_pb2.FindFullResponse:
+        """Which accounts keep as much as they may. Raises InvalidRequestError, LimitError."""
+        if len(request.accounts) > self._limits.accounts_asked:
+            raise LimitError("too many accounts")
+        quotas = {parse_id(each.account_id): _quota(each) for each in request.accounts}
+        async with self._database.connection() as connection:
+            found = await full_accounts(connection, quotas)
+        return delivery_pb2.FindFullResponse(account_ids=[account_id.bytes for account_id in found])
+
     async def _accept(self, request: delivery_pb2.AcceptItem) -> delivery_pb2.AcceptResult:
         """Accept one item; every error becomes its result."""
         queue_id = _queue_id(request.id)
@@ -123,6 +136,13 @@ class DeliveryService(delivery_pb2_grpc.DeliveryServiceServicer):
             case Uploaded() as upload:
                 object_id = await self._uploads.complete(upload, item.content.size, account_id=None)
                 return Staged(item, new_id(), object_id)
+
+
+def _quota(asked: delivery_pb2.AccountBound) -> Quota:
+    return Quota(
+        asked.octets if asked.HasField("octets") else None,
+        asked.messages if asked.HasField("messages") else None,
+    )
 
 
 def _queue_id(octets: bytes) -> str:

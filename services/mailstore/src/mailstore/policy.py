@@ -31,7 +31,10 @@ POLICY: Final[Mapping[str, frozenset[str]]] = {
             "TransferMessages",
         )
     },
-    **{_DELIVERY + name: _SENDERS for name in ("Accept", "Abort", "BeginUpload", "PresignUploadParts")},
+    **{
+        _DELIVERY + name: _SENDERS
+        for name in ("Accept", "Abort", "BeginUpload", "PresignUploadParts", "FindFull")
+    },
     **{
         _MAILBOX + name: _READERS
         for name in (

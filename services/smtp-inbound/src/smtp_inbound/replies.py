@@ -14,6 +14,7 @@ from postroom_wire.smtp.standard_replies import (
 
 SENDER_NOT_YOURS: Final = Reply(553, "5.7.1", "Sender address is not one of yours")
 ONE_TENANT_AT_A_TIME: Final = Reply(452, "4.5.3", "Send to this recipient in another transaction")
+MAILBOX_FULL: Final = Reply(452, "4.2.2", "Mailbox is full")
 ROUTING_LOOP: Final = Reply(554, "5.4.6", "Too many hops, this looks like a loop")
 REFUSED: Final = Reply(554, "5.6.0", "Message refused")
 FAILED: Final = b"421 4.3.0 Internal error, closing transmission channel\r\n"
@@ -21,7 +22,7 @@ TOO_MANY: Final = b"421 4.7.0 Too many connections, try again later\r\n"
 
 _OF_CONTENT: Final[Mapping[type[errors.PostroomError], Reply]] = {
     errors.StagingFullError: INSUFFICIENT_STORAGE,
-    errors.OverQuotaError: Reply(452, "4.2.2", "Mailbox is full"),
+    errors.OverQuotaError: MAILBOX_FULL,
     errors.NotPermittedError: Reply(550, "5.7.1", "Not permitted"),
     errors.CapabilityExpiredError: LOCAL_ERROR,
     errors.InvalidCredentialsError: LOCAL_ERROR,

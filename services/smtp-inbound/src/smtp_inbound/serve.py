@@ -19,6 +19,7 @@ from postroom_wire.smtp import Limits, ServerConfig
 from smtp_inbound.handover import Handover
 from smtp_inbound.recipients import RecipientResolver
 from smtp_inbound.replies import FAILED, TOO_MANY
+from smtp_inbound.rooms import Rooms
 from smtp_inbound.session import House, Session
 from smtp_inbound.settings import Settings
 from smtp_inbound.store import Directory, Mailstore
@@ -66,6 +67,7 @@ async def _open_house(settings: Settings, lifecycle: Lifecycle, stack: AsyncExit
         directory=directory,
         mailstore=mailstore,
         resolver=RecipientResolver(directory.open_stream),
+        rooms=Rooms(mailstore.find_full),
         handover=Handover(mailstore.open_stream),
         lifecycle=lifecycle,
         tls=CertificateReloader(settings.tls_files) if settings.tls_files else None,

@@ -45,12 +45,14 @@ from smtp_inbound.content import Gathering
 from smtp_inbound.handover import Handover
 from smtp_inbound.recipients import RecipientResolver
 from smtp_inbound.replies import (
+    MAILBOX_FULL,
     ONE_TENANT_AT_A_TIME,
     ROUTING_LOOP,
     SENDER_NOT_YOURS,
     content_reply,
     login_reply,
 )
+from smtp_inbound.rooms import Rooms
 from smtp_inbound.store import Directory, Login, Mailstore
 from smtp_inbound.transaction import Transaction, address_of
 
@@ -79,6 +81,7 @@ class House:
     directory: Directory
     mailstore: Mailstore
     resolver: RecipientResolver
+    rooms: Rooms
     handover: Handover
     lifecycle: Lifecycle
     tls: CertificateReloader | None
@@ -196,6 +199,8 @@ class Session:
             case directory_pb2.Resolution.OUTCOME_LOCAL:
                 if not transaction.takes_tenant(_tenant(resolution)):
                     return ONE_TENANT_AT_A_TIME
+                if await self._house.rooms.is_full(resolution.targets):
+                    return MAILBOX_FULL
                 transaction.add_local(address, resolution)
             case directory_pb2.Resolution.OUTCOME_REMOTE if self._login is not None:
                 transaction.add_remote(address)

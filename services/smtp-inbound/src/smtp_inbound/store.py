@@ -1,7 +1,7 @@
 """The mail store and the directory as SMTP needs them, over gRPC."""
 
 import time
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator, Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
@@ -19,6 +19,7 @@ from smtp_inbound.recipients import Answers, Questions
 
 _PRESIGNED_AT_ONCE: Final = 8
 _ABORT_SECONDS: Final = 1.0
+_ROOM_SECONDS: Final = 1.0
 _RESOLVE_SECONDS: Final = 2.0
 _LOGIN_SECONDS: Final = 4.0
 _FRESH_SECONDS: Final = 60.0
@@ -129,6 +130,11 @@ class Mailstore:
             log.warning("abort_unknown", queue_id=str(message_id), error=error.name)
             return None
         return answer.accepted_before
+
+    async def find_full(self, accounts: Sequence[delivery_pb2.AccountBound]) -> Collection[bytes]:
+        """The ids of those that keep as much as they may. Raises UnavailableError."""
+        request = delivery_pb2.FindFullRequest(accounts=accounts)
+        return (await self._stub.FindFull(request, timeout=_ROOM_SECONDS)).account_ids
 
     async def upload(self, upload_id: UUID, tenant_id: UUID, source: AsyncIterator[bytes]) -> Stored:
         """Put a large message into the object store. Raises UnavailableError."""

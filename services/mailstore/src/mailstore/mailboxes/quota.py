@@ -1,16 +1,23 @@
 """How much an account keeps, against how much it may (RFC 9208)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
 from mailstore.mailboxes.catalogue import Owner
+from postroom_contracts.capability import Quota
 from postroom_contracts.errors import OverQuotaError
 from postroom_storage.database import Connection
 
 _HOST_QUOTA: Final = "SELECT quota_octets, quota_messages FROM mailstore.account_state WHERE account_id = $1"
 _USED: Final = "SELECT used_octets, used_messages FROM mailstore.account_state WHERE account_id = $1"
+_FULL: Final = """
+SELECT asked.account_id
+FROM unnest($1::uuid[], $2::bigint[], $3::bigint[]) AS asked (account_id, octets, messages)
+LEFT JOIN mailstore.account_state AS state USING (account_id)
+WHERE coalesce(state.used_octets, 0) >= asked.octets OR coalesce(state.used_messages, 0) >= asked.messages
+"""
 _DELETED: Final = """
 SELECT mailbox_id, sum(size)::bigint AS size FROM mailstore.mailbox_message
 WHERE account_id = $1 AND mailbox_id = ANY($2::uuid[]) AND flags & 8 <> 0 GROUP BY mailbox_id
@@ -47,6 +54,14 @@ async def check_quota(connection: Connection, owner: Owner) -> None:
         raise OverQuotaError("as many octets as the account may keep")
     if messages is not None and used.messages > messages:
         raise OverQuotaError("as many messages as the account may keep")
+
+
+async def full_accounts(connection: Connection, quotas: Mapping[UUID, Quota]) -> list[UUID]:
+    """Those that keep as much as they may, or more."""
+    octets = [quota.octets for quota in quotas.values()]
+    messages = [quota.messages for quota in quotas.values()]
+    rows = await connection.fetch(_FULL, list(quotas), octets, messages)
+    return [row["account_id"] for row in rows]
 
 
 async def deleted_sizes(connection: Connection, account_id: UUID, mailbox_ids: Sequence[UUID]) -> list[int]:

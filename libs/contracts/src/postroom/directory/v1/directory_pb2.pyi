@@ -450,18 +450,24 @@ class Target(_message.Message):
 
     ACCOUNT_ID_FIELD_NUMBER: _builtins.int
     REMOTE_ADDRESS_FIELD_NUMBER: _builtins.int
+    QUOTA_FIELD_NUMBER: _builtins.int
     account_id: _builtins.bytes
     remote_address: _builtins.str
     """An alias may lead out of the house."""
+    @_builtins.property
+    def quota(self) -> Global___Quota:
+        """What holds for the account, if anything does."""
+
     def __init__(
         self,
         *,
         account_id: _builtins.bytes = ...,
         remote_address: _builtins.str = ...,
+        quota: Global___Quota | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "remote_address", b"remote_address", "target", b"target"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "quota", b"quota", "remote_address", b"remote_address", "target", b"target"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "remote_address", b"remote_address", "target", b"target"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "quota", b"quota", "remote_address", b"remote_address", "target", b"target"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_target: _TypeAlias = _typing.Literal["account_id", "remote_address"]  # noqa: Y015
     _WhichOneofArgType_target: _TypeAlias = _typing.Literal["target", b"target"]  # noqa: Y015

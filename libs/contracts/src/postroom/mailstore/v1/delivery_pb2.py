@@ -26,37 +26,43 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from postroom.mailstore.v1 import content_pb2 as postroom_dot_mailstore_dot_v1_dot_content__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$postroom/mailstore/v1/delivery.proto\x12\x15postroom.mailstore.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a#postroom/mailstore/v1/content.proto\"A\n\rAcceptRequest\x12\x30\n\x05items\x18\x01 \x03(\x0b\x32!.postroom.mailstore.v1.AcceptItem\"\xa8\x02\n\nAcceptItem\x12\n\n\x02id\x18\x01 \x01(\x0c\x12\x11\n\ttenant_id\x18\x02 \x01(\x0c\x12\x14\n\x0creverse_path\x18\x03 \x01(\t\x12\x34\n\nrecipients\x18\x04 \x03(\x0b\x32 .postroom.mailstore.v1.Recipient\x12/\n\x07\x63ontent\x18\x05 \x01(\x0b\x32\x1e.postroom.mailstore.v1.Content\x12\x11\n\teight_bit\x18\x06 \x01(\x08\x12\x11\n\tsmtp_utf8\x18\x07 \x01(\x08\x12/\n\x0breceived_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0btraceparent\x18\t \x01(\t\x12\x12\n\ncapability\x18\n \x01(\t\"[\n\tRecipient\x12\x0f\n\x07\x61\x64\x64ress\x18\x01 \x01(\t\x12\x14\n\naccount_id\x18\x02 \x01(\x0cH\x00\x12\x18\n\x0eremote_address\x18\x03 \x01(\tH\x00\x42\r\n\x0b\x64\x65stination\"F\n\x0e\x41\x63\x63\x65ptResponse\x12\x34\n\x07results\x18\x01 \x03(\x0b\x32#.postroom.mailstore.v1.AcceptResult\"\xcd\x01\n\x0c\x41\x63\x63\x65ptResult\x12\n\n\x02id\x18\x01 \x01(\x0c\x12<\n\x07outcome\x18\x02 \x01(\x0e\x32+.postroom.mailstore.v1.AcceptResult.Outcome\x12\r\n\x05\x65rror\x18\x03 \x01(\t\"d\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x14\n\x10OUTCOME_ACCEPTED\x10\x01\x12\x15\n\x11OUTCOME_TEMPORARY\x10\x02\x12\x13\n\x0fOUTCOME_REFUSED\x10\x03\"\x1a\n\x0c\x41\x62ortRequest\x12\n\n\x02id\x18\x01 \x01(\x0c\"(\n\rAbortResponse\x12\x17\n\x0f\x61\x63\x63\x65pted_before\x18\x01 \x01(\x08\"M\n\x12\x42\x65ginUploadRequest\x12\x11\n\tupload_id\x18\x01 \x01(\x0c\x12\x11\n\ttenant_id\x18\x02 \x01(\x0c\x12\x11\n\tsize_hint\x18\x03 \x01(\x03\"]\n\x13\x42\x65ginUploadResponse\x12\x33\n\x05parts\x18\x01 \x03(\x0b\x32$.postroom.mailstore.v1.PresignedPart\x12\x11\n\tpart_size\x18\x02 \x01(\x03\"S\n\x19PresignUploadPartsRequest\x12\x11\n\tupload_id\x18\x01 \x01(\x0c\x12\x14\n\x0c\x66irst_number\x18\x02 \x01(\x05\x12\r\n\x05\x63ount\x18\x03 \x01(\x05\"Q\n\x1aPresignUploadPartsResponse\x12\x33\n\x05parts\x18\x01 \x03(\x0b\x32$.postroom.mailstore.v1.PresignedPart2\xa1\x03\n\x0f\x44\x65liveryService\x12Y\n\x06\x41\x63\x63\x65pt\x12$.postroom.mailstore.v1.AcceptRequest\x1a%.postroom.mailstore.v1.AcceptResponse(\x01\x30\x01\x12R\n\x05\x41\x62ort\x12#.postroom.mailstore.v1.AbortRequest\x1a$.postroom.mailstore.v1.AbortResponse\x12\x64\n\x0b\x42\x65ginUpload\x12).postroom.mailstore.v1.BeginUploadRequest\x1a*.postroom.mailstore.v1.BeginUploadResponse\x12y\n\x12PresignUploadParts\x12\x30.postroom.mailstore.v1.PresignUploadPartsRequest\x1a\x31.postroom.mailstore.v1.PresignUploadPartsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$postroom/mailstore/v1/delivery.proto\x12\x15postroom.mailstore.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a#postroom/mailstore/v1/content.proto\"H\n\x0f\x46indFullRequest\x12\x35\n\x08\x61\x63\x63ounts\x18\x01 \x03(\x0b\x32#.postroom.mailstore.v1.AccountBound\"f\n\x0c\x41\x63\x63ountBound\x12\x12\n\naccount_id\x18\x01 \x01(\x0c\x12\x13\n\x06octets\x18\x02 \x01(\x03H\x00\x88\x01\x01\x12\x15\n\x08messages\x18\x03 \x01(\x03H\x01\x88\x01\x01\x42\t\n\x07_octetsB\x0b\n\t_messages\"\'\n\x10\x46indFullResponse\x12\x13\n\x0b\x61\x63\x63ount_ids\x18\x01 \x03(\x0c\"A\n\rAcceptRequest\x12\x30\n\x05items\x18\x01 \x03(\x0b\x32!.postroom.mailstore.v1.AcceptItem\"\xa8\x02\n\nAcceptItem\x12\n\n\x02id\x18\x01 \x01(\x0c\x12\x11\n\ttenant_id\x18\x02 \x01(\x0c\x12\x14\n\x0creverse_path\x18\x03 \x01(\t\x12\x34\n\nrecipients\x18\x04 \x03(\x0b\x32 .postroom.mailstore.v1.Recipient\x12/\n\x07\x63ontent\x18\x05 \x01(\x0b\x32\x1e.postroom.mailstore.v1.Content\x12\x11\n\teight_bit\x18\x06 \x01(\x08\x12\x11\n\tsmtp_utf8\x18\x07 \x01(\x08\x12/\n\x0breceived_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0btraceparent\x18\t \x01(\t\x12\x12\n\ncapability\x18\n \x01(\t\"[\n\tRecipient\x12\x0f\n\x07\x61\x64\x64ress\x18\x01 \x01(\t\x12\x14\n\naccount_id\x18\x02 \x01(\x0cH\x00\x12\x18\n\x0eremote_address\x18\x03 \x01(\tH\x00\x42\r\n\x0b\x64\x65stination\"F\n\x0e\x41\x63\x63\x65ptResponse\x12\x34\n\x07results\x18\x01 \x03(\x0b\x32#.postroom.mailstore.v1.AcceptResult\"\xcd\x01\n\x0c\x41\x63\x63\x65ptResult\x12\n\n\x02id\x18\x01 \x01(\x0c\x12<\n\x07outcome\x18\x02 \x01(\x0e\x32+.postroom.mailstore.v1.AcceptResult.Outcome\x12\r\n\x05\x65rror\x18\x03 \x01(\t\"d\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x14\n\x10OUTCOME_ACCEPTED\x10\x01\x12\x15\n\x11OUTCOME_TEMPORARY\x10\x02\x12\x13\n\x0fOUTCOME_REFUSED\x10\x03\"\x1a\n\x0c\x41\x62ortRequest\x12\n\n\x02id\x18\x01 \x01(\x0c\"(\n\rAbortResponse\x12\x17\n\x0f\x61\x63\x63\x65pted_before\x18\x01 \x01(\x08\"M\n\x12\x42\x65ginUploadRequest\x12\x11\n\tupload_id\x18\x01 \x01(\x0c\x12\x11\n\ttenant_id\x18\x02 \x01(\x0c\x12\x11\n\tsize_hint\x18\x03 \x01(\x03\"]\n\x13\x42\x65ginUploadResponse\x12\x33\n\x05parts\x18\x01 \x03(\x0b\x32$.postroom.mailstore.v1.PresignedPart\x12\x11\n\tpart_size\x18\x02 \x01(\x03\"S\n\x19PresignUploadPartsRequest\x12\x11\n\tupload_id\x18\x01 \x01(\x0c\x12\x14\n\x0c\x66irst_number\x18\x02 \x01(\x05\x12\r\n\x05\x63ount\x18\x03 \x01(\x05\"Q\n\x1aPresignUploadPartsResponse\x12\x33\n\x05parts\x18\x01 \x03(\x0b\x32$.postroom.mailstore.v1.PresignedPart2\xfe\x03\n\x0f\x44\x65liveryService\x12Y\n\x06\x41\x63\x63\x65pt\x12$.postroom.mailstore.v1.AcceptRequest\x1a%.postroom.mailstore.v1.AcceptResponse(\x01\x30\x01\x12R\n\x05\x41\x62ort\x12#.postroom.mailstore.v1.AbortRequest\x1a$.postroom.mailstore.v1.AbortResponse\x12\x64\n\x0b\x42\x65ginUpload\x12).postroom.mailstore.v1.BeginUploadRequest\x1a*.postroom.mailstore.v1.BeginUploadResponse\x12y\n\x12PresignUploadParts\x12\x30.postroom.mailstore.v1.PresignUploadPartsRequest\x1a\x31.postroom.mailstore.v1.PresignUploadPartsResponse\x12[\n\x08\x46indFull\x12&.postroom.mailstore.v1.FindFullRequest\x1a\'.postroom.mailstore.v1.FindFullResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'postroom.mailstore.v1.delivery_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ACCEPTREQUEST']._serialized_start=133
-  _globals['_ACCEPTREQUEST']._serialized_end=198
-  _globals['_ACCEPTITEM']._serialized_start=201
-  _globals['_ACCEPTITEM']._serialized_end=497
-  _globals['_RECIPIENT']._serialized_start=499
-  _globals['_RECIPIENT']._serialized_end=590
-  _globals['_ACCEPTRESPONSE']._serialized_start=592
-  _globals['_ACCEPTRESPONSE']._serialized_end=662
-  _globals['_ACCEPTRESULT']._serialized_start=665
-  _globals['_ACCEPTRESULT']._serialized_end=870
-  _globals['_ACCEPTRESULT_OUTCOME']._serialized_start=770
-  _globals['_ACCEPTRESULT_OUTCOME']._serialized_end=870
-  _globals['_ABORTREQUEST']._serialized_start=872
-  _globals['_ABORTREQUEST']._serialized_end=898
-  _globals['_ABORTRESPONSE']._serialized_start=900
-  _globals['_ABORTRESPONSE']._serialized_end=940
-  _globals['_BEGINUPLOADREQUEST']._serialized_start=942
-  _globals['_BEGINUPLOADREQUEST']._serialized_end=1019
-  _globals['_BEGINUPLOADRESPONSE']._serialized_start=1021
-  _globals['_BEGINUPLOADRESPONSE']._serialized_end=1114
-  _globals['_PRESIGNUPLOADPARTSREQUEST']._serialized_start=1116
-  _globals['_PRESIGNUPLOADPARTSREQUEST']._serialized_end=1199
-  _globals['_PRESIGNUPLOADPARTSRESPONSE']._serialized_start=1201
-  _globals['_PRESIGNUPLOADPARTSRESPONSE']._serialized_end=1282
-  _globals['_DELIVERYSERVICE']._serialized_start=1285
-  _globals['_DELIVERYSERVICE']._serialized_end=1702
+  _globals['_FINDFULLREQUEST']._serialized_start=133
+  _globals['_FINDFULLREQUEST']._serialized_end=205
+  _globals['_ACCOUNTBOUND']._serialized_start=207
+  _globals['_ACCOUNTBOUND']._serialized_end=309
+  _globals['_FINDFULLRESPONSE']._serialized_start=311
+  _globals['_FINDFULLRESPONSE']._serialized_end=350
+  _globals['_ACCEPTREQUEST']._serialized_start=352
+  _globals['_ACCEPTREQUEST']._serialized_end=417
+  _globals['_ACCEPTITEM']._serialized_start=420
+  _globals['_ACCEPTITEM']._serialized_end=716
+  _globals['_RECIPIENT']._serialized_start=718
+  _globals['_RECIPIENT']._serialized_end=809
+  _globals['_ACCEPTRESPONSE']._serialized_start=811
+  _globals['_ACCEPTRESPONSE']._serialized_end=881
+  _globals['_ACCEPTRESULT']._serialized_start=884
+  _globals['_ACCEPTRESULT']._serialized_end=1089
+  _globals['_ACCEPTRESULT_OUTCOME']._serialized_start=989
+  _globals['_ACCEPTRESULT_OUTCOME']._serialized_end=1089
+  _globals['_ABORTREQUEST']._serialized_start=1091
+  _globals['_ABORTREQUEST']._serialized_end=1117
+  _globals['_ABORTRESPONSE']._serialized_start=1119
+  _globals['_ABORTRESPONSE']._serialized_end=1159
+  _globals['_BEGINUPLOADREQUEST']._serialized_start=1161
+  _globals['_BEGINUPLOADREQUEST']._serialized_end=1238
+  _globals['_BEGINUPLOADRESPONSE']._serialized_start=1240
+  _globals['_BEGINUPLOADRESPONSE']._serialized_end=1333
+  _globals['_PRESIGNUPLOADPARTSREQUEST']._serialized_start=1335
+  _globals['_PRESIGNUPLOADPARTSREQUEST']._serialized_end=1418
+  _globals['_PRESIGNUPLOADPARTSRESPONSE']._serialized_start=1420
+  _globals['_PRESIGNUPLOADPARTSRESPONSE']._serialized_end=1501
+  _globals['_DELIVERYSERVICE']._serialized_start=1504
+  _globals['_DELIVERYSERVICE']._serialized_end=2014
 # @@protoc_insertion_point(module_scope)

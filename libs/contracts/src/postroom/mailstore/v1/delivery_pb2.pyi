@@ -22,6 +22,82 @@ else:
 DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
+class FindFullRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCOUNTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def accounts(self) -> _containers.RepeatedCompositeFieldContainer[Global___AccountBound]:
+        """1,000 at most."""
+
+    def __init__(
+        self,
+        *,
+        accounts: _abc.Iterable[Global___AccountBound] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accounts", b"accounts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FindFullRequest: _TypeAlias = FindFullRequest  # noqa: Y015
+
+@_typing.final
+class AccountBound(_message.Message):
+    """How much an account may keep, as the directory says; absent: no limit of this kind."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    OCTETS_FIELD_NUMBER: _builtins.int
+    MESSAGES_FIELD_NUMBER: _builtins.int
+    account_id: _builtins.bytes
+    octets: _builtins.int
+    messages: _builtins.int
+    def __init__(
+        self,
+        *,
+        account_id: _builtins.bytes = ...,
+        octets: _builtins.int | None = ...,
+        messages: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_messages", b"_messages", "_octets", b"_octets", "messages", b"messages", "octets", b"octets"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_messages", b"_messages", "_octets", b"_octets", "account_id", b"account_id", "messages", b"messages", "octets", b"octets"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__messages: _TypeAlias = _typing.Literal["messages"]  # noqa: Y015
+    _WhichOneofArgType__messages: _TypeAlias = _typing.Literal["_messages", b"_messages"]  # noqa: Y015
+    _WhichOneofReturnType__octets: _TypeAlias = _typing.Literal["octets"]  # noqa: Y015
+    _WhichOneofArgType__octets: _TypeAlias = _typing.Literal["_octets", b"_octets"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__messages) -> _WhichOneofReturnType__messages | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__octets) -> _WhichOneofReturnType__octets | None: ...
+
+Global___AccountBound: _TypeAlias = AccountBound  # noqa: Y015
+
+@_typing.final
+class FindFullResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCOUNT_IDS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def account_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]: ...
+    def __init__(
+        self,
+        *,
+        account_ids: _abc.Iterable[_builtins.bytes] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_ids", b"account_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FindFullResponse: _TypeAlias = FindFullResponse  # noqa: Y015
+
+@_typing.final
 class AcceptRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

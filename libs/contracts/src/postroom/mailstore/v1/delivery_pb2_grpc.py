@@ -55,6 +55,11 @@ class DeliveryServiceStub:
                 request_serializer=postroom_dot_mailstore_dot_v1_dot_delivery__pb2.PresignUploadPartsRequest.SerializeToString,
                 response_deserializer=postroom_dot_mailstore_dot_v1_dot_delivery__pb2.PresignUploadPartsResponse.FromString,
                 _registered_method=True)
+        self.FindFull = channel.unary_unary(
+                '/postroom.mailstore.v1.DeliveryService/FindFull',
+                request_serializer=postroom_dot_mailstore_dot_v1_dot_delivery__pb2.FindFullRequest.SerializeToString,
+                response_deserializer=postroom_dot_mailstore_dot_v1_dot_delivery__pb2.FindFullResponse.FromString,
+                _registered_method=True)
 
 
 class DeliveryServiceServicer:
@@ -88,6 +93,14 @@ class DeliveryServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def FindFull(self, request, context):
+        """Which accounts keep as much as they may, so that their senders hear it early: what is accepted is filed all the
+        same.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_DeliveryServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -110,6 +123,11 @@ def add_DeliveryServiceServicer_to_server(servicer, server):
                     servicer.PresignUploadParts,
                     request_deserializer=postroom_dot_mailstore_dot_v1_dot_delivery__pb2.PresignUploadPartsRequest.FromString,
                     response_serializer=postroom_dot_mailstore_dot_v1_dot_delivery__pb2.PresignUploadPartsResponse.SerializeToString,
+            ),
+            'FindFull': grpc.unary_unary_rpc_method_handler(
+                    servicer.FindFull,
+                    request_deserializer=postroom_dot_mailstore_dot_v1_dot_delivery__pb2.FindFullRequest.FromString,
+                    response_serializer=postroom_dot_mailstore_dot_v1_dot_delivery__pb2.FindFullResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -221,6 +239,33 @@ class DeliveryService:
             '/postroom.mailstore.v1.DeliveryService/PresignUploadParts',
             postroom_dot_mailstore_dot_v1_dot_delivery__pb2.PresignUploadPartsRequest.SerializeToString,
             postroom_dot_mailstore_dot_v1_dot_delivery__pb2.PresignUploadPartsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FindFull(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/postroom.mailstore.v1.DeliveryService/FindFull',
+            postroom_dot_mailstore_dot_v1_dot_delivery__pb2.FindFullRequest.SerializeToString,
+            postroom_dot_mailstore_dot_v1_dot_delivery__pb2.FindFullResponse.FromString,
             options,
             channel_credentials,
             insecure,

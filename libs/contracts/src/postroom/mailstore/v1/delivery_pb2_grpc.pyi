@@ -23,6 +23,10 @@ class DeliveryServiceStub:
     BeginUpload: _aio.UnaryUnaryMultiCallable[_delivery_pb2.BeginUploadRequest, _delivery_pb2.BeginUploadResponse]
     """Opens an upload for a message of more than 256 KiB."""
     PresignUploadParts: _aio.UnaryUnaryMultiCallable[_delivery_pb2.PresignUploadPartsRequest, _delivery_pb2.PresignUploadPartsResponse]
+    FindFull: _aio.UnaryUnaryMultiCallable[_delivery_pb2.FindFullRequest, _delivery_pb2.FindFullResponse]
+    """Which accounts keep as much as they may, so that their senders hear it early: what is accepted is filed all the
+    same.
+    """
 
 class DeliveryServiceServicer(metaclass=_abc_1.ABCMeta):
     """A broken stream or a deadline means unknown: send the same id again to any replica, or abort it."""
@@ -57,5 +61,15 @@ class DeliveryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _delivery_pb2.PresignUploadPartsRequest,
         context: _aio.ServicerContext[_delivery_pb2.PresignUploadPartsRequest, _abc.Awaitable[_delivery_pb2.PresignUploadPartsResponse]],
     ) -> _abc.Awaitable[_delivery_pb2.PresignUploadPartsResponse]: ...
+
+    @_abc_1.abstractmethod
+    def FindFull(
+        self,
+        request: _delivery_pb2.FindFullRequest,
+        context: _aio.ServicerContext[_delivery_pb2.FindFullRequest, _abc.Awaitable[_delivery_pb2.FindFullResponse]],
+    ) -> _abc.Awaitable[_delivery_pb2.FindFullResponse]:
+        """Which accounts keep as much as they may, so that their senders hear it early: what is accepted is filed all the
+        same.
+        """
 
 def add_DeliveryServiceServicer_to_server(servicer: DeliveryServiceServicer, server: _aio.Server) -> None: ...
