@@ -52,6 +52,39 @@ async def test_results_are_told_as_they_are_asked_for(alice: ImapClient, text: s
     assert await esearch(alice, text) == [results]
 
 
+@pytest.mark.parametrize(
+    ("keys", "numbers"),
+    [
+        ("SUBJECT o", b"1:2,4"),
+        ("OR SUBJECT o BODY hello", b"1:5"),
+        ("SUBJECT o BODY hello", b"1:2,4"),
+        ("2:5 SUBJECT o", b"2,4"),
+        ("UID 3:4 SUBJECT o", b"2"),
+        ("2:3 UID 3,6 SUBJECT o", b"2"),
+        ("UID 99 SUBJECT o", b""),
+        ("SUBJECT o UNFLAGGED", b"1"),
+        ("OR SUBJECT five FLAGGED", b"2,4:5"),
+        ("NOT SUBJECT o", b"3,5"),
+        ("FROM ann SENTON 2-Nov-2026", b"1:5"),
+        ("SUBJECT zero", b""),
+    ],
+)
+async def test_texts_are_found_beside_what_memory_knows(alice: ImapClient, keys: str, numbers: bytes) -> None:
+    told = [b"ALL " + numbers if numbers else b""]
+    assert await esearch(alice, f"SEARCH RETURN (ALL) {keys}") == told
+    assert await esearch(alice, f"SEARCH RETURN (SAVE) {keys}") == []
+    assert await esearch(alice, "SEARCH RETURN (ALL) $") == told
+
+
+async def test_texts_are_found_among_what_the_session_knows_only(imap: Connect, alice: ImapClient) -> None:
+    other = await imap()
+    await other.ok("SELECT INBOX")
+    await other.ok("STORE 1,3 +FLAGS.SILENT (\\Deleted)")
+    await other.ok("EXPUNGE")
+    assert await alice.ok("SEARCH SUBJECT o") == [b"* SEARCH 2 4"]
+    assert await alice.ok("SEARCH 1:4 OR SUBJECT three SUBJECT four") == [b"* SEARCH 4"]
+
+
 async def test_messages_are_older_by_their_internal_date(alice: ImapClient) -> None:
     octets = mail("old")
     head = f'APPEND INBOX "01-Jan-2001 00:00:00 +0000" {{{len(octets)}+}}\r\n'

@@ -144,6 +144,24 @@ def test_a_score_is_the_mean_of_what_the_store_says() -> None:
     assert [search.score(uid) for uid in (30, 31, 32)] == [60, 1, 1]
 
 
+@pytest.mark.parametrize(
+    ("key", "first"),
+    [
+        (TEXT, True),
+        (Or(TEXT, And((HEADER, All()))), True),
+        (And((Uids(numbers((1, 9))), SequenceNumbers(numbers((2, 3))), TEXT, HEADER)), True),
+        (Not(TEXT), False),
+        (And((TEXT, Not(HEADER))), False),
+        (And((TEXT, HasFlag(SEEN))), False),  # memory may leave less to ask about
+        (Or(TEXT, Uids(numbers((1, 9)))), False),
+        (And((Uids(numbers((1, 9))), All())), False),
+        (HasFlag(SEEN), False),
+    ],
+)
+def test_the_store_is_asked_first_where_memory_decides_nothing(key: SearchKey, first: bool) -> None:
+    assert program(key).asks_first is first
+
+
 leaves: st.SearchStrategy[SearchKey] = st.sampled_from(
     [All(), HasFlag(SEEN), IsRecent(), TEXT, HEADER, Larger(100), Smaller(101), Uids(numbers((1, 30)))]
 )
@@ -183,6 +201,8 @@ def test_an_early_verdict_is_never_wrong(
     search = program(key)
     early = search.verdict(row)
     assert early in {None, expected}
+    if search.asks_first and expected:
+        assert any(asked for each, asked in ((TEXT, text), (HEADER, header)) if each in search.asked)
     nothing: set[int] = set()
     assert set(search.asked) <= {TEXT, HEADER}
     search.learn(TEXT, {uid} if text else nothing)

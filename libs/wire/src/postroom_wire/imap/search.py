@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import date
 from enum import Enum
 from functools import partial
+from operator import or_
 from typing import Final, NamedTuple, TypeAlias
 
 from postroom_wire.imap.flags import fold
@@ -101,6 +102,8 @@ class SearchProgram:
         self.verdict: Verdict = self._compile(key)
         self.asked: tuple[LeafKey, ...] = tuple(self._asked)
         """The keys that the store must answer, each once; empty when memory answers all."""
+        self.asks_first = self._is_of_store(key)
+        """No row matches that matches none of `asked`, and memory decides by numbers at most: ask first."""
 
     def learn(self, key: LeafKey, uids: Container[int], scores: Mapping[int, int] | None = None) -> None:
         """The store's answer to one key of `asked`: the UIDs that match, of the candidates at least.
@@ -116,6 +119,17 @@ class SearchProgram:
         if not self._scores:
             return _BEST_SCORE
         return max(round(sum(scores.get(uid, 0) for scores in self._scores) / len(self._scores)), 1)
+
+    def _is_of_store(self, key: SearchKey) -> bool:
+        match key:
+            case And(keys):
+                asked = [self._is_of_store(part) for part in keys]
+                numbers = [isinstance(part, All | SequenceNumbers | Uids) for part in keys]
+                return any(asked) and all(map(or_, asked, numbers))
+            case Or(left, right):
+                return self._is_of_store(left) and self._is_of_store(right)
+            case _:
+                return key in self._asked
 
     def _compile(self, key: SearchKey) -> Verdict:
         match key:

@@ -1,6 +1,6 @@
 """What of a search only the store can answer: texts and what else is not in the view."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Final
 
 from mail_access.imap.context import Context, Selected
@@ -8,7 +8,7 @@ from mail_access.imap.refusals import CommandRefusedError
 from mail_access.store import ranges_of
 from postroom.mailstore.v1 import mailbox_pb2
 from postroom_wire.imap.errors import TOO_MANY_ITEMS
-from postroom_wire.imap.search import SearchProgram, SearchRow
+from postroom_wire.imap.search import SearchProgram
 from postroom_wire.imap.search_keys import (
     HasEmailId,
     HasThreadId,
@@ -23,7 +23,9 @@ from postroom_wire.imap.search_keys import (
 from postroom_wire.imap.sequence import NumberRanges
 
 _TERMS_AT_ONCE: Final = 64
-_MAX_RANGES: Final = 50_000
+MAX_RANGES: Final = 50_000
+_FEW_RANGES: Final = 4
+_MAX_SET: Final = 50_000
 _MAX_TERM: Final = 4_096
 _SENT: Final[Mapping[When, mailbox_pb2.TextTerm.Field.ValueType]] = {
     When.BEFORE: mailbox_pb2.TextTerm.FIELD_SENT_BEFORE,
@@ -39,14 +41,19 @@ _SAVED: Final[Mapping[When, mailbox_pb2.TextTerm.Field.ValueType]] = {
 
 
 async def ask_store(
-    context: Context, selected: Selected, program: SearchProgram, candidates: Sequence[SearchRow]
-) -> None:
-    """Let the program learn what the store says about these messages. Raises `CommandRefusedError`."""
-    uids = NumberRanges.of(row.uid for row in candidates).ranges
-    if len(uids) > _MAX_RANGES:
+    context: Context, selected: Selected, program: SearchProgram, uids: Sequence[tuple[int, int]]
+) -> NumberRanges:
+    """Let the program learn what the store says about these UIDs; gives what has any of the keys.
+
+    More than `MAX_RANGES` ranges are asked as one. Raises `CommandRefusedError`.
+    """
+    if len(uids) > MAX_RANGES:
         uids = ((uids[0][0], uids[-1][1]),)
+    found = NumberRanges()
     for start in range(0, len(program.asked), _TERMS_AT_ONCE):
-        await _ask(context, selected, program, program.asked[start : start + _TERMS_AT_ONCE], uids)
+        keys = program.asked[start : start + _TERMS_AT_ONCE]
+        found = found.union(await _ask(context, selected, program, keys, uids))
+    return found
 
 
 async def _ask(
@@ -55,8 +62,8 @@ async def _ask(
     program: SearchProgram,
     keys: Sequence[LeafKey],
     uids: Sequence[tuple[int, int]],
-) -> None:
-    """The answers to some keys, which may come in parts."""
+) -> NumberRanges:
+    """The answers to some keys, which may come in parts; gives what has any of them."""
     terms = [_term(key) for key in keys]
     found: list[list[tuple[int, int]]] = [[] for _ in keys]
     scores: list[dict[int, int]] = [{} for _ in keys]
@@ -68,8 +75,17 @@ async def _ask(
             if matches.scores:
                 scored |= dict(zip(NumberRanges(tuple(some)), matches.scores, strict=True))
         uids = ranges_of(answer.unread)
+    all_found = NumberRanges()
     for key, ranges, scored in zip(keys, found, scores, strict=True):
-        program.learn(key, NumberRanges().union(NumberRanges(tuple(ranges))), scored)
+        matches = NumberRanges().union(NumberRanges(tuple(ranges)))
+        program.learn(key, _quick(matches), scored)
+        all_found = all_found.union(matches)
+    return all_found
+
+
+def _quick(uids: NumberRanges) -> Container[int]:
+    """The same for many questions: a set knows sooner than many ranges, as long as it is not too large."""
+    return uids if len(uids.ranges) <= _FEW_RANGES or len(uids) > _MAX_SET else frozenset(uids)
 
 
 def _term(key: LeafKey) -> mailbox_pb2.TextTerm:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from time import time
 from typing import Final, NamedTuple
 
-from mail_access.imap.asking import ask_store
+from mail_access.imap.asking import MAX_RANGES, ask_store
 from mail_access.imap.context import Context, Selected, chunks
 from postroom_wire.imap.search import Column, SearchProgram, SearchRow, SearchScope
 from postroom_wire.imap.search_keys import And, SearchKey, SequenceNumbers, Uids
@@ -38,6 +38,8 @@ async def find(
     program = SearchProgram(key, scope)
     if numbers is None:
         numbers = searched(view, key, saved)
+    if program.asks_first and (uids := _bounds(selected, numbers)) is not None:
+        return Found(await _find_asked(context, selected, program, uids), program)
     found: list[SearchRow] = []
     undecided: list[SearchRow] = []
     for some in chunks(numbers, _ROWS_AT_ONCE):
@@ -49,7 +51,7 @@ async def find(
                 found.append(row)
         await asyncio.sleep(0)  # many rows must not hold the loop
     if undecided:
-        await ask_store(context, selected, program, undecided)
+        await ask_store(context, selected, program, NumberRanges.of(map(_uid_of, undecided)).ranges)
         found.extend(row for row in undecided if program.verdict(row))
         found.sort(key=_uid_of)
     return Found(found, program)
@@ -74,20 +76,42 @@ def searched(view: SessionView, key: SearchKey, saved: Sequence[int] = ()) -> Nu
     return numbers
 
 
+async def _find_asked(
+    context: Context, selected: Selected, program: SearchProgram, uids: Sequence[tuple[int, int]]
+) -> list[SearchRow]:
+    """What matches when memory can tell nothing before the store was asked: only that is looked at."""
+    matching = SequenceSet((await ask_store(context, selected, program, uids)).ranges) if uids else None
+    found: list[SearchRow] = []
+    if matching is None or not matching.items:
+        return found
+    for some in chunks(selected.view.select(matching, by_uid=True), _ROWS_AT_ONCE):
+        found.extend(row for row in _rows(selected, some) if program.verdict(row))
+        await asyncio.sleep(0)
+    return found
+
+
+def _bounds(selected: Selected, numbers: NumberRanges) -> list[tuple[int, int]] | None:
+    """The UIDs of these messages, none of any other between them; None for too many ranges."""
+    runs = selected.view.runs(numbers)
+    if len(runs) > MAX_RANGES:
+        return None
+    return [(run.uids[0], run.uids[-1]) for run in runs if run.start is not None]
+
+
 def _uid_of(row: SearchRow) -> int:
     return row.uid
 
 
 def _rows(selected: Selected, numbers: NumberRanges) -> list[SearchRow]:
-    names = selected.mailbox.names
+    names, any_recent = selected.mailbox.names, bool(selected.recent)
     return [
         SearchRow(
             row.sequence_number,
             row.uid,
             names.folded(row.word),
-            recent=bool(selected.recent) and selected.is_recent(row.uid),
-            size=row.size,
-            arrived=row.date,
+            any_recent and selected.is_recent(row.uid),
+            row.size,
+            row.date,
             modseq=row.modseq,
         )
         for row in selected.mailbox.rows.read(selected.view, numbers)
