@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from datetime import date
 from enum import Enum
 from functools import partial
-from operator import or_
 from typing import Final, NamedTuple, TypeAlias
 
 from postroom_wire.imap.flags import fold
@@ -123,9 +122,9 @@ class SearchProgram:
     def _is_of_store(self, key: SearchKey) -> bool:
         match key:
             case And(keys):
-                asked = [self._is_of_store(part) for part in keys]
-                numbers = [isinstance(part, All | SequenceNumbers | Uids) for part in keys]
-                return any(asked) and all(map(or_, asked, numbers))
+                of_store = [part for part in keys if self._is_of_store(part)]
+                numbers = [part for part in keys if isinstance(part, All | SequenceNumbers | Uids)]
+                return bool(of_store) and len(of_store) + len(numbers) == len(keys)
             case Or(left, right):
                 return self._is_of_store(left) and self._is_of_store(right)
             case _:
