@@ -15,5 +15,14 @@ def test_progress_is_never_beyond_its_goal() -> None:
     assert in_progress(Tag(b"a"), 11, 10) == b'INPROGRESS ("a" 11 NIL)'
 
 
+def test_a_goal_is_more_than_what_is_done() -> None:
+    assert in_progress(Tag(b"a"), 10, 10) == b'INPROGRESS ("a" 10 NIL)'
+    assert in_progress(Tag(b"a"), 0, 0) == b'INPROGRESS ("a" 0 NIL)'  # nz-number
+
+
+def test_a_tag_that_would_end_the_code_is_left_out() -> None:
+    assert in_progress(Tag(b"a]1"), 1, 2) == b"INPROGRESS (NIL 1 2)"
+
+
 def test_tags_that_need_it_are_escaped() -> None:
     assert in_progress(Tag(b"a\\b")) == b'INPROGRESS ("a\\\\b" NIL NIL)'

@@ -6,13 +6,14 @@ _NIL = b"NIL"
 
 
 def in_progress(tag: Tag, progress: int | None = None, goal: int | None = None) -> bytes:
-    """The response code INPROGRESS for an untagged OK; None is what is not known.
+    """The response code INPROGRESS for an untagged OK; None is what is not known (s4).
 
-    A progress beyond its goal would be refused by clients, so the goal is left out then.
+    A goal that is not more than the progress is left out, and a tag with the octet that ends the code.
     """
-    if progress is None or (goal is not None and goal < progress):
+    if progress is None or (goal is not None and goal <= progress):
         goal = None
-    return b'INPROGRESS ("%b" %b %b)' % (tag.replace(b"\\", b"\\\\"), _number(progress), _number(goal))
+    name = _NIL if b"]" in tag else b'"' + tag.replace(b"\\", b"\\\\") + b'"'
+    return b"INPROGRESS (%b %b %b)" % (name, _number(progress), _number(goal))
 
 
 def _number(value: int | None) -> bytes:

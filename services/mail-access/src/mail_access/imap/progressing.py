@@ -6,7 +6,7 @@ from typing import Final, Self
 
 from mail_access.imap.context import Context
 from postroom_wire.imap import responses
-from postroom_wire.imap.commands import Command, Copy, Examine, Expunge, Move, Select, Store
+from postroom_wire.imap.commands import Close, Command, Copy, Examine, Expunge, Move, Select, Store
 from postroom_wire.imap.errors import Condition
 from postroom_wire.imap.esearch import Search
 from postroom_wire.imap.in_progress import in_progress
@@ -17,7 +17,7 @@ SECONDS: Final = 10.0
 """Until the first word, and from one to the next."""
 
 # FETCH tells of its progress by what it sends, and nothing may stand inside of that.
-_TELLING: Final = (Search, Sort, Thread, Store, Copy, Move, Expunge, Select, Examine)
+_TELLING: Final = (Search, Sort, Thread, Store, Copy, Move, Expunge, Close, Select, Examine)
 
 
 class Watch:
