@@ -39,7 +39,7 @@ async def test_message_numbers_are_refused_and_nothing_happens(imap: Connect, co
     await client.ok("SELECT INBOX")
     answer = await client.command(command)
     assert (answer.untagged, answer.text) == ([], b"BAD [UIDREQUIRED] Only UIDs are in use")
-    assert await client.ok("UID FETCH 1:* (UID FLAGS)") == [b"* 2 UIDFETCH (FLAGS ())"]
+    assert await client.ok("UID FETCH 1:* (UID FLAGS)") == [b"* 2 UIDFETCH (UID 2 FLAGS ())"]
 
 
 async def test_replace_by_number_is_refused(imap: Connect) -> None:
@@ -67,7 +67,11 @@ async def test_fetch_names_messages_by_uid(imap: Connect) -> None:
     ]
     assert await client.ok("UID FETCH 3 (UID)") == [b"* 3 UIDFETCH (UID 3)"]
     (body,) = await client.ok("UID FETCH 3 (UID BODY[TEXT])")
-    assert body == b"* 3 UIDFETCH (BODY[TEXT] {10}\r\nAt five.\r\n FLAGS (\\Seen))"
+    assert body == b"* 3 UIDFETCH (UID 3 BODY[TEXT] {10}\r\nAt five.\r\n FLAGS (\\Seen))"
+    assert await client.ok("UID FETCH 2:3 (FLAGS UID)") == [  # RFC 9586 s3.3
+        b"* 2 UIDFETCH (UID 2 FLAGS ())",
+        b"* 3 UIDFETCH (UID 3 FLAGS (\\Seen))",
+    ]
     (envelope,) = await client.ok("UID FETCH 3 ENVELOPE")
     assert envelope.startswith(b"* 3 UIDFETCH (ENVELOPE (")
 

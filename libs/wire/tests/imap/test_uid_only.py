@@ -3,7 +3,7 @@
 import pytest
 
 from postroom_wire.imap import fetch_response
-from postroom_wire.imap.commands import Replace
+from postroom_wire.imap.commands import Fetch, Replace
 from postroom_wire.imap.mailbox_name import MailboxName
 from postroom_wire.imap.parser import parse_command
 from postroom_wire.imap.state import may_tell_expunges, uses_message_numbers
@@ -86,3 +86,13 @@ def test_responses_have_the_uid_in_place_of_the_number() -> None:
         b"* 7 UIDFETCH (FLAGS () MODSEQ (3))\r\n"
     )
     assert b"".join(fetch_response.uid_only_modseqs([(7, 3)])) == b"* 7 UIDFETCH (MODSEQ (3))\r\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [(b"UID FETCH 1 (FLAGS UID)", True), (b"UID FETCH 1 FLAGS", False), (b"FETCH 1 UID", False)],
+)
+def test_a_fetch_by_uid_says_whether_the_uid_is_wanted_too(text: bytes, names: bool) -> None:
+    command = parse_command(b"a " + text).command
+    assert isinstance(command, Fetch)
+    assert command.names_uid is names

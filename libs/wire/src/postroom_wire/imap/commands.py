@@ -251,6 +251,8 @@ class Fetch:
     items: tuple[FetchItem, ...]
     uid: bool = False
     modifiers: FetchModifiers = FetchModifiers()
+    names_uid: bool = False
+    """UID FETCH asks for the UID by name, too (RFC 9586 s3.3)."""
 
 
 class StoreMode(Enum):

@@ -47,13 +47,14 @@ def parse_fetch(cursor: Cursor, *, uid: bool) -> Fetch:
         cursor.expect(b")")
     else:
         items.extend(_macro_or_att(cursor))
+    names_uid = uid and FetchAttribute.UID in items
     if uid:
         items.insert(0, FetchAttribute.UID)  # s6.4.8
     _check_fields(cursor, items)
     modifiers = fetch_modifiers(cursor, uid=uid)
     if modifiers.changed_since is not None:
         items.append(FetchAttribute.MODSEQ)  # RFC 7162 s3.1.4.1
-    return Fetch(messages, tuple(dict.fromkeys(items)), uid, modifiers)
+    return Fetch(messages, tuple(dict.fromkeys(items)), uid, modifiers, names_uid)
 
 
 def fetch_att(cursor: Cursor) -> FetchItem:

@@ -150,6 +150,11 @@ def uid_only_flags(rows: Iterable[tuple[int, str]]) -> Iterator[bytes]:
     return _in_pieces("* %d UIDFETCH (FLAGS %s)\r\n", rows)
 
 
+def uid_only_uids_and_flags(rows: Iterable[tuple[int, int, str]]) -> Iterator[bytes]:
+    """UIDFETCH responses with UID and FLAGS for the rows of `uids_and_flags` (RFC 9586 s3.3)."""
+    return _in_pieces("* %d UIDFETCH (UID %d FLAGS %s)\r\n", ((uid, uid, flags) for _, uid, flags in rows))
+
+
 def uid_only_with_modseqs(rows: Iterable[tuple[int, str, int]]) -> Iterator[bytes]:
     """UIDFETCH responses for rows of UID, flag-list and MODSEQ (RFC 9586 s3)."""
     return _in_pieces("* %d UIDFETCH (FLAGS %s MODSEQ (%d))\r\n", rows)

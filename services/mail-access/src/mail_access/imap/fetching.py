@@ -36,7 +36,10 @@ async def fetch(context: Context, command: Fetch) -> Done:
     """FETCH and UID FETCH."""
     selected = context.require_selected()
     wanted = await tell_changes(context, selected, command)
-    told = await tell_messages(context, selected, wanted.numbers, command.items, backwards=wanted.is_part)
+    items = command.items
+    if context.uid_only and not command.names_uid:  # the response has the UID in its number's place
+        items = tuple(item for item in items if item is not FetchAttribute.UID)
+    told = await tell_messages(context, selected, wanted.numbers, items, backwards=wanted.is_part)
     if told < len(wanted.numbers) and not command.uid:
         tell_limited(context, wanted.code)
         raise CommandRefusedError(EXPUNGED)  # RFC 2180 s4.1.2
@@ -56,8 +59,6 @@ async def tell_messages(
     Raises `PostroomError`, perhaps in the middle of one.
     """
     content = any(not isinstance(item, FetchAttribute) for item in items)
-    if context.uid_only:  # the response has the UID in its number's place
-        items = tuple(item for item in items if item is not FetchAttribute.UID) or items
     tell = _with_store if content or needs_of(items) else _from_memory
     return await tell(context, selected, numbers, items, backwards=backwards)
 
@@ -72,10 +73,11 @@ async def _from_memory(
 ) -> int:
     """How many messages were told."""
     told = 0
-    only_flags = frozenset(items) == _UID_FLAGS and not context.uid_only
+    only_flags = frozenset(items) == _UID_FLAGS
+    encode = fetch_response.uid_only_uids_and_flags if context.uid_only else fetch_response.uids_and_flags
     for some in pieces(numbers, _ROWS_AT_ONCE, backwards=backwards):
         if only_flags and (flags := _all_flags(selected, some)) is not None:
-            for piece in fetch_response.uids_and_flags(ordered(flags, backwards=backwards)):
+            for piece in encode(ordered(flags, backwards=backwards)):
                 context.output.write(piece)
             told += len(some)
             await context.output.flow()
@@ -86,9 +88,9 @@ async def _from_memory(
             told_flags = ((row.uid, selected.flag_list(row.uid, row.word)) for row in rows)
             for piece in fetch_response.uid_only_flags(told_flags):
                 context.output.write(piece)
-        elif frozenset(items) == _UID_FLAGS:
+        elif only_flags:
             flags = ((row.sequence_number, row.uid, selected.flag_list(row.uid, row.word)) for row in rows)
-            for piece in fetch_response.uids_and_flags(flags):
+            for piece in encode(flags):
                 context.output.write(piece)
         else:
             for row in rows:
