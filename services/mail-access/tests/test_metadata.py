@@ -131,6 +131,21 @@ async def test_list_tells_metadata_of_mailboxes(imap: Connect) -> None:
     assert await alice.ok('LIST "" Nowhere RETURN (METADATA (/private/comment))') == []
 
 
+async def test_list_tells_no_metadata_of_who_is_listed_for_others_below(imap: Connect) -> None:
+    """RFC 9590 s4, the second example."""
+    alice = await imap()
+    for command in ("CREATE Work/Tea", "UNSUBSCRIBE Work", "SUBSCRIBE Work/Tea", "SUBSCRIBE INBOX"):
+        await alice.ok(command)
+    told = await alice.ok(
+        'LIST (SUBSCRIBED RECURSIVEMATCH) "" (INBOX Work) RETURN (METADATA (/private/none))'
+    )
+    assert told == [
+        b'* LIST (\\HasNoChildren \\Subscribed) "/" INBOX',
+        b"* METADATA INBOX (/private/none NIL)",
+        b'* LIST (\\HasChildren) "/" "Work" ("CHILDINFO" ("SUBSCRIBED"))',
+    ]
+
+
 async def test_metadata_is_offered(imap: Connect) -> None:
     alice = await imap()
     (offered,) = await alice.ok("CAPABILITY")
