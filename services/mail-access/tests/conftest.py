@@ -4,24 +4,29 @@
 own: `own_imap`, `own_store`, `own_directory`, `own_access`.
 """
 
+import hashlib
 import secrets
 import shutil
 import tempfile
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
+import zstandard
 from pydantic import SecretStr
 
 import mailstore.serve
 from mail_access.serve import serving
 from mail_access.settings import Settings
 from mailstore.settings import Settings as MailstoreSettings
+from postroom.mailstore.v1 import content_pb2, delivery_pb2, delivery_pb2_grpc
+from postroom_contracts.ids import DEFAULT_TENANT, new_id
 from postroom_embedded.nats import NatsAddress
 from postroom_embedded.postgres import PostgresAddress
+from postroom_runtime.grpc_client import channel
 from postroom_runtime.lifecycle import Lifecycle
 from postroom_runtime.tcp import Listener
 from postroom_runtime.tls import verifying_client_context
@@ -29,7 +34,7 @@ from postroom_testing.certificates import Certificate, CertificateAuthority
 from postroom_testing.imap_client import Connect, ImapClient
 from postroom_testing.mail_twins import Twins
 from postroom_testing.restartable import Restartable
-from postroom_testing.small_directory_service import SmallDirectory
+from postroom_testing.small_directory_service import Account, SmallDirectory
 from postroom_testing.stack import drop_database, in_thread, new_database, run_in_thread
 
 PASSWORD = "open sesame"
@@ -344,3 +349,35 @@ async def own_twin(
         ports = {name: listener.port for name, listener in listeners.items()}
         async with _clients(own_directory, ports, certificate, own_accounts) as connect:
             yield connect
+
+
+@pytest.fixture
+async def deliver(
+    own_store: Restartable, own_sockets: Path
+) -> AsyncIterator[Callable[[Account, bytes], Awaitable[None]]]:
+    """Has the store accept mail for an account, as smtp-inbound does."""
+    async with channel(f"unix:{own_sockets / 'mailstore.sock'}", "smtp-inbound") as opened:
+        stub = delivery_pb2_grpc.DeliveryServiceStub(opened)
+
+        async def accept(account: Account, octets: bytes) -> None:
+            item = delivery_pb2.AcceptItem(
+                id=new_id().bytes,
+                tenant_id=DEFAULT_TENANT.bytes,
+                reverse_path="ann@example.org",
+                recipients=[delivery_pb2.Recipient(address=account.address, account_id=account.id.bytes)],
+                content=content_pb2.Content(
+                    digest=hashlib.sha256(octets).digest(),
+                    size=len(octets),
+                    zstd=zstandard.ZstdCompressor().compress(octets),
+                ),
+            )
+            item.received_at.GetCurrentTime()
+
+            async def requests() -> AsyncIterator[delivery_pb2.AcceptRequest]:
+                yield delivery_pb2.AcceptRequest(items=[item])
+
+            async for response in stub.Accept(requests()):
+                outcomes = [result.outcome for result in response.results]
+                assert outcomes == [delivery_pb2.AcceptResult.OUTCOME_ACCEPTED]
+
+        yield accept

@@ -1,18 +1,9 @@
 """Mail that is delivered from outside wakes idle sessions, and begins with lines of each recipient's own."""
 
 import asyncio
-import hashlib
-from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
+from collections.abc import Awaitable, Callable
 
-import pytest
-import zstandard
-
-from postroom.mailstore.v1 import content_pb2, delivery_pb2, delivery_pb2_grpc
-from postroom_contracts.ids import DEFAULT_TENANT, new_id
-from postroom_runtime.grpc_client import channel
 from postroom_testing.imap_client import Connect
-from postroom_testing.restartable import Restartable
 from postroom_testing.small_directory_service import Account, SmallDirectory
 
 MAIL = (
@@ -23,40 +14,8 @@ MAIL = (
 PREFIX = b"Return-Path: <ann@example.org>\r\nDelivered-To: erin@postroom.test\r\n"
 
 
-@pytest.fixture
-async def deliver(
-    own_store: Restartable, own_sockets: Path
-) -> AsyncIterator[Callable[[Account], Awaitable[None]]]:
-    """Has the store accept the mail for an account, as smtp-inbound does."""
-    async with channel(f"unix:{own_sockets / 'mailstore.sock'}", "smtp-inbound") as opened:
-        stub = delivery_pb2_grpc.DeliveryServiceStub(opened)
-
-        async def accept(account: Account) -> None:
-            item = delivery_pb2.AcceptItem(
-                id=new_id().bytes,
-                tenant_id=DEFAULT_TENANT.bytes,
-                reverse_path="ann@example.org",
-                recipients=[delivery_pb2.Recipient(address=account.address, account_id=account.id.bytes)],
-                content=content_pb2.Content(
-                    digest=hashlib.sha256(MAIL).digest(),
-                    size=len(MAIL),
-                    zstd=zstandard.ZstdCompressor().compress(MAIL),
-                ),
-            )
-            item.received_at.GetCurrentTime()
-
-            async def requests() -> AsyncIterator[delivery_pb2.AcceptRequest]:
-                yield delivery_pb2.AcceptRequest(items=[item])
-
-            async for response in stub.Accept(requests()):
-                outcomes = [result.outcome for result in response.results]
-                assert outcomes == [delivery_pb2.AcceptResult.OUTCOME_ACCEPTED]
-
-        yield accept
-
-
 async def test_it_wakes_idle_sessions_and_is_whole_with_its_prefix(
-    own_imap: Connect, own_directory: SmallDirectory, deliver: Callable[[Account], Awaitable[None]]
+    own_imap: Connect, own_directory: SmallDirectory, deliver: Callable[[Account, bytes], Awaitable[None]]
 ) -> None:
     account = own_directory.add("erin@postroom.test", "secret")
     erin = await own_imap(None)
@@ -64,7 +23,7 @@ async def test_it_wakes_idle_sessions_and_is_whole_with_its_prefix(
     await erin.ok("SELECT INBOX")
     tag = erin.send_command("IDLE")
     await erin.response()
-    await deliver(account)
+    await deliver(account, MAIL)
     async with asyncio.timeout(15):  # the stores of other tests hear the bell, too
         assert await erin.response() == b"* 1 EXISTS"
         assert await erin.response() == b"* 0 RECENT"  # claimed at the next command only

@@ -32,6 +32,7 @@ SEEDS = [
     b"a UID THREAD REFERENCES US-ASCII OLDER 9 EMAILID M0 SAVEDON 1-Feb-2000\r\n",
     b'a ESEARCH IN (subtree-one (a "b") selected) RETURN () UID 1,$\r\n',
     b'a CANCELUPDATE "a" "b"\r\n',
+    b'a NOTIFY SET STATUS (selected (MessageNew (UID) MessageExpunge)) (subtree ("a" b) (MailboxName))\r\n',
     b"a SEARCH CHARSET UTF-8 OR (1:* UID 2) NOT HEADER x {1+}\r\ny SINCE 1-Feb-2000\r\n",
     b'a LIST (SUBSCRIBED RECURSIVEMATCH) "" (% *) RETURN (CHILDREN STATUS (SIZE DELETED))\r\n',
     b"a CREATE x (USE (\\Sent \\Drafts))\r\n",

@@ -23,6 +23,11 @@ from postroom_contracts.errors import (
 )
 from postroom_contracts.ids import parse_id
 from postroom_runtime.grpc_client import ask_twice
+from postroom_wire.imap.mailbox_name import DELIMITER
+
+OTHERS_ROOT: Final = "Other Users"
+OTHERS_PREFIX: Final = OTHERS_ROOT + DELIMITER
+"""What mailboxes of others are below (RFC 2342 s5)."""
 
 _MODES: Final = {
     0: pb.SetRightsRequest.MODE_REPLACE,
@@ -94,6 +99,17 @@ class AccountStore:
         except MethodMissingError:  # of a store that is upgraded after us
             return ()
         return answer.mailboxes
+
+    async def named_shared(self, login: Login) -> list[tuple[str, pb.SharedMailbox]]:
+        """The same by the names that the user has for them; without those of accounts that are gone."""
+        shared = await self.shared(login)
+        owners = {parse_id(each.account_id) for each in shared}
+        addresses = await self.addresses(login, owners) if shared else {}
+        return [
+            (f"{OTHERS_PREFIX}{address}{DELIMITER}{each.mailbox.name}", each)
+            for each in shared
+            if (address := addresses.get(parse_id(each.account_id))) is not None
+        ]
 
     async def shared_modseqs(self, logins: Sequence[Login]) -> Sequence[int]:
         """The present MODSEQ of each guest's host; 0 where nothing is shared any more, or the login ended."""

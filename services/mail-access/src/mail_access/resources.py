@@ -9,6 +9,7 @@ from mail_access.login import Logins
 from mail_access.settings import Settings
 from mail_access.store import MailStore
 from mail_access.views import OpenMailboxes
+from mail_access.watching import Watches
 from postroom_runtime.budget import ByteBudget
 from postroom_runtime.tls import CertificateReloader
 from postroom_runtime.transfer import Transfers
@@ -24,6 +25,7 @@ class Resources:
     store: MailStore
     finder: Finder
     mailboxes: OpenMailboxes
+    watches: Watches
     reader: ContentReader
     budget: ByteBudget
     transfers: Transfers

@@ -13,6 +13,7 @@ from mail_access.resources import Resources
 from mail_access.settings import Settings
 from mail_access.store import MailStore
 from mail_access.views import OpenMailboxes
+from mail_access.watching import Watches
 from postroom.directory.v1 import directory_pb2_grpc, login_pb2_grpc
 from postroom.mailstore.v1 import account_pb2_grpc, finding_pb2_grpc, mailbox_pb2_grpc
 from postroom_runtime.budget import ByteBudget
@@ -47,6 +48,7 @@ async def serving(settings: Settings, lifecycle: Lifecycle) -> AsyncGenerator[li
             running = [
                 group.create_task(resources.logins.run()),
                 group.create_task(resources.mailboxes.run()),
+                group.create_task(resources.watches.run()),
             ]
             try:
                 yield await open_listeners(resources, lifecycle)
@@ -81,6 +83,7 @@ async def open_resources(settings: Settings, stack: AsyncExitStack) -> Resources
         store=store,
         finder=Finder(finding_pb2_grpc.FindingServiceStub(mailstore)),
         mailboxes=OpenMailboxes(store, bus, shared_modseqs=accounts.shared_modseqs),
+        watches=Watches(store, accounts, bus),
         reader=ContentReader(store, transfers),
         budget=budget,
         transfers=transfers,

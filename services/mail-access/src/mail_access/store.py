@@ -62,29 +62,29 @@ class MailStore:
         login: Login,
         name: str,
         special_use: mailbox_pb2.SpecialUse.ValueType = mailbox_pb2.SPECIAL_USE_UNSPECIFIED,
-    ) -> mailbox_pb2.Mailbox:
+    ) -> mailbox_pb2.CreateMailboxResponse:
         """A new mailbox, and what is missing above it."""
         request = mailbox_pb2.CreateMailboxRequest(
             name=name, special_use=special_use, operation_id=new_id().bytes
         )
-        return (await self._change(login, self._stub.CreateMailbox, request)).mailbox
+        return await self._change(login, self._stub.CreateMailbox, request)
 
-    async def delete_mailbox(self, login: Login, mailbox_id: UUID) -> None:
-        """A mailbox less."""
+    async def delete_mailbox(self, login: Login, mailbox_id: UUID) -> int:
+        """A mailbox less. Answers the account's MODSEQ, 0 from an older store, as the other changes do."""
         request = mailbox_pb2.DeleteMailboxRequest(mailbox_id=mailbox_id.bytes, operation_id=new_id().bytes)
-        await self._change(login, self._stub.DeleteMailbox, request)
+        return (await self._change(login, self._stub.DeleteMailbox, request)).modseq
 
-    async def rename_mailbox(self, login: Login, mailbox_id: UUID, new_name: str) -> None:
+    async def rename_mailbox(self, login: Login, mailbox_id: UUID, new_name: str) -> int:
         """Another name for it and its inferiors."""
         request = mailbox_pb2.RenameMailboxRequest(
             mailbox_id=mailbox_id.bytes, new_name=new_name, operation_id=new_id().bytes
         )
-        await self._change(login, self._stub.RenameMailbox, request)
+        return (await self._change(login, self._stub.RenameMailbox, request)).modseq
 
-    async def set_subscription(self, login: Login, name: str, *, subscribed: bool) -> None:
+    async def set_subscription(self, login: Login, name: str, *, subscribed: bool) -> int:
         """Subscribe or unsubscribe; the mailbox need not exist."""
         request = mailbox_pb2.SetSubscriptionRequest(name=name, subscribed=subscribed)
-        await self._change(login, self._stub.SetSubscription, request)
+        return (await self._change(login, self._stub.SetSubscription, request)).modseq
 
     async def load_mailbox(
         self, login: Login, mailbox_id: UUID

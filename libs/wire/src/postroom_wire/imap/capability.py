@@ -35,6 +35,7 @@ _AFTER_LOGIN: Final = (
     b"SEARCH=FUZZY",
     b"MULTISEARCH",
     b"CONTEXT=SEARCH",
+    b"NOTIFY",
     b"I18NLEVEL=1",
     b"SORT",
     b"SORT=DISPLAY",

@@ -12,6 +12,7 @@ from postroom_wire.imap.flags import Flag
 from postroom_wire.imap.mailbox_name import MailboxName
 from postroom_wire.imap.metadata import GetMetadata, SetMetadata
 from postroom_wire.imap.multisearch import MultiSearch
+from postroom_wire.imap.notify import Notify
 from postroom_wire.imap.qresync import FetchModifiers, SelectParameters
 from postroom_wire.imap.quota import GetQuota, GetQuotaRoot, SetQuota
 from postroom_wire.imap.search_context import CancelUpdate
@@ -337,6 +338,7 @@ Command: TypeAlias = (
     | Copy
     | Move
     | Idle
+    | Notify
     | GetQuota
     | GetQuotaRoot
     | SetQuota

@@ -7,6 +7,8 @@ from typing import Final
 
 from postroom_wire.imap.cursor import Cursor
 from postroom_wire.imap.errors import Refusal, Tag
+from postroom_wire.imap.fetch_att import fetch_atts
+from postroom_wire.imap.fetch_items import FetchItem
 from postroom_wire.imap.search_keys import SearchKey
 from postroom_wire.imap.sequence import encode_uid_set
 
@@ -25,7 +27,7 @@ class ResultOption(Enum):
     CONTEXT = b"CONTEXT"
     """RFC 5267 s4.2: a hint, of which nothing is made."""
     UPDATE = b"UPDATE"
-    """RFC 5267 s4.3."""
+    """RFC 5267 s4.3, with what RFC 5465 s7 adds to it."""
 
 
 _OPTIONS: Final = {option.value: option for option in ResultOption}
@@ -61,6 +63,8 @@ class ReturnOptions:
 
     options: frozenset[ResultOption] = frozenset({ResultOption.ALL})
     partial: PartialRange | None = None
+    update_items: tuple[FetchItem, ...] = ()
+    """What UPDATE tells of a new message that is found (RFC 5465 s7)."""
 
     @property
     def saves(self) -> bool:
@@ -189,13 +193,18 @@ class _Options:
         self._cursor = cursor
         self._options: set[ResultOption] = set()
         self._partial: PartialRange | None = None
+        self._items: tuple[FetchItem, ...] = ()
         self.count = 0
 
     def take(self) -> None:
         """search-return-opt."""
         self.count += 1
         if not self._cursor.accept_word(b"PARTIAL"):
-            self._options.add(self._cursor.word_of(_OPTIONS))
+            option = self._cursor.word_of(_OPTIONS)
+            self._options.add(option)
+            # RFC 5465 s8 has no space there, its example has one.
+            if option is ResultOption.UPDATE and (self._cursor.accept(b" (") or self._cursor.accept(b"(")):
+                self._items = fetch_atts(self._cursor)
             return
         self._cursor.sp()
         if self._partial is not None:  # RFC 9394 s3.1
@@ -208,7 +217,7 @@ class _Options:
             raise self._cursor.wrong("PARTIAL without ALL")
         if not self._options and self._partial is None:
             return ALL_RESULTS
-        return ReturnOptions(frozenset(self._options), self._partial)
+        return ReturnOptions(frozenset(self._options), self._partial, self._items)
 
 
 def partial_range(cursor: Cursor) -> PartialRange:

@@ -7,7 +7,7 @@ from urllib.parse import unquote_to_bytes
 
 from postroom_wire.imap.cursor import Cursor
 from postroom_wire.imap.errors import RemoteProtocolError
-from postroom_wire.imap.fetch_parser import parse_section
+from postroom_wire.imap.fetch_att import parse_section
 from postroom_wire.imap.mailbox_name import MailboxName, MailboxNameError
 from postroom_wire.imap.section import Section
 

@@ -31,6 +31,9 @@ class Limits:
     max_return_options: int = 16
     max_sort_criteria: int = 16
     max_filter_mailboxes: int = 256
+    max_event_groups: int = 32
+    """Of one NOTIFY (RFC 5465)."""
+    max_events: int = 16
     max_fetch_items: int = 64
     max_header_fields: int = 512
     """In all HEADER.FIELDS lists of one FETCH together."""

@@ -104,6 +104,12 @@ def metadata(mailbox: MailboxName | None, values: Iterable[tuple[str, bytes | No
     return b"* METADATA " + _encode_mailbox(mailbox) + b" (" + listed + b")\r\n"
 
 
+def changed_metadata(mailbox: MailboxName | None, names: Iterable[str]) -> bytes:
+    """The METADATA response that names what has changed (s4.4.2)."""
+    listed = b" ".join(encode_astring(name.encode("ascii")) for name in names)
+    return b"* METADATA " + _encode_mailbox(mailbox) + b" " + listed + b"\r\n"
+
+
 def long_entries(size: int) -> bytes:
     """METADATA LONGENTRIES: the size of the longest value that was left out (s4.2.1)."""
     return b"METADATA LONGENTRIES %d" % size

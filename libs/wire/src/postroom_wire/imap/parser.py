@@ -48,6 +48,7 @@ from postroom_wire.imap.list_parser import parse_list, parse_lsub, parse_status
 from postroom_wire.imap.mailbox_name import DELIMITER
 from postroom_wire.imap.metadata import parse_get_metadata, parse_set_metadata
 from postroom_wire.imap.multisearch import parse_multisearch
+from postroom_wire.imap.notify import parse_notify
 from postroom_wire.imap.qresync import select_params
 from postroom_wire.imap.quota import parse_get_quota, parse_get_quota_root, parse_set_quota
 from postroom_wire.imap.search_context import parse_cancel_update
@@ -253,6 +254,7 @@ _COMMANDS: Final[dict[bytes, Parser]] = {
     b"COPY": _to_mailbox(Copy, uid=False),
     b"MOVE": _to_mailbox(Move, uid=False),
     b"IDLE": _bare(Idle()),
+    b"NOTIFY": parse_notify,
     b"GETQUOTA": parse_get_quota,
     b"GETQUOTAROOT": parse_get_quota_root,
     b"SETQUOTA": parse_set_quota,

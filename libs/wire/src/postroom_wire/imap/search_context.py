@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from postroom_wire.imap.cursor import Cursor
 from postroom_wire.imap.errors import Tag
+from postroom_wire.imap.fetch_items import FetchItem
 from postroom_wire.imap.search_keys import And, Not, Or, SearchKey, SequenceNumbers, Uids
 from postroom_wire.imap.sequence import NumberRanges, SequenceSet
 from postroom_wire.imap.view import SessionView
@@ -15,13 +16,14 @@ from postroom_wire.imap.view import SessionView
 class SearchContext:
     """One search that is kept: its key, the ascending UIDs of its results, and up to which MODSEQ they hold.
 
-    `uid`: its changes are told by UIDs.
+    `uid`: its changes are told by UIDs. `items` of new messages are told with them (RFC 5465 s7).
     """
 
     key: SearchKey
     uid: bool
     results: "array[int]"
     modseq: int
+    items: tuple[FetchItem, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

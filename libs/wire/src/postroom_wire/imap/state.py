@@ -49,6 +49,7 @@ from postroom_wire.imap.esearch import Search
 from postroom_wire.imap.fetch_items import FetchAttribute
 from postroom_wire.imap.metadata import GetMetadata, SetMetadata
 from postroom_wire.imap.multisearch import MultiSearch
+from postroom_wire.imap.notify import Notify, SelectedEvents
 from postroom_wire.imap.quota import GetQuota, GetQuotaRoot, SetQuota
 from postroom_wire.imap.search_context import CancelUpdate
 from postroom_wire.imap.search_keys import ChangedSince, LeafKey, SequenceNumbers, leaves
@@ -80,6 +81,7 @@ _AUTHENTICATED: Final[tuple[type[Command], ...]] = (
     Status,
     Append,
     Idle,
+    Notify,
     MultiSearch,
     GetQuota,
     GetQuotaRoot,
@@ -167,7 +169,7 @@ def enables_condstore(command: Command) -> bool:
     match command:
         case Select(parameters=parameters) | Examine(parameters=parameters):
             return parameters.condstore
-        case Fetch(items=items):
+        case Fetch(items=items) | Notify(selected=SelectedEvents(items=items)):
             return FetchAttribute.MODSEQ in items
         case Store(unchanged_since=unchanged_since):
             return unchanged_since is not None

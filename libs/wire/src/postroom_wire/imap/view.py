@@ -238,17 +238,22 @@ class SessionView:
         news = len(self._mailbox) > self._known or bool(self._changed)
         return news or (expunges and bool(self._gone))
 
-    def updates(self, *, expunges: bool) -> Updates:
-        """What to tell now; afterwards it counts as told. `expunges`: see `may_tell_expunges`."""
+    def updates(self, *, expunges: bool, new: bool = True, flags: bool = True) -> Updates:
+        """What to tell now; afterwards it counts as told. `expunges`: see `may_tell_expunges`.
+
+        New messages or other flags that are not asked for stay untold (RFC 5465 s5).
+        """
         expunged: list[int] = []
         vanished: list[int] = []
         if expunges:
             expunged = [self._gone_number(at) for at in reversed(range(len(self._gone)))]
             vanished, self._gone = self._gone, []
         exists = None
-        if len(self._mailbox) > self._known:
+        if new and len(self._mailbox) > self._known:
             self._known = len(self._mailbox)
             exists = self.exists
+        if not flags:
+            return Updates(expunged, vanished, exists, [])
         changed = [
             (number, uid)
             for uid in sorted(self._changed)

@@ -105,4 +105,5 @@ async def _change(
     modseq = await context.resources.accounts.set_rights(
         located.login, located.id, grantee, int(rights), sign
     )
+    context.wrote(modseq, located.login.account_id)
     context.resources.mailboxes.hint(located.login.account_id, modseq)

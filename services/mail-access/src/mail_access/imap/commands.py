@@ -13,6 +13,7 @@ from mail_access.imap import (
     moving,
     multisearch,
     naming,
+    notifying,
     quota,
     search_contexts,
     searching,
@@ -53,13 +54,14 @@ from postroom_wire.imap.enabling import Extension
 from postroom_wire.imap.esearch import Search
 from postroom_wire.imap.metadata import GetMetadata, SetMetadata
 from postroom_wire.imap.multisearch import MultiSearch
+from postroom_wire.imap.notify import Notify
 from postroom_wire.imap.quota import GetQuota, GetQuotaRoot, SetQuota
 from postroom_wire.imap.search_context import CancelUpdate
 from postroom_wire.imap.sorting import Sort
 from postroom_wire.imap.state import enables_condstore
 from postroom_wire.imap.threads import Thread
 
-_Plain = Capability | Noop | Check | Id | Enable | Login
+_Plain = Capability | Noop | Check | Id | Enable | Login | Notify
 _Naming = Create | Delete | Rename | Subscribe | Unsubscribe
 _Listing = List | Lsub | Status | Namespace
 _Selecting = Select | Examine | Close | Unselect
@@ -93,7 +95,7 @@ async def perform(context: Context, command: OneAnswer) -> Done:
             return await _account(context, command)
         case SetAcl() | DeleteAcl() | GetAcl() | ListRights() | MyRights():
             return await _acl(context, command)
-        case Capability() | Noop() | Check() | Id() | Enable() | Login():
+        case Capability() | Noop() | Check() | Id() | Enable() | Login() | Notify():
             return await _plain(context, command)
 
 
@@ -112,6 +114,8 @@ async def _plain(context: Context, command: _Plain) -> Done:
             return enabling.enable(context, command)
         case Login():
             return await authenticating.login(context, command)
+        case Notify():
+            return await notifying.notify(context, command)
 
 
 async def _naming(context: Context, command: _Naming) -> Done:

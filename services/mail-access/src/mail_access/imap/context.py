@@ -1,11 +1,13 @@
 """What one IMAP session is in the middle of; every command's function gets it."""
 
+from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 from uuid import UUID
 
 from mail_access.imap.compressing import Inflater
+from mail_access.imap.notification import Notification
 from mail_access.imap.output import Output
 from mail_access.imap.refusals import NO_MAILBOX, UID_REQUIRED, CommandRefusedError
 from mail_access.login import Login, LoginEndedError
@@ -33,6 +35,7 @@ from postroom_wire.imap.view import SessionView
 from postroom_wire.sasl import Mechanism
 
 MAX_FAILED_LOGINS: Final = 3
+_OWN_MODSEQS: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +82,8 @@ class Selected:
     """Searches whose changes are told, by the tags of their commands (RFC 5267 s4.3)."""
     rights: Rights = ALL_RIGHTS
     """The user's there (RFC 4314)."""
+    unfetched: int | None = None
+    """From this UID on the client still waits for what NOTIFY has asked for of new messages."""
 
     @property
     def mailbox(self) -> OpenMailbox:
@@ -141,11 +146,13 @@ class Context:
     __slots__ = (
         "_found",
         "_login",
+        "_own_modseqs",
         "connection",
         "enabled",
         "engine",
         "failed_logins",
         "inflater",
+        "notification",
         "output",
         "progress",
         "resources",
@@ -165,6 +172,9 @@ class Context:
         self.failed_logins = 0
         self.progress: tuple[int | None, int | None] = (None, None)
         """How many messages the present command has done, and of how many (RFC 9585)."""
+        self.notification: Notification | None = None
+        """What NOTIFY has set, once it was used (RFC 5465)."""
+        self._own_modseqs: deque[tuple[UUID, int]] | None = None
         self._login: Login | None = None
         self._found: tuple[MailboxName, bytes] | None = None
 
@@ -248,11 +258,15 @@ class Context:
 
     async def log_out(self) -> None:
         """Forget the user and all that was enabled (RFC 8437 s4.1)."""
+        notification, self.notification = self.notification, None
+        if notification is not None:
+            await notification.end()
         await self.leave()
         if self._login is not None:
             self.resources.logins.log_out(self._login)
         self._login = self._found = None
         self.enabled = frozenset()
+        self._own_modseqs = None
 
     async def end(self) -> None:
         """Give everything back."""
@@ -278,12 +292,28 @@ class Context:
         """
         return self._found[1] if self._found is not None and self._found[0] == name else None
 
+    def wrote(self, modseq: int, account_id: UUID | None = None) -> None:
+        """This session made that change of an account, the user's own for None: it is not told of it unasked.
+
+        Only the last ones are kept, and none where nothing is told unasked.
+        """
+        if self.notification is None and (self.selected is None or not self.selected.contexts):
+            return
+        if self._own_modseqs is None:
+            self._own_modseqs = deque(maxlen=_OWN_MODSEQS)
+        self._own_modseqs.append((account_id or self.login.account_id, modseq))
+
+    def has_written(self, modseq: int, account_id: UUID) -> bool:
+        """Whether this session made that change, as far as is known."""
+        return self._own_modseqs is not None and (account_id, modseq) in self._own_modseqs
+
     async def caught_up(self, mailbox_id: bytes, modseq: int, account_id: UUID | None = None) -> None:
         """Own writes are seen: what this process has open of the account comes up to this MODSEQ.
 
         The session's own mailbox does so before the tagged OK. When it cannot, the write still stands: a NO
         would have the client do it again. `account_id` where it is not the one of the selected mailbox.
         """
+        self.wrote(modseq, account_id or self.reading.account_id)
         self.resources.mailboxes.hint(account_id or self.reading.account_id, modseq)
         if self.selected is not None and self.selected.mailbox.id == id_of(mailbox_id):
             try:

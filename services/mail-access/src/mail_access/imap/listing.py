@@ -31,7 +31,7 @@ _CRITERIA: Final = frozenset({ListSelection.SUBSCRIBED, ListSelection.SPECIAL_US
 
 
 @dataclass(slots=True)
-class _Listed:
+class Listed:
     """A name of the hierarchy: a mailbox, or only the place of one."""
 
     name: MailboxName
@@ -81,7 +81,7 @@ async def list_mailboxes(context: Context, command: List) -> Done:
     return Done(b"LIST completed")
 
 
-async def _find_more(context: Context, command: List, told: Sequence[_Listed]) -> _More:
+async def _find_more(context: Context, command: List, told: Sequence[Listed]) -> _More:
     """What is asked for once for all of the user's mailboxes, and for each of others'."""
     more = _More({}, {})
     own = [each.mailbox for each in told if each.mailbox and each.shared is None]
@@ -104,20 +104,20 @@ async def _find_of(
             more.annotations.update(zip(ids, found, strict=True))
 
 
-async def _listed(context: Context) -> dict[MailboxName, _Listed]:
+async def _listed(context: Context) -> dict[MailboxName, Listed]:
     """The hierarchy with what others share with the user."""
     answer = await context.resources.store.list_mailboxes(context.login)
     shared = [located async for located in shared_mailboxes(context) if located.rights & Rights.LOOKUP]
     return _hierarchy(context, answer, shared)
 
 
-def _tell(context: Context, command: List, each: _Listed, more: _More) -> None:
+def _tell(context: Context, command: List, each: Listed, more: _More) -> None:
     """One name: LIST, and of a mailbox that exists STATUS and METADATA (RFC 5819 s2, RFC 9590)."""
     extended: list[bytes] = []
     if each.chosen_below:
         criteria = sorted(option.value for option in command.selection & _CRITERIA)
         extended.append(responses.child_info(criteria))
-    context.output.write(responses.mailbox_list(_attributes(each, command.returns), each.name, extended))
+    context.output.write(responses.mailbox_list(attributes(each, command.returns), each.name, extended))
     if not each.chosen or each.mailbox is None:
         return
     if ListReturn.MYRIGHTS in command.returns:
@@ -133,7 +133,7 @@ async def tell_mailbox(context: Context, name: MailboxName) -> None:
     """LIST of one mailbox, as SELECT has it in IMAP4rev2 (RFC 9051 s6.3.2)."""
     listed = await _listed(context)
     if (each := listed.get(name)) is not None:
-        context.output.write(responses.mailbox_list(_attributes(each, frozenset()), each.name))
+        context.output.write(responses.mailbox_list(attributes(each, frozenset()), each.name))
 
 
 async def lsub(context: Context, command: Lsub) -> Done:
@@ -210,25 +210,25 @@ def _status_values(
 
 def _hierarchy(
     context: Context, answer: mailbox_pb2.ListMailboxesResponse, shared: Iterable[Located]
-) -> dict[MailboxName, _Listed]:
+) -> dict[MailboxName, Listed]:
     """All names, those above them that do not exist included; INBOX first, as people expect."""
-    found: dict[MailboxName, _Listed] = {}
+    found: dict[MailboxName, Listed] = {}
     for mailbox in answer.mailboxes:
         for name in _names(context, [mailbox.name]):
             use = SPECIAL_USES.get(mailbox.special_use)
-            found[name] = _Listed(name, mailbox, subscribed=mailbox.subscribed, use=use)
+            found[name] = Listed(name, mailbox, subscribed=mailbox.subscribed, use=use)
     for located in shared:
-        found[located.name] = _Listed(located.name, located.mailbox, located)
+        found[located.name] = Listed(located.name, located.mailbox, located)
     for name in _names(context, answer.subscribed_absent):
-        found.setdefault(name, _Listed(name)).subscribed = True
+        found.setdefault(name, Listed(name)).subscribed = True
     for name, listed in list(found.items()):
         for above in name.ancestors():
-            found.setdefault(above, _Listed(above)).has_children |= listed.mailbox is not None
+            found.setdefault(above, Listed(above)).has_children |= listed.mailbox is not None
     return {name: found[name] for name in sorted(found, key=_by_name)}
 
 
 def _choose(
-    listed: Mapping[MailboxName, _Listed],
+    listed: Mapping[MailboxName, Listed],
     selection: frozenset[ListSelection],
     matched: set[MailboxName] | None,
 ) -> None:
@@ -255,7 +255,7 @@ def _names(context: Context, texts: Iterable[str]) -> list[MailboxName]:
     return names
 
 
-def _selected(each: _Listed, selection: frozenset[ListSelection]) -> bool:
+def _selected(each: Listed, selection: frozenset[ListSelection]) -> bool:
     if ListSelection.SUBSCRIBED in selection and not each.subscribed:
         return False
     if ListSelection.SPECIAL_USE in selection and each.use is None:
@@ -263,18 +263,19 @@ def _selected(each: _Listed, selection: frozenset[ListSelection]) -> bool:
     return each.mailbox is not None or each.has_children or ListSelection.SUBSCRIBED in selection
 
 
-def _attributes(each: _Listed, returns: frozenset[ListReturn]) -> list[Flag]:
-    attributes: list[Flag] = []
+def attributes(each: Listed, returns: frozenset[ListReturn]) -> list[Flag]:
+    """mbx-list-flags (RFC 5258 s6)."""
+    found: list[Flag] = []
     if each.mailbox is None:
-        attributes += [responses.NON_EXISTENT, responses.NO_SELECT]
+        found += [responses.NON_EXISTENT, responses.NO_SELECT]
     elif not each.rights & Rights.READ:  # RFC 5819 s2
-        attributes.append(responses.NO_SELECT)
-    attributes.append(responses.HAS_CHILDREN if each.has_children else responses.HAS_NO_CHILDREN)
+        found.append(responses.NO_SELECT)
+    found.append(responses.HAS_CHILDREN if each.has_children else responses.HAS_NO_CHILDREN)
     if ListReturn.SUBSCRIBED in returns and each.subscribed:
-        attributes.append(responses.SUBSCRIBED)
+        found.append(responses.SUBSCRIBED)
     if each.use is not None:
-        attributes.append(each.use)
-    return attributes
+        found.append(each.use)
+    return found
 
 
 def _by_name(name: MailboxName) -> tuple[bool, str]:

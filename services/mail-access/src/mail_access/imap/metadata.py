@@ -51,6 +51,7 @@ async def set_metadata(context: Context, command: SetMetadata) -> Done:
         raise CommandRefusedError(TOO_MANY_ANNOTATIONS) from None
     except InvalidNameError:
         raise CommandRefusedError(NO_SUCH_USE) from None
+    context.wrote(modseq, login.account_id)
     context.resources.mailboxes.hint(login.account_id, modseq)
     return Done(b"SETMETADATA completed")
 

@@ -97,7 +97,8 @@ async def _search(
         save(selected, found.rows, command.returns)
     if context.selected is selected and command.returns.updates:  # s2.2: of no other mailbox
         uids = [row.uid for row in found.rows]
-        search_contexts.keep(context, selected, command.key, uids, uid=True)
+        kept = search_contexts.Kept(uids, True, command.returns.update_items)
+        search_contexts.keep(context, selected, command.key, kept)
     if found.rows and command.returns.answers:
         wanted = Search(command.key, uid=True, returns=command.returns)
         results = results_of(wanted, found.rows, found.program)

@@ -19,7 +19,9 @@ _USES: Final = {fold(flag): use for use, flag in SPECIAL_USES.items()}
 async def create(context: Context, name: MailboxName, uses: Sequence[Flag] = ()) -> Done:
     """CREATE: what is missing above is made too. The mailbox that had the special use before loses it."""
     require_own(name)
-    made = await context.resources.store.create_mailbox(context.login, name.value, special_use(uses))
+    created = await context.resources.store.create_mailbox(context.login, name.value, special_use(uses))
+    context.wrote(created.modseq)
+    made = created.mailbox
     return Done(b"CREATE completed", codes.mailbox_id(mailbox_object_id(made.id, made.uid_validity)))
 
 
@@ -41,7 +43,7 @@ async def delete(context: Context, name: MailboxName) -> Done:
     mailbox_id = id_of(mailbox.id)
     if context.selected is not None and context.selected.mailbox.id == mailbox_id:
         context.selected.deleted_here = True
-    await context.resources.store.delete_mailbox(context.login, mailbox_id)
+    context.wrote(await context.resources.store.delete_mailbox(context.login, mailbox_id))
     if context.selected is not None and context.selected.mailbox.id == mailbox_id:
         context.selected.mailbox.deleted()
     return Done(b"DELETE completed")
@@ -51,11 +53,13 @@ async def rename(context: Context, source: MailboxName, destination: MailboxName
     """RENAME: mailboxes below go with it; of INBOX only the messages (s6.3.5)."""
     require_own(source, destination)
     mailbox, _ = await context.find(source)
-    await context.resources.store.rename_mailbox(context.login, id_of(mailbox.id), destination.value)
+    store = context.resources.store
+    context.wrote(await store.rename_mailbox(context.login, id_of(mailbox.id), destination.value))
     return Done(b"RENAME completed")
 
 
 async def subscribe(context: Context, name: MailboxName, *, subscribed: bool) -> Done:
     """SUBSCRIBE and UNSUBSCRIBE; the mailbox need not exist (s6.3.6)."""
-    await context.resources.store.set_subscription(context.login, name.value, subscribed=subscribed)
+    store = context.resources.store
+    context.wrote(await store.set_subscription(context.login, name.value, subscribed=subscribed))
     return Done(b"SUBSCRIBE completed" if subscribed else b"UNSUBSCRIBE completed")

@@ -26,6 +26,7 @@ from postroom_contracts.errors import (
 )
 from postroom_wire.imap import codes, metadata
 from postroom_wire.imap.errors import Condition, Refusal
+from postroom_wire.imap.notify import NOTIFICATION_OVERFLOW
 
 
 class CommandRefusedError(Exception):
@@ -55,6 +56,7 @@ READ_ONLY: Final = _no(b"The mailbox is selected read-only", codes.READ_ONLY)
 EXPUNGED: Final = _no(b"Some of the messages were expunged", codes.EXPUNGEISSUED)
 COMPRESSION_ACTIVE: Final = Refusal(Condition.BAD, b"DEFLATE is active already", codes.COMPRESSIONACTIVE)
 UID_REQUIRED: Final = Refusal(Condition.BAD, b"Only UIDs are in use", codes.UIDREQUIRED)
+TOO_MUCH_TO_NOTIFY: Final = _no(b"Too many mailboxes to notify of", NOTIFICATION_OVERFLOW)
 QRESYNC_DISABLED: Final = Refusal(Condition.BAD, b"Enable QRESYNC first")
 UNAVAILABLE: Final = _no(b"Temporarily unavailable, try again", codes.UNAVAILABLE)
 MESSAGE_TOO_BIG: Final = _no(b"Message too big", codes.TOOBIG)

@@ -6,7 +6,7 @@ asked about a text, the look is taken again with the next change.
 
 from array import array
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from mail_access.imap.context import Context, Done, Selected
 from mail_access.imap.finding import find
@@ -14,6 +14,7 @@ from mail_access.imap.refusals import CommandRefusedError
 from postroom_contracts.errors import PostroomError
 from postroom_wire.imap import responses
 from postroom_wire.imap.errors import Condition, Refusal, Tag
+from postroom_wire.imap.fetch_items import FetchItem
 from postroom_wire.imap.search_context import (
     CancelUpdate,
     SearchContext,
@@ -31,20 +32,30 @@ _TAG_REUSED: Final = Refusal(Condition.BAD, b"Tag in use by another search with 
 _NO_CONTEXT: Final = Refusal(Condition.NO, b"No such search with UPDATE")
 
 
+class Kept(NamedTuple):
+    """What was found at first, whether by `uid`, and what new messages are told with."""
+
+    uids: Sequence[int]
+    uid: bool
+    items: tuple[FetchItem, ...]
+
+
 def check_tag(context: Context) -> None:
     """Raises `CommandRefusedError` when the tag of this search is in use (s4.3)."""
     if context.selected is not None and context.engine.pending_tag in context.selected.contexts:
         raise CommandRefusedError(_TAG_REUSED)
 
 
-def keep(context: Context, selected: Selected, key: SearchKey, uids: Sequence[int], *, uid: bool) -> None:
+def keep(context: Context, selected: Selected, key: SearchKey, found: Kept) -> None:
     """Tell of this search's changes from now on, or say that they will not be told of (s4.3.1)."""
+    uids = found.uids
     tag = context.engine.pending_tag
     if len(selected.contexts) >= _MAX_CONTEXTS or len(uids) > _MAX_RESULTS:
         refuse(context, tag)
         return
     modseq = selected.mailbox.modseq
-    selected.contexts[tag] = SearchContext(frozen(key, selected.view), uid, array("I", uids), modseq)
+    frozen_key, results = frozen(key, selected.view), array("I", uids)
+    selected.contexts[tag] = SearchContext(frozen_key, found.uid, results, modseq, found.items)
 
 
 def refuse(context: Context, tag: Tag) -> None:
@@ -72,8 +83,18 @@ def tell_expunged(context: Context, selected: Selected, updates: Updates) -> Non
             context.output.write(encode_update(tag, removed, (), uid=search.uid))
 
 
-async def tell_contexts(context: Context, selected: Selected) -> None:
-    """REMOVEFROM and ADDTO of what was changed or added: after EXISTS and FETCH (s4.3.3)."""
+class ContextChange(NamedTuple):
+    """How the results of one search have changed; UIDs."""
+
+    tag: Tag
+    search: SearchContext
+    removed: set[int]
+    added: set[int]
+
+
+async def find_changes(context: Context, selected: Selected) -> list[ContextChange]:
+    """What was changed or added since this was asked for last."""
+    found: list[ContextChange] = []
     for tag, search in list(selected.contexts.items()):
         modseq, view = selected.mailbox.modseq, selected.view
         changed = selected.mailbox.rows.changed_since(view, view.all, search.modseq)
@@ -81,17 +102,23 @@ async def tell_contexts(context: Context, selected: Selected) -> None:
             search.modseq = max(search.modseq, modseq)
             continue
         try:
-            found = {row.uid for row in (await find(context, selected, search.key, numbers=changed)).rows}
+            matching = {row.uid for row in (await find(context, selected, search.key, numbers=changed)).rows}
         except PostroomError:
             continue
         search.modseq = modseq
         before, looked_at = set(search.results), {uid for _, uid in view.rows(changed)}
-        added, removed = found - before, (looked_at & before) - found
-        if not added and not removed:
-            continue
-        search.results = array("I", sorted((before | added) - removed))
-        shown = [
-            sorted(uids if search.uid else (view.sequence_number(uid) or 0 for uid in uids))
-            for uids in (removed, added)
-        ]
-        context.output.write(encode_update(tag, shown[0], shown[1], uid=search.uid))
+        change = ContextChange(tag, search, (looked_at & before) - matching, matching - before)
+        if change.added or change.removed:
+            search.results = array("I", sorted((before | change.added) - change.removed))
+            found.append(change)
+    return found
+
+
+def tell_changes(context: Context, selected: Selected, changes: Sequence[ContextChange]) -> None:
+    """REMOVEFROM and ADDTO: after EXISTS and FETCH (s4.3.3)."""
+    view = selected.view
+    for tag, search, *both in changes:
+        removed, added = (
+            sorted(uids if search.uid else (view.sequence_number(uid) or 0 for uid in uids)) for uids in both
+        )
+        context.output.write(encode_update(tag, removed, added, uid=search.uid))

@@ -46,11 +46,12 @@ async def search(context: Context, command: Search) -> Done:
     results = results_of(command, found.rows, found.program)
     if saves:
         save(selected, found.rows, returns)
-    if updates and part.is_part:  # of a part nobody can say what changes
+    if returns.updates and part.is_part:  # of a part nobody can say what changes
         search_contexts.refuse(context, context.engine.pending_tag)
-    elif updates:
+    elif returns.updates:
         uids = [row.uid for row in found.rows]
-        search_contexts.keep(context, selected, command.key, uids, uid=command.uid)
+        kept = search_contexts.Kept(uids, command.uid, returns.update_items)
+        search_contexts.keep(context, selected, command.key, kept)
     if returns.answers:
         tag = context.engine.pending_tag
         context.output.write(encode_esearch(tag, results, returns, uid=command.uid))

@@ -12,9 +12,11 @@ from mail_access.imap.commands import perform
 from mail_access.imap.compressing import DeflateError, Inflater
 from mail_access.imap.context import Context, Done, SessionEndError
 from mail_access.imap.limiting import tell_limited
+from mail_access.imap.notifying import tell_at_once, tell_elsewhere
 from mail_access.imap.progressing import Watch
 from mail_access.imap.refusals import COMPRESSION_ACTIVE, CommandRefusedError, refusal_of, server_bug
-from mail_access.imap.updates import take_highest_modseq, tell_updates
+from mail_access.imap.unasked import tell_updates
+from mail_access.imap.updates import take_highest_modseq
 from mail_access.login import LoginEndedError
 from mail_access.resources import Resources
 from postroom_contracts.errors import PostroomError
@@ -127,11 +129,13 @@ class Session:
     async def _converse(self) -> None:
         while True:
             event = self._context.engine.next_event()
-            if isinstance(event, NeedData):
-                if not await self._take_octets():
-                    return
-            else:
+            if not isinstance(event, NeedData):
                 await self._answer(event)
+                continue
+            if self._context.notification is not None:
+                await tell_at_once(self._context)
+            if not await self._take_octets():
+                return
 
     async def _answer(self, event: SessionEvent) -> None:
         match event:
@@ -190,8 +194,12 @@ class Session:
     async def _end(self, command: Command, done: Done | None, reply: Refusal) -> None:
         """What is new, and then the tagged response."""
         context = self._context
-        expunged = done is not None and done.expunged and Extension.CONDSTORE in context.enabled
-        await tell_updates(context, expunges=may_tell_expunges(command), highest=not expunged)
+        own = done is not None and done.expunged
+        expunged = own and Extension.CONDSTORE in context.enabled
+        await tell_updates(
+            context, expunges=may_tell_expunges(command), highest=not expunged, own_expunges=own
+        )
+        await tell_elsewhere(context)
         if expunged and context.selected is not None:
             reply = replace(reply, code=take_highest_modseq(context.selected))
         if done is not None and done.limited is not None:
@@ -274,6 +282,7 @@ class Session:
         context.output.write(context.engine.begin_idle())
         while True:
             await tell_updates(context, expunges=True, at_once=True)
+            await tell_elsewhere(context)
             event = context.engine.next_event()
             if isinstance(event, IdleEnded):
                 return Done(b"IDLE completed")

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
+from mail_access.account_store import OTHERS_PREFIX, OTHERS_ROOT
 from mail_access.imap.context import Context, id_of
 from mail_access.imap.refusals import NO_MAILBOX, NOT_PERMITTED, CommandRefusedError
 from mail_access.login import Login
@@ -12,10 +13,10 @@ from postroom.mailstore.v1 import mailbox_pb2
 from postroom_runtime.logs import log
 from postroom_wire.imap.acl import ALL_RIGHTS, NO_RIGHTS, Rights
 from postroom_wire.imap.errors import Refusal
-from postroom_wire.imap.mailbox_name import DELIMITER, MailboxName, MailboxNameError
+from postroom_wire.imap.mailbox_name import MailboxName, MailboxNameError
 
-ROOT: Final = "Other Users"
-PREFIX: Final = ROOT + DELIMITER
+ROOT: Final = OTHERS_ROOT
+PREFIX: Final = OTHERS_PREFIX
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,16 +72,11 @@ async def locate(context: Context, name: MailboxName, missing: Refusal = NO_MAIL
 
 async def shared_mailboxes(context: Context) -> AsyncGenerator[Located]:
     """All that others share with the user, whatever the rights."""
-    accounts, login = context.resources.accounts, context.login
-    shared = await accounts.shared(login)
-    addresses = await accounts.addresses(login, {id_of(each.account_id) for each in shared}) if shared else {}
-    for each in shared:
-        host = id_of(each.account_id)
-        if (address := addresses.get(host)) is None:  # an account that is gone
-            continue
+    login = context.login
+    for text, each in await context.resources.accounts.named_shared(login):
         try:
-            name = MailboxName.of(f"{PREFIX}{address}{DELIMITER}{each.mailbox.name}", utf8=context.utf8)
+            name = MailboxName.of(text, utf8=context.utf8)
         except MailboxNameError:  # too long with its prefix
             log.warning("mailbox_name_hidden")
             continue
-        yield Located(name, each.mailbox, login.at(host), Rights(each.rights) or NO_RIGHTS)
+        yield Located(name, each.mailbox, login.at(id_of(each.account_id)), Rights(each.rights) or NO_RIGHTS)

@@ -3,8 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
-from mail_access.imap.context import Context, Selected, chunks
-from mail_access.imap.search_contexts import tell_contexts, tell_expunged
+from mail_access.imap.context import Context, Selected
 from mail_access.mailbox_rows import Row
 from postroom_contracts.errors import PostroomError
 from postroom_wire.imap import fetch_response, responses
@@ -17,47 +16,11 @@ from postroom_wire.imap.qresync import highest_modseq, vanished
 from postroom_wire.imap.sequence import NumberRanges
 from postroom_wire.imap.view import Updates
 
-_ROWS_AT_ONCE: Final = 2_000
 MAX_RECENT_RANGES: Final = 1_000
 
 
-async def tell_updates(
-    context: Context, *, expunges: bool, at_once: bool = False, highest: bool = True
-) -> None:
-    """Write what has changed; EXPUNGE only where the protocol allows it now.
-
-    Not `highest`: HIGHESTMODSEQ follows in the tagged response. `at_once` leaves \\Recent for the next
-    command to find out, since that is a change in the store.
-    """
-    selected = context.selected
-    if selected is None:
-        return
-    if _has_new(selected):
-        selected.claims_recent = True
-    if not at_once:
-        await claim_recent(context, selected)
-    output = context.output
-    if selected.names is not selected.mailbox.names:
-        selected.names = selected.mailbox.names
-        tell_flags(context, selected)
-    updates = selected.view.updates(expunges=expunges)
-    if not selected.view.untold:
-        selected.reader.settled = selected.mailbox.highest_modseq
-    if updates.expunged:
-        tell_expunged(context, selected, updates)
-        output.write(_expunges(context, updates))
-    if updates.exists is not None:
-        _tell_exists(context, selected, updates.exists)
-    numbers = NumberRanges.of(number for number, _ in updates.changed)
-    for some in chunks(numbers, _ROWS_AT_ONCE):
-        write_flags(context, selected, selected.mailbox.rows.read(selected.view, some), uid=True)
-    await tell_contexts(context, selected)
-    if highest:
-        tell_highest_modseq(context)
-    await output.flow()
-
-
-def _tell_exists(context: Context, selected: Selected, count: int) -> None:
+def tell_exists(context: Context, selected: Selected, count: int) -> None:
+    """EXISTS, and RECENT where there is one."""
     context.output.write(responses.exists(count))
     if context.tells_recent:
         context.output.write(responses.recent(count_recent(selected)))
@@ -164,17 +127,18 @@ async def claim_recent(context: Context, selected: Selected) -> None:
     add_recent(selected, first, last)
 
 
-def _has_new(selected: Selected) -> bool:
+def has_new(selected: Selected) -> bool:
     """Whether there are messages that the client does not know of, in a mailbox that it may change."""
     rows = selected.mailbox.rows
     return not selected.read_only and len(rows) > 0 and rows.uids.array[-1] > selected.view.last_uid
 
 
-def _expunges(context: Context, updates: Updates) -> bytes:
+def tell_expunges(context: Context, updates: Updates) -> None:
     """EXPUNGE, or VANISHED for who has enabled QRESYNC or UIDONLY (RFC 7162 s3.2.10, RFC 9586 s3)."""
     if context.uid_only or Extension.QRESYNC in context.enabled:
-        return vanished(NumberRanges.of(updates.vanished))
-    return responses.expunges(updates.expunged)
+        context.output.write(vanished(NumberRanges.of(updates.vanished)))
+    else:
+        context.output.write(responses.expunges(updates.expunged))
 
 
 def _note_modseqs(selected: Selected, rows: Sequence[Row]) -> None:
