@@ -141,8 +141,7 @@ def _of_others(context: Context, selected: Selected, uids: Sequence[int]) -> Num
 
 
 def _complete(context: Context, items: tuple[FetchItem, ...]) -> tuple[FetchItem, ...]:
-    """With what each unsolicited FETCH has (RFC 7162 s3.2.4, s3.2.8, RFC 9051 s7.5.2)."""
-    needed: list[FetchItem] = []
-    if context.enabled & {Extension.IMAP4REV2, Extension.QRESYNC}:
-        needed.append(FetchAttribute.UID)
-    return tuple(dict.fromkeys((*needed, *items)))
+    """With the UID, where each unsolicited FETCH has it (RFC 7162 s3.2.4, RFC 9051 s7.5.2)."""
+    if context.uid_only or context.enabled.isdisjoint({Extension.IMAP4REV2, Extension.QRESYNC}):
+        return items
+    return tuple(dict.fromkeys((FetchAttribute.UID, *items)))
