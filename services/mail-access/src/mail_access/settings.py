@@ -35,7 +35,7 @@ class Settings(LoginSettings):
     max_sessions_per_account: int = Field(default=50, ge=1)
     append_octets: int = Field(default=50 * 1024**2, ge=1024, description="Of one message of APPEND.")
     message_limit: int = Field(
-        default=250_000,
+        default=100_000,
         ge=1,
         le=500_000,
         description="Messages of one COPY or MOVE, told as MESSAGELIMIT (RFC 9738), which has at least 1000.",

@@ -18,7 +18,7 @@ from postroom_wire.imap.flags import DELETED, SYSTEM_FLAGS
 from postroom_wire.imap.sequence import NumberRanges
 
 _DELETED: Final = 1 << SYSTEM_FLAGS.index(DELETED)
-_EXPUNGED_AT_ONCE: Final = 100_000
+_EXPUNGED_AT_ONCE: Final = 20_000
 """Messages of one transaction: EXPUNGE and CLOSE may not be limited (RFC 9738 s3.1)."""
 
 
