@@ -1,9 +1,16 @@
 """NOTIFY (RFC 5465) against the real mail store: the selected mailbox, and what a command may ask for."""
 
 import re
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 
 import pytest
 
+from mail_access.imap import unasked
+from mail_access.login import Login
+from mail_access.store import MailStore
+from postroom.mailstore.v1 import mailbox_pb2
+from postroom_contracts.errors import UnavailableError
 from postroom_testing.imap_client import Connect, ImapClient
 
 
@@ -198,6 +205,34 @@ async def test_searches_tell_new_messages_with_their_items(alice: ImapClient, ot
     assert (await alice.answer(tag)).ok
     lines = await alice.ok("STORE 1 +FLAGS.SILENT (\\Flagged)")
     assert lines == [b'* ESEARCH (TAG "' + tag + b'") UID ADDTO (0 1)']
+
+
+async def test_new_messages_are_fetched_again_when_the_store_was_away(
+    own_imap: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice, other = await own_imap(), await own_imap()
+    await alice.ok("ENABLE IMAP4rev2")
+    await alice.ok("SELECT INBOX")
+    await alice.ok("NOTIFY SET (selected (MessageNew (UID ENVELOPE) MessageExpunge))")
+    failed: list[str] = []
+    fetch_facts = MailStore.fetch_facts
+
+    async def fails_at_first(
+        store: MailStore, login: Login, request: mailbox_pb2.FetchFactsRequest
+    ) -> AsyncGenerator[Sequence[mailbox_pb2.Facts]]:
+        if not failed:
+            failed.append("once")
+            raise UnavailableError("away")
+        async with aclosing(fetch_facts(store, login, request)) as pages:
+            async for page in pages:
+                yield page
+
+    monkeypatch.setattr(MailStore, "fetch_facts", fails_at_first)
+    monkeypatch.setattr(unasked, "_AGAIN_SECONDS", 0.01)
+    assert (await other.append("INBOX", mail("one"))).ok
+    assert await alice.response() == b"* 1 EXISTS"
+    assert (await alice.response()).startswith(b'* 1 FETCH (UID 1 ENVELOPE (NIL "one" ')
+    assert failed
 
 
 @pytest.mark.parametrize(

@@ -113,6 +113,7 @@ REFUSED: dict[bytes, Refusal] = {
     b"NOTIFY SET " + b" ".join([b"(personal NONE)"] * 33): TOO_MANY_ITEMS,
     b"NOTIFY SET (personal (" + b" ".join([b"MailboxName"] * 17) + b"))": TOO_MANY_ITEMS,
     b"NOTIFY SET (mailboxes (" + b"a " * 256 + b"a) NONE)": TOO_MANY_ITEMS,
+    b"NOTIFY SET (mailboxes (" + b"a " * 255 + b"a) NONE) (subtree a NONE)": TOO_MANY_ITEMS,
 }
 
 

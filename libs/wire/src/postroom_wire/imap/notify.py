@@ -6,7 +6,7 @@ from typing import Final
 
 from postroom_wire.imap.cursor import Cursor
 from postroom_wire.imap.encoding import encode_mailbox
-from postroom_wire.imap.errors import Condition, Refusal
+from postroom_wire.imap.errors import TOO_MANY_ITEMS, Condition, Refusal
 from postroom_wire.imap.fetch_att import fetch_atts
 from postroom_wire.imap.fetch_items import FetchItem
 from postroom_wire.imap.flags import Flag
@@ -106,12 +106,15 @@ def _event_groups(cursor: Cursor, *, status: bool) -> Notify:
     """event-groups = event-group *(SP event-group); one at most is of the selected mailbox (s6.1)."""
     selected: SelectedEvents | None = None
     groups: list[EventGroup] = []
-    count = 0
+    count = names = 0
     while not count or cursor.more(count, cursor.limits.max_event_groups):
         count += 1
         group = _event_group(cursor)
         if isinstance(group, EventGroup):
             groups.append(group)
+            names += len(group.mailboxes.names)
+            if names > cursor.limits.max_filter_mailboxes:  # each mailbox is compared with all of them
+                raise cursor.wrong("fewer mailboxes", TOO_MANY_ITEMS)
         elif selected is None:
             selected = group
         else:

@@ -46,8 +46,11 @@ async def tell_at_once(context: Context) -> None:
     """Between commands: all that is wanted, but that expunges wait where they are to be delayed (s6.1)."""
     if context.notification is None:
         return
-    delayed = context.notification.wanted.selected.delayed
-    await tell_updates(context, expunges=not delayed, at_once=True)
+    selected, wanted = context.selected, context.notification.wanted.selected
+    if selected is not None and (
+        selected.view.has_updates(expunges=not wanted.delayed) or selected.unfetched
+    ):
+        await tell_updates(context, expunges=not wanted.delayed, at_once=True)
     await tell_elsewhere(context)
 
 

@@ -4,6 +4,7 @@ As long as the client has not used NOTIFY that is all, and only while a command 
 is what NOTIFY says (RFC 5465).
 """
 
+import asyncio
 from collections.abc import Sequence
 from typing import Final
 
@@ -28,6 +29,8 @@ from postroom_wire.imap.sequence import NumberRanges, SequenceSet
 from postroom_wire.imap.view import Updates
 
 _ROWS_AT_ONCE: Final = 2_000
+_AGAIN_SECONDS: Final = 1.0
+"""After new messages could not be fetched."""
 _ALL: Final = SelectedEvents(MESSAGE_EVENTS)
 
 
@@ -108,6 +111,8 @@ async def _tell_new(
         wanted = {uid: tuple(dict.fromkeys((*items, *searched.get(uid, ())))) for uid in uids}
         told = await _fetch_searched(context, selected, wanted)
         selected.unfetched = None if told else first
+        if not told:
+            asyncio.get_running_loop().call_later(_AGAIN_SECONDS, context.connection.wake)
 
 
 async def _fetch_searched(
