@@ -3,6 +3,9 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
+import asyncpg
+
+from postroom_embedded.postgres import PostgresAddress
 from postroom_testing.imap_client import Connect
 from postroom_testing.small_directory_service import Account, SmallDirectory
 
@@ -48,3 +51,29 @@ async def test_it_wakes_idle_sessions_and_is_whole_with_its_prefix(
         (fetched,) = await erin.ok(f"FETCH 1 {item}")
         assert fetched.endswith(b" {%d}\r\n%b)" % (len(octets), octets)), item
     assert await erin.ok("FETCH 1 RFC822.SIZE") == [b"* 1 FETCH (RFC822.SIZE %d)" % len(whole)]
+
+
+async def test_it_is_read_for_searching_soon_as_is_what_a_client_appends(
+    own_imap: Connect,
+    own_directory: SmallDirectory,
+    own_database: PostgresAddress,
+    deliver: Callable[[Account, bytes], Awaitable[None]],
+) -> None:
+    account = own_directory.add("erin@postroom.test", "secret")
+    erin = await own_imap(None)
+    await erin.login(account.address, account.password)
+    database = await asyncpg.connect(own_database.url("mailstore"))
+
+    async def reach(count: int, table: str, seconds: float) -> None:
+        async with asyncio.timeout(seconds):
+            while await database.fetchval(f"SELECT count(*) FROM mailstore.{table}") < count:
+                await asyncio.sleep(0.1)
+
+    try:
+        await deliver(account, MAIL)
+        await reach(1, "message", 15)  # the stores of other tests hear the bell, too
+        await reach(1, "message_key", 12)  # less than what the timer lets pass
+        assert (await erin.append("INBOX", MAIL)).ok
+        await reach(2, "message_key", 12)
+    finally:
+        await database.close()

@@ -212,6 +212,54 @@ async def test_a_wake_up_has_messages_read(own_store: MailStore) -> None:
         await asyncio.wait([running])
 
 
+async def test_what_nobody_was_woken_for_is_read_when_it_is_old(own_store: MailStore) -> None:
+    store, ann = own_store, own_store.account()
+    await store.deliver(ann, MAILS[0], MAILS[1])
+    first = "message_id = (SELECT id FROM mailstore.message ORDER BY id LIMIT 1)"
+    await store.execute(f"UPDATE mailstore.finding_due SET due_at = now() - interval '70 s' WHERE {first}")
+    assert await worker(store).read_some(80.0) == 0
+    finding = worker(store, gather_seconds=0.01, timer_seconds=0.01, patience_seconds=60.0)
+    running = asyncio.ensure_future(finding.run())
+    due = "SELECT count(*) FROM mailstore.finding_due"
+    try:
+        async with asyncio.timeout(10):
+            while await store.fetchval(f"{due} WHERE {first}"):
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(0.1)
+            assert await store.fetchval(due) == 1  # somebody else has been woken for it
+            finding.wake()
+            while await store.fetchval(due):
+                await asyncio.sleep(0.01)
+    finally:
+        running.cancel()
+        await asyncio.wait([running])
+
+
+async def test_while_mail_comes_the_worker_rests_longer(
+    own_store: MailStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept: list[float] = []
+    finding = worker(own_store, gather_seconds=0.5, rests=2.0, rests_aside=10.0)
+    batches = [1, 1, 0]
+
+    async def read(_: FindingWorker, old: float = 0.0) -> int:
+        assert old == 0.0
+        if len(batches) == 2:
+            finding.wake()
+        return batches.pop()
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    clock = iter(range(100))
+    monkeypatch.setattr(FindingWorker, "read_some", read)
+    monkeypatch.setattr("mailstore.finding.worker.asyncio.sleep", sleep)
+    monkeypatch.setattr("mailstore.finding.worker.time.monotonic", lambda: next(clock))
+    batches.reverse()
+    await finding._read_all(0.0)  # pyright: ignore[reportPrivateUsage]  # else it never ends
+    assert slept == [2.0, 2.0, 8.0]
+
+
 async def test_words_are_found_by_their_beginnings_and_ranked(own_store: MailStore) -> None:
     store, ann = own_store, own_store.account()
     await store.deliver(

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, closing
 from pathlib import Path
+from uuid import UUID
 
 import grpc
 
@@ -15,7 +16,7 @@ from mailstore.blobs.segments import OpenSegment, SegmentLimits
 from mailstore.cutting import CutLimits
 from mailstore.delivery_service import DeliveryService
 from mailstore.doctor_service import DoctorService
-from mailstore.finding.worker import ANY_CHANGE, FindingWorker
+from mailstore.finding.worker import FindingWorker
 from mailstore.finding_service import FindingService
 from mailstore.intake.committer import CommitLimits, Committer
 from mailstore.intake.uploads import UploadLimits, Uploads
@@ -144,6 +145,7 @@ class _Parts:
         self._worker: LocalDeliveryWorker | None = None
         self._committer = Committer(database, self._segment, self._ring, limits)
         self._reader = BlobReader(database, objects)
+        self._finding = FindingWorker(database, self._reader)
         self._retention = RetentionLimits(
             settings.retention_seconds,
             min(settings.retention_seconds, RetentionLimits().moved_seconds),
@@ -156,9 +158,7 @@ class _Parts:
         uploads = Uploads(database, self._objects, UploadLimits(message_size=settings.message_octets))
         schedule = RetrySchedule(settings.retry_seconds, most_seconds=settings.retry_max_seconds)
         delivery = DeliveryService(database, self._committer, uploads, verifier, lifecycle.closing)
-        mailbox = MailboxService(
-            database, reader, self._segment, uploads, verifier, self._bus.publish_changed
-        )
+        mailbox = MailboxService(database, reader, self._segment, uploads, verifier, self._publish_changed)
         site_schedule = RetrySchedule(
             min(settings.retry_seconds, SITE_SCHEDULE.first_seconds),
             most_seconds=min(settings.retry_max_seconds, SITE_SCHEDULE.most_seconds),
@@ -187,12 +187,11 @@ class _Parts:
         self._worker = worker = LocalDeliveryWorker(
             database,
             self._reader,
-            bus.publish_changed,
+            self._publish_changed,
             name=settings.worker_name,
             lifecycle=lifecycle,
             limits=FilingLimits(lease_seconds=settings.lane_lease_seconds),
         )
-        finding = FindingWorker(database, self._reader)
         bouncer = Bouncer(database, self._reader, self._segment, self._ring, hostname=settings.hostname)
         # An id is kept for longer than anybody may still ask with it: a day more than its mail may wait.
         sweep = SweepLimits(known_seconds=settings.queue_lifetime_seconds + 86_400.0)
@@ -208,11 +207,15 @@ class _Parts:
             bouncer.run(),
             upkeep.run(),
             upkeep.run_gauges(),
-            finding.run(),
-            _hear_changes(bus, finding),
+            self._finding.run(),
             Packer(database, self._objects, self._segment, self._segment_limits).run(),
             Janitor(database, self._objects, JanitorLimits(settings.deleted_octets_seconds)).run(),
         ]
+
+    async def _publish_changed(self, account_id: UUID, modseq: int) -> None:
+        """Tell all readers, and have what is new here read for searching."""
+        self._finding.wake()
+        await self._bus.publish_changed(account_id, modseq)
 
     async def _ring(self, subject: str) -> None:
         """Ring a lane: here when this process empties it, else so that the others hear it too."""
@@ -248,15 +251,6 @@ async def _hear_bells(bus: Bus, worker: LocalDeliveryWorker) -> None:
         if (lane := lane_of_bell(subject)) is not None:
             worker.ring(lane)
             await worker.wait_for_turn(lane)  # until then a bell is for whoever has room
-
-
-async def _hear_changes(bus: Bus, worker: FindingWorker) -> None:
-    """Any account's change may be a new message; wake-ups are shared by all, and lost ones cost a moment."""
-    subscription = await bus.subscribe(ANY_CHANGE, lambda _subject, _payload: worker.wake())
-    try:
-        await asyncio.Event().wait()
-    finally:
-        await subscription.unsubscribe()
 
 
 async def _measure(database: Database, segment: OpenSegment) -> None:

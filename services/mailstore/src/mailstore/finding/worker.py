@@ -1,15 +1,17 @@
 """The worker that reads messages behind their delivery, for searching and sorting.
 
-A trigger notes each new message as due. Wake-ups may be lost: a timer looks for what is due by itself. Due
-messages are taken for a time, and taken again when that runs out; to read one twice changes nothing. Mail
-that comes in goes first: a burst of it passes before the worker begins, and half of the time it rests.
+A trigger notes each new message as due. The process that commits it wakes its own worker; for what nobody
+was woken for, since that process has ended, a timer looks later. Due messages are taken for a time, and taken
+again when that runs out; to read one twice changes nothing. Mail that comes in goes first: a burst of it
+passes before the worker begins, half of the time it rests, and most of the time while mail goes on coming.
 """
 
 import asyncio
 import random
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import Final
 from uuid import UUID
 
@@ -17,7 +19,8 @@ import zstandard
 from asyncpg import PostgresError, Record
 
 from mailstore.blobs.reader import BlobReader
-from mailstore.finding.keys import SortKeys, sort_keys
+from mailstore.finding.keeping import ReadMessage, keep, unreadable
+from mailstore.finding.keys import sort_keys
 from mailstore.finding.octets import (
     SearchedMessage,
     SearchedOctets,
@@ -27,16 +30,12 @@ from mailstore.finding.octets import (
     is_small,
     read_octets,
 )
-from mailstore.finding.ordering import INSERT_KEYS, key_row
-from mailstore.finding.words import plain
+from mailstore.finding.words import places, plain
 from postroom_contracts.errors import MessageNotFoundError, PostroomError
 from postroom_runtime import metrics
 from postroom_runtime.logs import log
 from postroom_storage.database import Database
 from postroom_wire.mime.part_codec import PartTableError
-
-ANY_CHANGE: Final = "postroom.changed.*"
-"""The wake-ups of all accounts."""
 
 _READ: Final = metrics.counter("finding_messages_total", "Messages read for searching.", ["outcome"])
 
@@ -46,23 +45,13 @@ _TAKE: Final = """
 WITH taken AS (
     UPDATE mailstore.finding_due SET due_at = now() + make_interval(secs => $2), failures = failures + 1
     WHERE message_id = ANY (ARRAY(
-        SELECT message_id FROM mailstore.finding_due WHERE due_at <= now()
+        SELECT message_id FROM mailstore.finding_due WHERE due_at <= now() - make_interval(secs => $3)
         ORDER BY due_at LIMIT $1 FOR UPDATE SKIP LOCKED))
     RETURNING message_id, failures
 )
 SELECT m.id, m.blob_id, m.size, m.header, m.header_complete, m.parts, m.summary, m.sent_at, taken.failures
 FROM taken JOIN mailstore.message AS m ON m.id = taken.message_id ORDER BY m.id
 """
-_INSERT_TEXT: Final = """
-INSERT INTO mailstore.message_text (message_id, tenant_id, text, header, sent_on, complete, words)
-SELECT m.id, m.tenant_id, $2, $3, $4, $5,
-       setweight(to_tsvector('simple', $6), 'A') || setweight(to_tsvector('simple', $7), 'B')
-       || setweight(to_tsvector('simple', $8), 'C') || setweight(to_tsvector('simple', $9), 'D')
-FROM mailstore.message AS m WHERE m.id = $1
-ON CONFLICT (message_id) DO NOTHING
-"""
-_DONE: Final = "DELETE FROM mailstore.finding_due WHERE message_id = ANY($1::uuid[])"
-_FIELDS: Final = {"SUBJECT": 0, "FROM": 1, "TO": 2, "CC": 2, "BCC": 2}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +66,11 @@ class FindingLimits:
     timer_seconds: float = 5.0
     gather_seconds: float = 1.0
     patience_seconds: float = 15.0
-    """Mail that keeps coming puts the reading off for so long."""
+    """Mail that keeps coming puts the reading off for so long, and so long others may take for their own."""
+    rests: float = 1.0
+    """After each batch the worker rests for so many times as long as that took."""
+    rests_aside: float = 4.0
+    """The same while mail comes."""
     attempts: int = 5
     """After so many a message is found by its header only."""
 
@@ -95,14 +88,14 @@ class FindingWorker:
 
     async def run(self) -> None:
         """Read what is due, whenever woken and by a timer, until cancelled."""
+        limits = self._limits
         while True:
-            try:
-                async with asyncio.timeout(self._limits.timer_seconds * random.uniform(0.7, 1.3)):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(limits.timer_seconds * random.uniform(0.7, 1.3)):
                     await self._wake.wait()
-            except TimeoutError:
-                pass
+            old = 0.0 if self._wake.is_set() else limits.patience_seconds
             await self._let_pass()
-            await self._read_all()
+            await self._read_all(old)
 
     async def _let_pass(self) -> None:
         """Until nobody has woken us for a moment, or for as long as our patience lasts."""
@@ -111,11 +104,15 @@ class FindingWorker:
             self._wake.clear()
             await asyncio.sleep(self._limits.gather_seconds)
 
-    async def _read_all(self) -> None:
+    async def _read_all(self, old: float) -> None:
+        limits = self._limits
         while True:
+            if self._wake.is_set():
+                self._wake.clear()
+                old = 0.0
             started = time.monotonic()
             try:
-                if not await self.read_some():
+                if not await self.read_some(old):
                     return
             except PostroomError as error:
                 log.warning("finding_put_off", error=error.name)
@@ -123,13 +120,16 @@ class FindingWorker:
             except Exception:  # noqa: BLE001  # what is due comes again
                 log.exception("finding_failed")
                 return
-            await asyncio.sleep(time.monotonic() - started)
+            took = time.monotonic() - started
+            await asyncio.sleep(took * limits.rests)
+            if self._wake.is_set():
+                await asyncio.sleep(took * (limits.rests_aside - limits.rests))
 
-    async def read_some(self) -> int:
-        """One batch; returns how many messages were due."""
+    async def read_some(self, old: float = 0.0) -> int:
+        """One batch of what is due for so many seconds; returns how many messages it was."""
         limits = self._limits
         async with self._database.connection() as connection:
-            due = await connection.fetch(_TAKE, limits.batch_messages, limits.lease_seconds)
+            due = await connection.fetch(_TAKE, limits.batch_messages, limits.lease_seconds, old)
         for batch in self._batches(due):
             octets = await self._load(batch)
             read = await asyncio.to_thread(self._read, batch, octets)
@@ -166,76 +166,43 @@ class FindingWorker:
                     log.warning("finding_without_octets", message_id=str(row["id"]))
         return found
 
-    def _read(self, batch: Sequence[Record], octets: dict[UUID, SearchedOctets]) -> "list[_ReadMessage]":
-        read: list[_ReadMessage] = []
+    def _read(self, batch: Sequence[Record], octets: dict[UUID, SearchedOctets]) -> list[ReadMessage]:
+        read: list[ReadMessage] = []
         for row in batch:
             try:
                 read.append(_read(row, octets.get(row["id"]), self._limits))
             except Exception:  # noqa: BLE001  # one message's trouble must not keep its neighbours
                 log.exception("finding_unreadable", message_id=str(row["id"]))
-                read.append(_unreadable(row["id"]))
+                read.append(unreadable(row["id"]))
         return read
 
-    async def _keep(self, read: "Sequence[_ReadMessage]") -> None:
+    async def _keep(self, read: Sequence[ReadMessage]) -> None:
         """Keep a batch; when Postgres refuses a value in it, one message after the other."""
         try:
-            await self._insert(read)
+            await keep(self._database, read)
         except PostgresError:
             for each in read:
                 try:
-                    await self._insert([each])
+                    await keep(self._database, [each])
                 except PostgresError as error:
                     log.error("finding_refused", message_id=str(each.id), exc_info=error)
-                    await self._insert([_unreadable(each.id)])
-
-    async def _insert(self, read: "Sequence[_ReadMessage]") -> None:
-        async with self._database.transaction() as connection:
-            await connection.executemany(_INSERT_TEXT, [each.text for each in read])
-            await connection.executemany(INSERT_KEYS, [each.keys for each in read])
-            await connection.execute(_DONE, [each.id for each in read])
+                    await keep(self._database, [unreadable(each.id)])
 
 
-@dataclass(frozen=True, slots=True)
-class _ReadMessage:
-    id: UUID
-    text: tuple[object, ...]
-    keys: tuple[object, ...]
-
-
-def _read(row: Record, octets: SearchedOctets | None, limits: FindingLimits) -> _ReadMessage:
+def _read(row: Record, octets: SearchedOctets | None, limits: FindingLimits) -> ReadMessage:
     """What is kept of a message; without octets it is incomplete."""
     message = _message(row)
     header, body = header_of(message, octets), body_of(message, octets)
     complete = octets is not None and len(body) <= limits.text and len(header.lines) <= limits.text
-    text = (
+    return ReadMessage(
         row["id"],
+        replace(header, lines=header.lines[: limits.text]),
         body[: limits.text],
-        header.lines[: limits.text],
-        header.sent_on,
         complete,
-        *_places(header.lines[: limits.words]),
-        plain(body[: limits.words]),
+        (*places(header.lines[: limits.words]), plain(body[: limits.words])),
+        sort_keys(row["summary"], row["sent_at"]),
     )
-    return _ReadMessage(row["id"], text, key_row(row["id"], sort_keys(row["summary"], row["sent_at"])))
 
 
 def _message(row: Record) -> SearchedMessage:
     return SearchedMessage(row["blob_id"], row["size"], row["parts"], row["header"], row["header_complete"])
-
-
-def _unreadable(message_id: UUID) -> _ReadMessage:
-    """Of what cannot be read nothing is kept: whoever searches looks at it again."""
-    keys = SortKeys(None, "", False, "", "", "", "", "", None, [])
-    text = (message_id, "", "", None, False, "", "", "", "")
-    return _ReadMessage(message_id, text, key_row(message_id, keys))
-
-
-def _places(lines: str) -> tuple[str, str, str]:
-    """The words of subject, sender and recipients, which weigh differently."""
-    places: tuple[list[str], list[str], list[str]] = ([], [], [])
-    for line in lines.split("\n"):
-        name, _, value = line.partition(": ")
-        if name in _FIELDS:
-            places[_FIELDS[name]].append(value)
-    subject, sender, recipients = (plain(" ".join(words)) for words in places)
-    return subject, sender, recipients
