@@ -6,6 +6,7 @@ from typing import cast
 from uuid import UUID
 
 import pytest
+import zstandard
 
 from mail_access.content import ContentReader, Piece, Pieces, ReadRange
 from mail_access.imap import selecting
@@ -114,6 +115,41 @@ async def test_several_messages_that_come_in_one_answer_are_told_one_by_one() ->
         Piece(2, MESSAGES[2], last=False),
         Piece(2, b"", last=True),
     ]
+
+
+class FramedStore(BreakingStore):
+    """Gives each message in one chunk: the first octets as they are, then a frame."""
+
+    def __init__(self, frame: bytes | None = None) -> None:
+        super().__init__([])
+        self.frame = frame
+
+    async def read_messages(
+        self, login: Login, mailbox_id: UUID, reads: Iterable[mailbox_pb2.MessageRange]
+    ) -> AsyncGenerator[mailbox_pb2.ReadMessagesResponse]:
+        self.calls += 1
+        answer = mailbox_pb2.ReadMessagesResponse()
+        for number, each in enumerate(reads):
+            octets = MESSAGES.get(each.uid, b"")
+            zstd = self.frame or (zstandard.compress(octets[each.uid - 1 :]) if octets else b"")
+            answer.chunks.add(read=number, octets=octets[: each.uid - 1], zstd=zstd, last=True)
+        yield answer
+
+
+async def test_frames_are_opened() -> None:
+    ranges = [ReadRange(2, 0, 70), ReadRange(9, 0, 10), ReadRange(1, 0, 100)]
+    assert await read(FramedStore(), ranges) == [MESSAGES[2], b"", MESSAGES[1]]
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [b"no frame", zstandard.compress(b"x" * 70)[:-3], zstandard.compress(bytes(256 * 1024 + 1))],
+)
+async def test_a_frame_that_is_broken_or_too_large_is_never_told(frame: bytes) -> None:
+    store = FramedStore(frame)
+    with pytest.raises(UnavailableError):
+        await read(store, [ReadRange(2, 0, 70)])
+    assert store.calls == 2
 
 
 def break_after(octets: int, monkeypatch: pytest.MonkeyPatch) -> None:

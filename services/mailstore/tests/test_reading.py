@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from uuid import UUID
 
 import pytest
+import zstandard
 from google.protobuf.message import Message
 
 from mailstore.mailboxes.octets import RangeWanted, ReadFrom, read_messages
@@ -285,6 +286,44 @@ async def test_many_messages_come_in_few_answers_and_in_their_order(own_store: M
         assert octets == bytes([number]) * (size - size // 2)
     assert len(answers) < len(sizes) / 2
     assert max(answer.ByteSize() for answer in answers) < 1024 * 1024
+
+
+async def test_whole_messages_come_as_they_are_stored_to_who_takes_frames(own_store: MailStore) -> None:
+    ann = own_store.account()
+    octets = b"Subject: long\r\n\r\n" + b"the same again\r\n" * 1_000
+    await own_store.deliver(ann, octets)
+    inbox = await own_store.mailbox_id(ann)
+    whole = await own_store.read(ann, inbox, 1, prefix=True)
+    prefix = whole.removesuffix(octets)
+    assert prefix
+    request = mailbox_pb2.ReadMessagesRequest(mailbox_id=inbox, batched=True, compressed=True)
+    for offset, length in ((0, len(whole)), (0, 2**40), (0, len(whole) - 1), (1, len(whole)), (0, 0)):
+        request.reads.add(uid=1, offset=offset, length=length)
+    request.reads.add(uid=2, length=10)
+    (answer,) = [answer async for answer in own_store.mailbox.ReadMessages(request, metadata=ann.metadata)]
+    assert all(chunk.last for chunk in answer.chunks)
+    for chunk in answer.chunks[:2]:
+        assert chunk.octets == prefix
+        assert len(chunk.zstd) < len(octets) / 10
+        assert zstandard.decompress(chunk.zstd) == octets
+    assert [chunk.zstd for chunk in answer.chunks[2:]] == [b""] * 4
+    assert [chunk.octets for chunk in answer.chunks[2:]] == [whole[:-1], whole[1:], b"", b""]
+    request.batched = False
+    found = [answer.chunk async for answer in own_store.mailbox.ReadMessages(request, metadata=ann.metadata)]
+    assert not any(chunk.zstd for chunk in found)
+    assert found[0].octets == whole
+
+
+async def test_answers_are_bounded_by_what_their_frames_hold(own_store: MailStore) -> None:
+    ann = own_store.account()
+    inbox = await own_store.mailbox_id(ann)
+    for _ in range(6):
+        await own_store.append(ann, inbox, b"x" * 100_000)
+    request = mailbox_pb2.ReadMessagesRequest(mailbox_id=inbox, batched=True, compressed=True)
+    for uid in range(1, 7):
+        request.reads.add(uid=uid, length=2**40)
+    answers = [answer async for answer in own_store.mailbox.ReadMessages(request, metadata=ann.metadata)]
+    assert [[chunk.read for chunk in answer.chunks] for answer in answers] == [[0, 1], [2, 3], [4, 5]]
 
 
 async def test_a_reader_that_leaves_in_the_middle_leaves_no_reading_behind(own_store: MailStore) -> None:

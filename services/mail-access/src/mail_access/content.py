@@ -5,14 +5,20 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from time import monotonic
-from typing import NamedTuple
+from typing import Final, NamedTuple
 from uuid import UUID
+
+import zstandard
 
 from mail_access.login import Login
 from mail_access.store import MailStore
 from postroom.mailstore.v1 import content_pb2, mailbox_pb2
 from postroom_contracts.errors import UnavailableError
 from postroom_runtime.transfer import StaleUrlError, Transfers
+
+_MAX_FRAME: Final = 256 * 1024
+"""Octets of a frame's content, by the contract."""
+_DECOMPRESSOR: Final = zstandard.ZstdDecompressor()
 
 
 class ReadRange(NamedTuple):
@@ -130,6 +136,8 @@ class ContentReader:
                 batch: list[Piece] = []
                 for chunk in response.chunks or (response.chunk,):
                     number, octets, last = first + chunk.read, chunk.octets, chunk.last
+                    if zstd := chunk.zstd:
+                        octets += _decompressed(zstd)
                     if not octets and chunk.HasField("url"):
                         yield _passed(batch, at)
                         async with aclosing(self._fetched(chunk.url)) as pieces:
@@ -146,6 +154,16 @@ class ContentReader:
         async with aclosing(self._transfers.get_range(url.url, url.offset, url.length)) as pieces:
             async for piece in pieces:
                 yield piece
+
+
+def _decompressed(frame: bytes) -> bytes:
+    """The octets of a stored message, which are few. Raises `UnavailableError` for a broken frame."""
+    try:
+        if zstandard.frame_content_size(frame) > _MAX_FRAME:
+            raise UnavailableError("a frame is too large")
+        return _DECOMPRESSOR.decompress(frame, max_output_size=_MAX_FRAME)
+    except zstandard.ZstdError as error:
+        raise UnavailableError("a frame is broken") from error
 
 
 def _passed(batch: list[Piece], at: _Progress) -> list[Piece]:

@@ -146,7 +146,7 @@ class MailStore:
         Also of messages that are gone while the session does not know it yet.
         """
         request = mailbox_pb2.ReadMessagesRequest(
-            mailbox_id=mailbox_id.bytes, reads=reads, expunged=True, batched=True
+            mailbox_id=mailbox_id.bytes, reads=reads, expunged=True, batched=True, compressed=True
         )
         stream = self._stub.ReadMessages(request, metadata=await login.metadata())
         async with aclosing(self._each_in_time(stream)) as chunks:

@@ -117,12 +117,12 @@ async def one_by_one(batches: AsyncIterable[list[Chunk]]) -> AsyncIterator[mailb
 
 
 async def batched(batches: AsyncIterable[list[Chunk]]) -> AsyncIterator[mailbox_pb2.ReadMessagesResponse]:
-    """Answers of some 128 KiB, since each costs as much as a message of some KiB does."""
+    """Answers of some 128 KiB before compression, since each costs as much as a message of some KiB does."""
     answer, room = mailbox_pb2.ReadMessagesResponse(), _BATCH_OCTETS
     async for chunks in batches:
-        for read, octets, last in chunks:
-            answer.chunks.add(read=read, octets=octets, last=last)
-            room -= len(octets)
+        for read, octets, last, zstd, zstd_size in chunks:
+            answer.chunks.add(read=read, octets=octets, last=last, zstd=zstd)
+            room -= len(octets) + zstd_size
             if room <= 0:
                 yield answer
                 answer, room = mailbox_pb2.ReadMessagesResponse(), _BATCH_OCTETS

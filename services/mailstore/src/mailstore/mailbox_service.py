@@ -255,12 +255,12 @@ class MailboxService(mailbox_pb2_grpc.MailboxServiceServicer):
     ) -> AsyncIterator[mailbox_pb2.ReadMessagesResponse]:
         """Octets in chunks."""
         owner, mailbox_id = await self._access.at(request.mailbox_id, Right.READ)
-        if len(request.reads) > _MAX_READS or any(
-            each.offset < 0 or each.length < 0 for each in request.reads
-        ):
+        negative = any(each.offset < 0 or each.length < 0 for each in request.reads)
+        if len(request.reads) > _MAX_READS or negative:
             raise InvalidRequestError("too many reads, or a negative one")
         wanted = [RangeWanted(each.uid, each.offset, each.length) for each in request.reads]
-        place = ReadFrom(owner.account_id, mailbox_id, request.expunged)
+        compressed = request.batched and request.compressed
+        place = ReadFrom(owner.account_id, mailbox_id, request.expunged, compressed)
         async with aclosing(read_messages(self._database, self._reader, place, wanted)) as batches:
             async for answer in batched(batches) if request.batched else one_by_one(batches):
                 yield answer

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, NamedTuple
 
 from mail_access.content import ReadRange
 from mail_access.imap.refusals import UNKNOWN_CTE, CommandRefusedError
@@ -74,8 +74,7 @@ class Known:
     octets: bytes | None
 
 
-@dataclass(frozen=True, slots=True)
-class Streamed:
+class Streamed(NamedTuple):
     """A section's octets as they lie in the message."""
 
     range: ReadRange
@@ -179,6 +178,8 @@ class Message:
     def _section(self, item: FetchSection) -> Source:
         section, facts = item.section, self.facts
         if is_whole(section):
+            if item.partial is None:  # as most clients ask
+                return Streamed(ReadRange(self.uid, 0, self.size))
             return Streamed(self._range(narrow(OctetRange(0, self.size), item.partial)))
         if is_top_header(section) and facts is not None and facts.header_complete:
             header = facts.prefix + facts.header

@@ -100,7 +100,16 @@ class BlobReader:
 
         `located` is what `locate` has just said of them, which spares the first look.
         """
-        loaded: dict[UUID, bytes] = {}
+        return {
+            blob_id: decompress(stored, blob)
+            for blob_id, (blob, stored) in (await self.load_stored(ids, located)).items()
+        }
+
+    async def load_stored(
+        self, ids: Sequence[UUID], located: Mapping[UUID, Blob] | None = None
+    ) -> dict[UUID, tuple[Blob, bytes]]:
+        """The same as they are stored, for `decompress`."""
+        loaded: dict[UUID, tuple[Blob, bytes]] = {}
         for _ in range(_LOOKS):
             missing = [blob_id for blob_id in ids if blob_id not in loaded]
             if not missing:
@@ -111,7 +120,7 @@ class BlobReader:
                 raise MessageNotFoundError("a blob has no row")
             loaded |= await self._load_staged([blob for blob in blobs.values() if blob.segment is not None])
             for run in runs(blob for blob in blobs.values() if blob.segment is None):
-                loaded |= await self._load_stored(run)
+                loaded |= await self._load_run(run)
         raise MessageNotFoundError("octets are not where their rows say")
 
     async def read(self, blob_id: UUID, offset: int, length: int) -> AsyncGenerator[bytes]:
@@ -150,13 +159,13 @@ class BlobReader:
         except ObjectNotFoundError:
             raise MessageNotFoundError("the object is not there") from None
 
-    async def _load_staged(self, blobs: Sequence[Blob]) -> dict[UUID, bytes]:
+    async def _load_staged(self, blobs: Sequence[Blob]) -> dict[UUID, tuple[Blob, bytes]]:
         """Octets of staged blobs; what was moved meanwhile is left out."""
         by_segment: defaultdict[int, dict[UUID, Blob]] = defaultdict(dict)
         for blob in blobs:
             if blob.segment is not None:
                 by_segment[blob.segment][blob.id] = blob
-        loaded: dict[UUID, bytes] = {}
+        loaded: dict[UUID, tuple[Blob, bytes]] = {}
         for number, wanted in by_segment.items():
             statement = (
                 f"SELECT blob_id, octets FROM mailstore.{table(number)} WHERE blob_id = ANY($1::uuid[])"
@@ -166,10 +175,10 @@ class BlobReader:
                     rows = await connection.fetch(statement, list(wanted))
             except asyncpg.UndefinedTableError:
                 continue
-            loaded |= {blob_id: decompress(octets, wanted[blob_id]) for blob_id, octets in rows}
+            loaded |= {blob_id: (wanted[blob_id], octets) for blob_id, octets in rows}
         return loaded
 
-    async def _load_stored(self, run: Sequence[Blob]) -> dict[UUID, bytes]:
+    async def _load_run(self, run: Sequence[Blob]) -> dict[UUID, tuple[Blob, bytes]]:
         """Octets of blobs in one object, by their places; none when it was rewritten meanwhile."""
         first, start, end = run[0], run[0].start, _end_of(run)
         key = (
@@ -180,7 +189,7 @@ class BlobReader:
         except ObjectNotFoundError:
             return {}
         return {
-            blob.id: decompress(stored[blob.start - start : blob.start - start + blob.stored_length], blob)
+            blob.id: (blob, stored[blob.start - start : blob.start - start + blob.stored_length])
             for blob in run
         }
 

@@ -4,11 +4,11 @@ from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 from uuid import UUID
 
 from mailstore.blobs.ahead import one_ahead
-from mailstore.blobs.reader import Blob, BlobReader
+from mailstore.blobs.reader import CODEC_ZSTD, Blob, BlobReader, decompress
 from postroom_storage.database import Database
 
 _FIND_IN: Final = """
@@ -28,6 +28,9 @@ _BATCH_OCTETS: Final = 512 * 1024
 """Octets of small messages that are read together, in one statement for all of them."""
 
 
+_Loaded: TypeAlias = Mapping[UUID, tuple[Blob, bytes]]
+
+
 class RangeWanted(NamedTuple):
     """Octets of a message: `length` may reach beyond its end."""
 
@@ -37,20 +40,29 @@ class RangeWanted(NamedTuple):
 
 
 class Chunk(NamedTuple):
-    """A piece of the read of this number; the last one of a read may be empty."""
+    """A piece of the read of this number; the last one of a read may be empty.
+
+    After its `octets` come those of a zstd frame that are so many, if it has one.
+    """
 
     read: int
     octets: bytes
     last: bool
+    zstd: bytes = b""
+    zstd_size: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class ReadFrom:
-    """A mailbox to read in, `expunged`: also messages that are gone from it and still kept."""
+    """A mailbox to read in, `expunged`: also messages that are gone from it and still kept.
+
+    `compressed`: whoever reads takes frames.
+    """
 
     account_id: UUID
     mailbox_id: UUID
     expunged: bool = False
+    compressed: bool = False
 
 
 class _Copy(NamedTuple):
@@ -79,8 +91,8 @@ async def read_messages(
                 each = wanted[number]
                 if (copy := found.get(each.uid)) is None:
                     chunks.append(Chunk(number, b"", last=True))
-                elif (octets := loaded.get(copy.blob.id)) is not None:
-                    chunks.append(Chunk(number, _cut(copy.prefix, octets, each), last=True))
+                elif (stored := loaded.get(copy.blob.id)) is not None:
+                    chunks.append(_chunk(number, copy, stored, each, compressed=place.compressed))
                 else:
                     async with aclosing(_message(reader, copy, each)) as pieces:
                         async for octets in pieces:
@@ -91,13 +103,13 @@ async def read_messages(
 
 async def _loaded(
     reader: BlobReader, wanted: Sequence[RangeWanted], found: Mapping[int, _Copy]
-) -> AsyncGenerator[tuple[Sequence[int], dict[UUID, bytes]]]:
+) -> AsyncGenerator[tuple[Sequence[int], _Loaded]]:
     """The small messages of each batch whole; those of the next are read while these are on their way."""
 
-    async def load(numbers: Sequence[int]) -> dict[UUID, bytes]:
+    async def load(numbers: Sequence[int]) -> _Loaded:
         copies = [copy for number in numbers if (copy := found.get(wanted[number].uid)) is not None]
         small = {copy.blob.id: copy.blob for copy in copies if copy.size <= _SMALL}
-        return await reader.load(list(small), small) if small else {}
+        return await reader.load_stored(list(small), small) if small else {}
 
     batches = list(_batches(wanted, found))
     async with aclosing(one_ahead(partial(load, numbers) for numbers in batches)) as loading:
@@ -120,9 +132,17 @@ def _batches(wanted: Sequence[RangeWanted], found: Mapping[int, _Copy]) -> Itera
         yield range(first, len(wanted))
 
 
-def _cut(prefix: bytes, octets: bytes, wanted: RangeWanted) -> bytes:
+def _chunk(
+    number: int, copy: _Copy, stored: tuple[Blob, bytes], wanted: RangeWanted, *, compressed: bool
+) -> Chunk:
     """A range of a message that is at hand."""
-    return (prefix + octets if prefix else octets)[wanted.offset : wanted.offset + wanted.length]
+    blob, octets = stored
+    if compressed and blob.codec == CODEC_ZSTD and not wanted.offset and wanted.length >= copy.size:
+        return Chunk(number, copy.prefix, last=True, zstd=octets, zstd_size=blob.size)
+    octets = decompress(octets, blob)
+    if copy.prefix:
+        octets = copy.prefix + octets
+    return Chunk(number, octets[wanted.offset : wanted.offset + wanted.length], last=True)
 
 
 async def _message(reader: BlobReader, copy: _Copy, wanted: RangeWanted) -> AsyncGenerator[bytes]:

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#postroom/mailstore/v1/content.proto\x12\x15postroom.mailstore.v1\"{\n\x07\x43ontent\x12\x0e\n\x06\x64igest\x18\x01 \x01(\x0c\x12\x0c\n\x04size\x18\x02 \x01(\x03\x12\x0e\n\x04zstd\x18\x03 \x01(\x0cH\x00\x12\x38\n\x06upload\x18\x04 \x01(\x0b\x32&.postroom.mailstore.v1.UploadedContentH\x00\x42\x08\n\x06octets\"X\n\x0fUploadedContent\x12\x11\n\tupload_id\x18\x01 \x01(\x0c\x12\x32\n\x05parts\x18\x02 \x03(\x0b\x32#.postroom.mailstore.v1.UploadedPart\",\n\x0cUploadedPart\x12\x0e\n\x06number\x18\x01 \x01(\x05\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\",\n\rPresignedPart\x12\x0e\n\x06number\x18\x01 \x01(\x05\x12\x0b\n\x03url\x18\x02 \x01(\t\"z\n\x0c\x43ontentChunk\x12\x0c\n\x04read\x18\x01 \x01(\x05\x12\x10\n\x06octets\x18\x02 \x01(\x0cH\x00\x12\x33\n\x03url\x18\x03 \x01(\x0b\x32$.postroom.mailstore.v1.PresignedReadH\x00\x12\x0c\n\x04last\x18\x04 \x01(\x08\x42\x07\n\x05\x63hunk\"<\n\rPresignedRead\x12\x0b\n\x03url\x18\x01 \x01(\t\x12\x0e\n\x06offset\x18\x02 \x01(\x03\x12\x0e\n\x06length\x18\x03 \x01(\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#postroom/mailstore/v1/content.proto\x12\x15postroom.mailstore.v1\"{\n\x07\x43ontent\x12\x0e\n\x06\x64igest\x18\x01 \x01(\x0c\x12\x0c\n\x04size\x18\x02 \x01(\x03\x12\x0e\n\x04zstd\x18\x03 \x01(\x0cH\x00\x12\x38\n\x06upload\x18\x04 \x01(\x0b\x32&.postroom.mailstore.v1.UploadedContentH\x00\x42\x08\n\x06octets\"X\n\x0fUploadedContent\x12\x11\n\tupload_id\x18\x01 \x01(\x0c\x12\x32\n\x05parts\x18\x02 \x03(\x0b\x32#.postroom.mailstore.v1.UploadedPart\",\n\x0cUploadedPart\x12\x0e\n\x06number\x18\x01 \x01(\x05\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\",\n\rPresignedPart\x12\x0e\n\x06number\x18\x01 \x01(\x05\x12\x0b\n\x03url\x18\x02 \x01(\t\"\x88\x01\n\x0c\x43ontentChunk\x12\x0c\n\x04read\x18\x01 \x01(\x05\x12\x10\n\x06octets\x18\x02 \x01(\x0cH\x00\x12\x33\n\x03url\x18\x03 \x01(\x0b\x32$.postroom.mailstore.v1.PresignedReadH\x00\x12\x0c\n\x04last\x18\x04 \x01(\x08\x12\x0c\n\x04zstd\x18\x05 \x01(\x0c\x42\x07\n\x05\x63hunk\"<\n\rPresignedRead\x12\x0b\n\x03url\x18\x01 \x01(\t\x12\x0e\n\x06offset\x18\x02 \x01(\x03\x12\x0e\n\x06length\x18\x03 \x01(\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,8 +39,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_UPLOADEDPART']._serialized_end=321
   _globals['_PRESIGNEDPART']._serialized_start=323
   _globals['_PRESIGNEDPART']._serialized_end=367
-  _globals['_CONTENTCHUNK']._serialized_start=369
-  _globals['_CONTENTCHUNK']._serialized_end=491
-  _globals['_PRESIGNEDREAD']._serialized_start=493
-  _globals['_PRESIGNEDREAD']._serialized_end=553
+  _globals['_CONTENTCHUNK']._serialized_start=370
+  _globals['_CONTENTCHUNK']._serialized_end=506
+  _globals['_PRESIGNEDREAD']._serialized_start=508
+  _globals['_PRESIGNEDREAD']._serialized_end=568
 # @@protoc_insertion_point(module_scope)

@@ -138,11 +138,14 @@ class ContentChunk(_message.Message):
     OCTETS_FIELD_NUMBER: _builtins.int
     URL_FIELD_NUMBER: _builtins.int
     LAST_FIELD_NUMBER: _builtins.int
+    ZSTD_FIELD_NUMBER: _builtins.int
     read: _builtins.int
     """Which of the request's reads this belongs to."""
     octets: _builtins.bytes
     last: _builtins.bool
     """The last chunk of this read."""
+    zstd: _builtins.bytes
+    """After `octets`: one zstd frame as it is stored, of at most 256 KiB before compression. Only for who asks for it."""
     @_builtins.property
     def url(self) -> Global___PresignedRead:
         """Read the rest here instead, by ranged GETs."""
@@ -154,10 +157,11 @@ class ContentChunk(_message.Message):
         octets: _builtins.bytes = ...,
         url: Global___PresignedRead | None = ...,
         last: _builtins.bool = ...,
+        zstd: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["chunk", b"chunk", "octets", b"octets", "url", b"url"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunk", b"chunk", "last", b"last", "octets", b"octets", "read", b"read", "url", b"url"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunk", b"chunk", "last", b"last", "octets", b"octets", "read", b"read", "url", b"url", "zstd", b"zstd"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_chunk: _TypeAlias = _typing.Literal["octets", "url"]  # noqa: Y015
     _WhichOneofArgType_chunk: _TypeAlias = _typing.Literal["chunk", b"chunk"]  # noqa: Y015

@@ -976,11 +976,14 @@ class ReadMessagesRequest(_message.Message):
     READS_FIELD_NUMBER: _builtins.int
     EXPUNGED_FIELD_NUMBER: _builtins.int
     BATCHED_FIELD_NUMBER: _builtins.int
+    COMPRESSED_FIELD_NUMBER: _builtins.int
     mailbox_id: _builtins.bytes
     expunged: _builtins.bool
     """Also messages that are gone, for as long as they are kept."""
     batched: _builtins.bool
     """Several chunks may come in one answer, in `chunks`, and the last one of a read with octets."""
+    compressed: _builtins.bool
+    """Whole messages may come in `zstd` of a batched chunk."""
     @_builtins.property
     def reads(self) -> _containers.RepeatedCompositeFieldContainer[Global___MessageRange]: ...
     def __init__(
@@ -990,10 +993,11 @@ class ReadMessagesRequest(_message.Message):
         reads: _abc.Iterable[Global___MessageRange] | None = ...,
         expunged: _builtins.bool = ...,
         batched: _builtins.bool = ...,
+        compressed: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["batched", b"batched", "expunged", b"expunged", "mailbox_id", b"mailbox_id", "reads", b"reads"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batched", b"batched", "compressed", b"compressed", "expunged", b"expunged", "mailbox_id", b"mailbox_id", "reads", b"reads"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
