@@ -1,7 +1,5 @@
-"""POP3 as transcripts, cut at every octet, and what the engine promises to its shell."""
+"""What the POP3 engine promises to its shell."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
 from itertools import pairwise
 from time import perf_counter
 from typing import Final
@@ -10,14 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from postroom_testing.pop3_shell import Shell, converse
 from postroom_wire.pop3 import (
     Answered,
     Close,
-    ContentRefusal,
     Limits,
     LocalProtocolError,
     Login,
-    LoginRefusal,
     Maildrop,
     Message,
     NeedData,
@@ -25,294 +22,12 @@ from postroom_wire.pop3 import (
     SendData,
     ServerConfig,
     ServerSession,
-    StartTls,
     State,
     Update,
 )
 from postroom_wire.pop3.commands import Capa, Command, Pass, Quit, Stat, Stls, User
 from postroom_wire.pop3.state import TRANSITIONS
 from postroom_wire.sasl import Credentials
-
-MAIL: Final = {
-    1: b"Subject: one\r\n\r\n.first\r\nsecond\r\n..\r\nthird\r\n",
-    2: b"Subject: two\r\n\r\n" + b"x" * 20 + b"\r\n",
-    3: b"Subject: gone\r\n\r\nx\r\n",
-}
-IDS: Final = {1: "whqtswO00WBw418f9t5JxYwZ", 2: "QhdPYR:00WBw1Ph7x7", 3: "x"}
-
-
-@dataclass
-class Shell:
-    """Does what a real shell does, with one account and three messages of which the third cannot be read."""
-
-    session: ServerSession
-    said: bytes = b""
-    events: list[object] = field(default_factory=list[object])
-    update_works: bool = True
-    removed: tuple[int, ...] = ()
-
-    def receive(self, data: bytes) -> None:
-        self.session.receive_data(data)
-        self.run()
-
-    def run(self) -> None:
-        while True:
-            event = self.session.next_event()
-            self.events.append(event)
-            self.handle(event)
-            if isinstance(event, NeedData | Close):
-                break
-        self.said += self.session.data_to_send()
-
-    def handle(self, event: object) -> None:
-        match event:
-            case Login(attempt):
-                assert isinstance(attempt, Credentials)
-                self.log_in(attempt.authentication_id, attempt.password)
-            case StartTls():
-                self.said += self.session.data_to_send() + b"<TLS>"
-                self.session.receive_data(b"QUIT\r\n")
-                self.session.tls_started()
-            case Retrieve(number, _):
-                self.send(number)
-            case Update(numbers):
-                self.removed = numbers
-                if self.update_works:
-                    self.session.updated()
-                else:
-                    self.session.update_failed()
-            case SendData():
-                self.said += self.session.data_to_send()
-            case _:
-                pass
-
-    def log_in(self, user: str, password: str) -> None:
-        if (user, password) == ("mrose", "secret word"):
-            messages = [Message(len(MAIL[number]), IDS[number]) for number in MAIL]
-            self.session.accept_login(Maildrop(messages))
-        else:
-            busy = user == "busy"
-            self.session.refuse_login(LoginRefusal.IN_USE if busy else LoginRefusal.CREDENTIALS)
-
-    def send(self, number: int) -> None:
-        if number == 3:
-            self.session.refuse_content(ContentRefusal.TEMPORARY)
-            return
-        self.session.begin_content()
-        for octet in MAIL[number]:
-            if not self.session.send_content(bytes((octet,))):
-                break
-        self.session.end_content()
-
-
-def side(transcript: str, who: str) -> bytes:
-    """The octets that one side sends; <TLS> stands for the handshake."""
-    found = (line.strip() for line in transcript.strip().splitlines())
-    said = b"".join(f"{line[3:]}\r\n".encode() for line in found if line.startswith(who))
-    return said.replace(b"<TLS>\r\n", b"<TLS>")
-
-
-LOGIN: Final = """
-        C: USER mrose
-        S: +OK Send the password
-        C: PASS secret word
-        S: +OK 3 messages (101 octets)"""
-
-TRANSCRIPTS: Final = {
-    "RFC 1939 s5: LIST and STAT": f"""
-        S: +OK POP3 server ready{LOGIN}
-        C: STAT
-        S: +OK 3 101
-        C: LIST
-        S: +OK 3 messages (101 octets)
-        S: 1 43
-        S: 2 38
-        S: 3 20
-        S: .
-        C: LIST 2
-        S: +OK 2 38
-        C: LIST 4
-        S: -ERR No such message
-        C: LIST 0
-        S: -ERR No such message
-        C: QUIT
-        S: +OK Goodbye""",
-    "RFC 1939 s5: RETR, dot-stuffed": f"""
-        S: +OK POP3 server ready{LOGIN}
-        C: RETR 1
-        S: +OK 43 octets
-        S: Subject: one
-        S:
-        S: ..first
-        S: second
-        S: ...
-        S: third
-        S: .
-        C: RETR 3
-        S: -ERR [SYS/TEMP] Cannot read the message now, try again later
-        C: RETR 4
-        S: -ERR No such message""",
-    "RFC 1939 s7: TOP": f"""
-        S: +OK POP3 server ready{LOGIN}
-        C: TOP 1 0
-        S: +OK Top of message follows
-        S: Subject: one
-        S:
-        S: .
-        C: TOP 1 2
-        S: +OK Top of message follows
-        S: Subject: one
-        S:
-        S: ..first
-        S: second
-        S: .
-        C: TOP 2 100
-        S: +OK Top of message follows
-        S: Subject: two
-        S:
-        S: xxxxxxxxxxxxxxxxxxxx
-        S: .
-        C: TOP 100 3
-        S: -ERR No such message
-        C: TOP 1
-        S: -ERR Wrong arguments
-        C: TOP 1 -1
-        S: -ERR Wrong arguments""",
-    "RFC 1939 s7: UIDL": f"""
-        S: +OK POP3 server ready{LOGIN}
-        C: UIDL
-        S: +OK
-        S: 1 whqtswO00WBw418f9t5JxYwZ
-        S: 2 QhdPYR:00WBw1Ph7x7
-        S: 3 x
-        S: .
-        C: UIDL 2
-        S: +OK 2 QhdPYR:00WBw1Ph7x7
-        C: UIDL 4
-        S: -ERR No such message""",
-    "RFC 1939 s5: DELE hides, RSET shows again": f"""
-        S: +OK POP3 server ready{LOGIN}
-        C: dele 1
-        S: +OK Message 1 deleted
-        C: DELE 1
-        S: -ERR No such message
-        C: RETR 1
-        S: -ERR No such message
-        C: TOP 1 1
-        S: -ERR No such message
-        C: LIST
-        S: +OK 2 messages (58 octets)
-        S: 2 38
-        S: 3 20
-        S: .
-        C: UIDL
-        S: +OK
-        S: 2 QhdPYR:00WBw1Ph7x7
-        S: 3 x
-        S: .
-        C: NOOP
-        S: +OK
-        C: RSET
-        S: +OK
-        C: STAT
-        S: +OK 3 101
-        C: DELE 2
-        S: +OK Message 2 deleted
-        C: QUIT
-        S: +OK Goodbye""",
-    "RFC 1939 s4: PASS comes after USER": """
-        S: +OK POP3 server ready
-        C: PASS secret word
-        S: -ERR Command not allowed now
-        C: USER mrose
-        S: +OK Send the password
-        C: PASS wrong
-        S: -ERR [AUTH] Wrong user name or password
-        C: PASS secret word
-        S: -ERR Command not allowed now
-        C: USER busy
-        S: +OK Send the password
-        C: PASS secret word
-        S: -ERR [IN-USE] The maildrop is in use by another session
-        C: QUIT
-        S: +OK Goodbye""",
-    "RFC 1939 s3: commands that are none, or not now": f"""
-        S: +OK POP3 server ready
-        C:
-        S: -ERR Unknown command
-        C: STAT
-        S: -ERR Command not allowed now
-        C: APOP mrose c4c9334bac560ecc979e58001b3e22fb
-        S: -ERR Unknown command
-        C: STATS
-        S: -ERR Unknown command
-        C: CAPA x
-        S: -ERR Wrong arguments
-        C: USER
-        S: -ERR Wrong arguments
-        C: USER two words
-        S: -ERR Wrong arguments{LOGIN}
-        C: USER mrose
-        S: -ERR Command not allowed now
-        C: STLS
-        S: -ERR Command not allowed now
-        C: RETR
-        S: -ERR Wrong arguments
-        C: RETR 1 2
-        S: -ERR Wrong arguments
-        C: RETR +1
-        S: -ERR Wrong arguments
-        C: RETR 99999999999999999999
-        S: -ERR Wrong arguments""",
-    "RFC 2449 s5: CAPA in both states": f"""
-        S: +OK POP3 server ready
-        C: CAPA
-        S: +OK Capability list follows
-        S: TOP
-        S: UIDL
-        S: RESP-CODES
-        S: AUTH-RESP-CODE
-        S: PIPELINING
-        S: EXPIRE NEVER
-        S: UTF8 USER
-        S: LANG
-        S: USER
-        S: SASL PLAIN
-        S: STLS
-        S: IMPLEMENTATION Postroom
-        S: .{LOGIN}
-        C: CAPA
-        S: +OK Capability list follows
-        S: TOP
-        S: UIDL
-        S: RESP-CODES
-        S: AUTH-RESP-CODE
-        S: PIPELINING
-        S: EXPIRE NEVER
-        S: UTF8 USER
-        S: LANG
-        S: USER
-        S: SASL PLAIN
-        S: IMPLEMENTATION Postroom
-        S: .""",
-}
-
-
-def converse(chunks: Iterable[bytes], *, plaintext: bool = True) -> Shell:
-    shell = Shell(ServerSession(ServerConfig(plaintext_login=plaintext)))
-    shell.run()
-    for chunk in chunks:
-        shell.receive(chunk)
-    return shell
-
-
-@pytest.mark.parametrize("name", TRANSCRIPTS)
-def test_a_transcript_is_the_same_wherever_the_network_cuts(name: str) -> None:
-    client, server = side(TRANSCRIPTS[name], "C:"), side(TRANSCRIPTS[name], "S:")
-    assert converse([client]).said == server
-    assert converse([bytes((octet,)) for octet in client]).said == server
-    for cut in range(1, len(client)):
-        assert converse([client[:cut], client[cut:]]).said == server
 
 
 @given(
