@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -239,6 +240,7 @@ def test_every_method_has_its_callers_and_every_admin_call_is_tested() -> None:
         "StreamResolveRecipients",
         "SetOwnQuota",
         "FindAccounts",
+        "FindDeletedAccounts",
     }
     assert {method.name for method in service.methods} == {*ADMIN_CALLS, *others}
     assert not any("smtp-outbound" in POLICY[f"/{service.full_name}/{name}"] for name in ADMIN_CALLS)
@@ -249,3 +251,23 @@ async def test_a_service_that_is_not_named_for_a_method_may_not_call_it(replica:
         stub = await replica.client(service)
         with pytest.raises(NotPermittedError):
             await stub.AuthenticateAdmin(pb.AuthenticateAdminRequest(token="administrator-of-the-tests"))
+
+
+async def test_the_stores_are_told_which_accounts_were_deleted(replica: Any, admin: Any) -> None:
+    ann, bob = await admin.account("ann@example.com"), await admin.account("bob@example.com")
+    unknown = new_id().bytes
+    stub = await replica.client("mailstore")
+    asked = pb.FindDeletedAccountsRequest(ids=[ann.id, bob.id, unknown])
+    assert not (await stub.FindDeletedAccounts(asked)).accounts
+    await admin.stub.DeleteAccount(
+        pb.DeleteAccountRequest(address="ann@example.com"), metadata=admin.metadata
+    )
+    (found,) = (await stub.FindDeletedAccounts(asked)).accounts
+    assert found.id == ann.id
+    assert abs(found.deleted_at.ToDatetime(UTC) - datetime.now(UTC)) < timedelta(minutes=1)
+    again = await admin.account("ann@example.com")
+    assert not (await stub.FindDeletedAccounts(pb.FindDeletedAccountsRequest(ids=[again.id]))).accounts
+    with pytest.raises(LimitError):
+        await stub.FindDeletedAccounts(pb.FindDeletedAccountsRequest(ids=[unknown] * 1_001))
+    with pytest.raises(NotPermittedError):
+        await (await replica.client("mail-access")).FindDeletedAccounts(asked)

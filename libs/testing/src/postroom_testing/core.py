@@ -140,6 +140,14 @@ class Core:
                 self.accounts[account.address] = UUID(bytes=account.id)
         return [f"{name}@{domain}" for name in names]
 
+    async def delete_account(self, address: str) -> None:
+        """As an administrator does; `accounts` knows its id still."""
+        async with channel(self.directory, "webmail-api") as way:
+            stub = DirectoryServiceStub(way)
+            answer = await stub.AuthenticateAdmin(pb.AuthenticateAdminRequest(token=ADMIN_TOKEN))
+            request = pb.DeleteAccountRequest(address=address)
+            await stub.DeleteAccount(request, metadata=on_behalf_of(answer.capability))
+
     async def add_credentials(self, address: str, app_password: str, scope: "pb.Scope.ValueType") -> None:
         """Let an account opt in to SCRAM, and give it an app password for one scope."""
         async with channel(self.directory, "webmail-api") as way:

@@ -19,7 +19,16 @@ from directory.accounts import Account, account_of
 from directory.addresses import Address, clean, parse_address, parse_domain
 from directory.limits import Limits
 from directory.passwords import Passwords, spellings
-from directory.schema import ACCOUNT, ADDRESS, ALIAS, ALIAS_TARGET, CREDENTIAL, DOMAIN, TENANT
+from directory.schema import (
+    ACCOUNT,
+    ADDRESS,
+    ALIAS,
+    ALIAS_TARGET,
+    CREDENTIAL,
+    DELETED_ACCOUNT,
+    DOMAIN,
+    TENANT,
+)
 from directory.scram_keys import enable, renew_keys
 from postroom_contracts.capability import Quota
 from postroom_contracts.errors import (
@@ -212,6 +221,14 @@ class Administration:
                     found[row["id"]] = account_of(row)
         return list(found.values())
 
+    async def find_deleted(self, ids: Sequence[UUID]) -> dict[UUID, datetime]:
+        """When those of these accounts were deleted that were. Raises `LimitError` for too many of them."""
+        if len(ids) > self._limits.resolved_addresses:
+            raise LimitError("too many accounts in one call")
+        statement = select(DELETED_ACCOUNT).where(DELETED_ACCOUNT.c.account_id.in_(ids))
+        async with self._database.connection() as connection:
+            return {row["account_id"]: row["deleted_at"] for row in await fetch(connection, statement)}
+
     async def list_accounts(self, page: Page) -> list[Account]:
         """In the order of creation."""
         return [account_of(row) for row in await self._list(ACCOUNT, page)]
@@ -240,9 +257,15 @@ class Administration:
             await keep(connection, changed["account_id"], changed["version"], keys)
 
     async def delete_account(self, connection: Connection, address: str) -> None:
-        """Raises `AccountNotFoundError`. Its mail and files are the stores' business."""
-        if not await _delete_owned(connection, ACCOUNT, ADDRESS.c.account_id, parse_address(address)):
+        """Raises `AccountNotFoundError`. Its mail and files are the stores' business, who ask for it."""
+        wanted = _select_owner(ADDRESS.c.account_id, parse_address(address))
+        statement = (
+            delete(ACCOUNT).where(ACCOUNT.c.id.in_(wanted)).returning(ACCOUNT.c.id, ACCOUNT.c.tenant_id)
+        )
+        if (row := await fetch_one(connection, statement)) is None:
             raise AccountNotFoundError
+        gone = {"account_id": row["id"], "tenant_id": row["tenant_id"]}
+        await fetch(connection, insert(DELETED_ACCOUNT).values(gone))
 
     async def create_alias(self, connection: Connection, address: str, targets: Sequence[str]) -> Alias:
         """Targets may be aliases, or addresses of other houses, and need not exist yet.

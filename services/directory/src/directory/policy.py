@@ -27,6 +27,7 @@ _METHODS: Final = {
     "ListAccounts": _ADMIN | _SETUP,
     "SetPassword": _ADMIN,
     "DeleteAccount": _ADMIN,
+    "FindDeletedAccounts": _CORE,
     "FindAccounts": frozenset({"mail-access", "webmail-api"}),
     "SetQuota": _ADMIN,
     "SetOwnQuota": frozenset({"mail-access", "webmail-api"}),

@@ -119,6 +119,15 @@ APP_PASSWORD = Table(
     UniqueConstraint("account_id", "digest", name="app_password_account_id_digest_key"),
 )
 
+# Accounts that were there: a store purges only what is said to be deleted, not what nobody knows.
+DELETED_ACCOUNT = Table(
+    "deleted_account",
+    METADATA,
+    Column("account_id", Uuid, primary_key=True),
+    Column("tenant_id", Uuid, nullable=False),
+    Column("deleted_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+)
+
 # SCRAM-SHA-256 keys of the accounts that opted in; good while `version` is that of the password.
 SCRAM_KEY = Table(
     "scram_key",

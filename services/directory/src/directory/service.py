@@ -211,6 +211,19 @@ class DirectoryService(DirectoryServiceServicer):
             account = await self._administration.get_account(request.address)
         return pb.GetAccountResponse(account=account_message(account, self._limits.quota))
 
+    async def FindDeletedAccounts(
+        self, request: pb.FindDeletedAccountsRequest, context: _Context
+    ) -> pb.FindDeletedAccountsResponse:
+        """Whose mail and files nobody wants any more."""
+        async with self._in_time():
+            found = await self._administration.find_deleted([parse_id(octets) for octets in request.ids])
+        return pb.FindDeletedAccountsResponse(
+            accounts=[
+                pb.DeletedAccount(id=account_id.bytes, deleted_at=timestamp(deleted_at))
+                for account_id, deleted_at in found.items()
+            ]
+        )
+
     async def FindAccounts(
         self, request: pb.FindAccountsRequest, context: _Context
     ) -> pb.FindAccountsResponse:

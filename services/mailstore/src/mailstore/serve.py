@@ -1,7 +1,8 @@
 """What a mail store process is made of, and how it starts and ends."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+import datetime as dt
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, closing
 from pathlib import Path
 from uuid import UUID
@@ -32,6 +33,7 @@ from mailstore.queue.sites import SITE_SCHEDULE
 from mailstore.queue.sweeping import SweepLimits
 from mailstore.queue_service import QueueService
 from mailstore.retention_service import RetentionService
+from mailstore.retiring import FindDeleted
 from mailstore.settings import Settings
 from mailstore.upkeep import Upkeep, UpkeepLimits
 from postroom.directory.v1 import directory_pb2, directory_pb2_grpc
@@ -102,7 +104,7 @@ async def serve(settings: Settings, lifecycle: Lifecycle) -> None:
         except StorageConfigurationError as error:
             raise ConfigurationError(str(error)) from None
         await tell_protection(settings, database.is_protected)
-        parts = _Parts(settings, database, objects, bus, CapabilityVerifier(_key_source(directory)))
+        parts = _Parts(settings, database, objects, bus, directory_pb2_grpc.DirectoryServiceStub(directory))
         server = await serve_grpc(
             settings.grpc_listen,
             parts.services(lifecycle),
@@ -133,10 +135,11 @@ class _Parts:
         database: Database,
         objects: ObjectStore,
         bus: Bus,
-        verifier: CapabilityVerifier,
+        directory: directory_pb2_grpc.DirectoryServiceStub,
     ) -> None:
         self._settings, self._database, self._objects, self._bus = settings, database, objects, bus
-        self._verifier = verifier
+        self._directory = directory
+        self._verifier = CapabilityVerifier(_key_source(directory))
         self._segment_limits = SegmentLimits(
             settings.segment_octets, settings.segment_seconds, settings.staged_octets
         )
@@ -196,9 +199,8 @@ class _Parts:
         # An id is kept for longer than anybody may still ask with it: a day more than its mail may wait.
         sweep = SweepLimits(known_seconds=settings.queue_lifetime_seconds + 86_400.0)
         cut = CutLimits(journal_seconds=settings.journal_seconds)
-        upkeep = Upkeep(
-            database, self._objects, UpkeepLimits(sweep=sweep, retention=self._retention, cut=cut)
-        )
+        limits = UpkeepLimits(sweep=sweep, retention=self._retention, cut=cut)
+        upkeep = Upkeep(database, self._objects, limits, _deletions(self._directory))
         return [
             self._committer.run(),
             worker.run(),
@@ -266,11 +268,18 @@ async def _measure(database: Database, segment: OpenSegment) -> None:
         await asyncio.sleep(_MEASURE_SECONDS)
 
 
-def _key_source(directory: grpc.aio.Channel):
-    stub = directory_pb2_grpc.DirectoryServiceStub(directory)
+def _deletions(directory: directory_pb2_grpc.DirectoryServiceStub) -> FindDeleted:
+    async def find(ids: Sequence[UUID]) -> Mapping[UUID, dt.datetime]:
+        request = directory_pb2.FindDeletedAccountsRequest(ids=[account_id.bytes for account_id in ids])
+        answer = await directory.FindDeletedAccounts(request)
+        return {UUID(bytes=each.id): each.deleted_at.ToDatetime(dt.UTC) for each in answer.accounts}
 
+    return find
+
+
+def _key_source(directory: directory_pb2_grpc.DirectoryServiceStub):
     async def fetch() -> Sequence[PublicKey]:
-        answer = await stub.GetCapabilityKeys(directory_pb2.GetCapabilityKeysRequest())
+        answer = await directory.GetCapabilityKeys(directory_pb2.GetCapabilityKeysRequest())
         return [PublicKey(key.key_id, key.public_key) for key in answer.keys]
 
     return fetch

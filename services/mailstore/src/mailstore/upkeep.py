@@ -1,9 +1,9 @@
 """Upkeep: small chores that one process at a time does, and the gauges of the queue.
 
-Purging the messages of deleted mailboxes in slices, forgetting what was expunged long ago, sweeping uploads
-that were never used, claims that are long over and operations that nobody asks about any more, ending and
-forgetting what the queue is done with (`queue.sweeping`), making the coming months' partitions of journal and
-history, and cutting off what is old of both.
+Purging the messages of deleted mailboxes in slices, and what deleted accounts had (`retiring`), forgetting
+what was expunged long ago, sweeping uploads that were never used, claims that are long over and operations
+that nobody asks about any more, ending and forgetting what the queue is done with (`queue.sweeping`), making
+the coming months' partitions of journal and history, and cutting off what is old of both.
 """
 
 import asyncio
@@ -27,6 +27,7 @@ from mailstore.queue.sweeping import (
     forget_lanes,
     forget_sites,
 )
+from mailstore.retiring import FindDeleted, RetiringLimits, retire_accounts
 from postroom_contracts.errors import PostroomError
 from postroom_runtime import metrics
 from postroom_runtime.logs import log
@@ -88,14 +89,25 @@ class UpkeepLimits:
     sweep: SweepLimits = field(default_factory=SweepLimits)
     retention: RetentionLimits = field(default_factory=RetentionLimits)
     cut: CutLimits = field(default_factory=CutLimits)
+    retiring: RetiringLimits = field(default_factory=RetiringLimits)
 
 
 class Upkeep:
-    """Run `run` and `run_gauges` in a task group, in as many processes as there are."""
+    """Run `run` and `run_gauges` in a task group, in as many processes as there are.
 
-    def __init__(self, database: Database, objects: ObjectStore, limits: UpkeepLimits | None = None) -> None:
+    Without `find_deleted` no account is purged.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        objects: ObjectStore,
+        limits: UpkeepLimits | None = None,
+        find_deleted: FindDeleted | None = None,
+    ) -> None:
         self._database, self._objects, self._limits = database, objects, limits or UpkeepLimits()
-        self._lanes_forgotten_at = self._cut_at = float("-inf")
+        self._find_deleted = find_deleted
+        self._lanes_forgotten_at = self._cut_at = self._retired_at = float("-inf")
 
     async def run(self) -> None:
         """Do the chores when no other process does, until cancelled."""
@@ -137,6 +149,7 @@ class Upkeep:
         chores: tuple[Callable[[], Awaitable[None]], ...] = (
             self._make_partitions,
             self._expire_deliveries,
+            self._retire_accounts,
             self._purge_mailboxes,
             self._sweep_uploads,
             self._sweep_claims,
@@ -153,6 +166,13 @@ class Upkeep:
 
     async def _expire_deliveries(self) -> None:
         await expire_deliveries(self._database, self._limits.sweep)
+
+    async def _retire_accounts(self) -> None:
+        limits = self._limits.retiring
+        if self._find_deleted is None or time.monotonic() - self._retired_at < limits.round_seconds:
+            return
+        self._retired_at = time.monotonic()  # also where the directory is away, or of an older version
+        await retire_accounts(self._database, self._find_deleted, self._purge_mailbox, limits)
 
     async def _forget_expunged(self) -> None:
         await forget_expunged(self._database, self._limits.retention)

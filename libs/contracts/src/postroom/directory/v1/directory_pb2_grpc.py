@@ -120,6 +120,11 @@ class DirectoryServiceStub:
                 request_serializer=postroom_dot_directory_dot_v1_dot_directory__pb2.DeleteAccountRequest.SerializeToString,
                 response_deserializer=postroom_dot_directory_dot_v1_dot_directory__pb2.DeleteAccountResponse.FromString,
                 _registered_method=True)
+        self.FindDeletedAccounts = channel.unary_unary(
+                '/postroom.directory.v1.DirectoryService/FindDeletedAccounts',
+                request_serializer=postroom_dot_directory_dot_v1_dot_directory__pb2.FindDeletedAccountsRequest.SerializeToString,
+                response_deserializer=postroom_dot_directory_dot_v1_dot_directory__pb2.FindDeletedAccountsResponse.FromString,
+                _registered_method=True)
         self.SetQuota = channel.unary_unary(
                 '/postroom.directory.v1.DirectoryService/SetQuota',
                 request_serializer=postroom_dot_directory_dot_v1_dot_directory__pb2.SetQuotaRequest.SerializeToString,
@@ -261,6 +266,14 @@ class DirectoryServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def FindDeletedAccounts(self, request, context):
+        """Which of these accounts were deleted: a store may let go of what they had. An account that was never there is not
+        among them.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def SetQuota(self, request, context):
         """How much mail an account may keep. It bites when a capability is renewed.
         """
@@ -376,6 +389,11 @@ def add_DirectoryServiceServicer_to_server(servicer, server):
                     servicer.DeleteAccount,
                     request_deserializer=postroom_dot_directory_dot_v1_dot_directory__pb2.DeleteAccountRequest.FromString,
                     response_serializer=postroom_dot_directory_dot_v1_dot_directory__pb2.DeleteAccountResponse.SerializeToString,
+            ),
+            'FindDeletedAccounts': grpc.unary_unary_rpc_method_handler(
+                    servicer.FindDeletedAccounts,
+                    request_deserializer=postroom_dot_directory_dot_v1_dot_directory__pb2.FindDeletedAccountsRequest.FromString,
+                    response_serializer=postroom_dot_directory_dot_v1_dot_directory__pb2.FindDeletedAccountsResponse.SerializeToString,
             ),
             'SetQuota': grpc.unary_unary_rpc_method_handler(
                     servicer.SetQuota,
@@ -841,6 +859,33 @@ class DirectoryService:
             '/postroom.directory.v1.DirectoryService/DeleteAccount',
             postroom_dot_directory_dot_v1_dot_directory__pb2.DeleteAccountRequest.SerializeToString,
             postroom_dot_directory_dot_v1_dot_directory__pb2.DeleteAccountResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FindDeletedAccounts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/postroom.directory.v1.DirectoryService/FindDeletedAccounts',
+            postroom_dot_directory_dot_v1_dot_directory__pb2.FindDeletedAccountsRequest.SerializeToString,
+            postroom_dot_directory_dot_v1_dot_directory__pb2.FindDeletedAccountsResponse.FromString,
             options,
             channel_credentials,
             insecure,

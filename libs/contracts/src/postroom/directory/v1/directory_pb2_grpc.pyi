@@ -48,6 +48,10 @@ class DirectoryServiceStub:
     """Accounts of the user's tenant by id or address; those that there are. With a capability of SCOPE_IMAP or SCOPE_API."""
     SetPassword: _aio.UnaryUnaryMultiCallable[_directory_pb2.SetPasswordRequest, _directory_pb2.SetPasswordResponse]
     DeleteAccount: _aio.UnaryUnaryMultiCallable[_directory_pb2.DeleteAccountRequest, _directory_pb2.DeleteAccountResponse]
+    FindDeletedAccounts: _aio.UnaryUnaryMultiCallable[_directory_pb2.FindDeletedAccountsRequest, _directory_pb2.FindDeletedAccountsResponse]
+    """Which of these accounts were deleted: a store may let go of what they had. An account that was never there is not
+    among them.
+    """
     SetQuota: _aio.UnaryUnaryMultiCallable[_directory_pb2.SetQuotaRequest, _directory_pb2.SetQuotaResponse]
     """How much mail an account may keep. It bites when a capability is renewed."""
     SetOwnQuota: _aio.UnaryUnaryMultiCallable[_directory_pb2.SetOwnQuotaRequest, _directory_pb2.SetOwnQuotaResponse]
@@ -188,6 +192,16 @@ class DirectoryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _directory_pb2.DeleteAccountRequest,
         context: _aio.ServicerContext[_directory_pb2.DeleteAccountRequest, _abc.Awaitable[_directory_pb2.DeleteAccountResponse]],
     ) -> _abc.Awaitable[_directory_pb2.DeleteAccountResponse]: ...
+
+    @_abc_1.abstractmethod
+    def FindDeletedAccounts(
+        self,
+        request: _directory_pb2.FindDeletedAccountsRequest,
+        context: _aio.ServicerContext[_directory_pb2.FindDeletedAccountsRequest, _abc.Awaitable[_directory_pb2.FindDeletedAccountsResponse]],
+    ) -> _abc.Awaitable[_directory_pb2.FindDeletedAccountsResponse]:
+        """Which of these accounts were deleted: a store may let go of what they had. An account that was never there is not
+        among them.
+        """
 
     @_abc_1.abstractmethod
     def SetQuota(
