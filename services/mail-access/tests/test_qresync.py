@@ -9,6 +9,7 @@ import pytest
 
 from postroom_embedded.postgres import PostgresAddress
 from postroom_testing.imap_client import Answer, Connect, ImapClient
+from postroom_testing.imap_memory import uids_of
 
 MAIL = b"From: Ann <ann@example.org>\r\nSubject: Tea\r\n\r\nAt five.\r\n"
 
@@ -81,15 +82,6 @@ class Cache:
         self.numbers[int(found[1]) - 1] = uid
         self.flags[uid] = frozenset(found[3].split()) - {b"\\Recent"}
         self._told = max(self._told, int(found[4]))
-
-
-def uids_of(uid_set: bytes) -> list[int]:
-    """The UIDs of a set."""
-    found: list[int] = []
-    for item in uid_set.split(b","):
-        first, _, last = item.partition(b":")
-        found += range(int(first), int(last or first) + 1)
-    return found
 
 
 class Client:
@@ -243,29 +235,6 @@ async def test_sequence_matches_shorten_what_is_told(imap: Connect) -> None:
     client = await Client.connect(imap, Cache())
     answer = await client.command(f"SELECT INBOX (QRESYNC ({validity} {modseq} 1:6 (2,4 3,5)))")
     assert vanished(answer) == [b"* VANISHED (EARLIER) 5"]
-
-
-@pytest.mark.parametrize(
-    "command",
-    [
-        "SELECT INBOX (QRESYNC (1 1))",
-        "EXAMINE Archive (QRESYNC (1 1) CONDSTORE)",
-        "UID FETCH 1:* (FLAGS) (CHANGEDSINCE 1 VANISHED)",
-    ],
-)
-async def test_qresync_must_be_enabled_first(imap: Connect, command: str) -> None:
-    client = await filled(imap, 1)
-    await client.ok("ENABLE CONDSTORE")
-    answer = await client.command(command)
-    assert (answer.untagged, answer.text) == ([], b"BAD Enable QRESYNC first")
-    assert await client.ok("SEARCH ALL") == [b"* SEARCH 1"]  # still selected
-
-
-async def test_enable_tells_what_is_newly_on(imap: Connect) -> None:
-    client = await imap()
-    assert await client.ok("ENABLE X-NONE") == [b"* ENABLED"]
-    assert await client.ok("ENABLE QRESYNC CONDSTORE") == [b"* ENABLED CONDSTORE QRESYNC"]
-    assert await client.ok("ENABLE QRESYNC") == [b"* ENABLED"]
 
 
 async def test_vanished_stands_for_expunge_in_every_command(imap: Connect) -> None:
