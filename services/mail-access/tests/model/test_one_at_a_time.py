@@ -58,11 +58,13 @@ class Play:
         for at in range(len(_SESSIONS)):
             user, where, _ = _SESSIONS[at]
             actor = Actor(await self._mirror(user, where), token=f"s{at}m")
-            actor.names = _names(self.house) if user == GUEST else {}
+            if user == GUEST:
+                actor.names = _names(self.house)
+                actor.flags = ("\\Seen", *FLAGS)  # which is the one that is its own
             self.actors.append(actor)
             await actor.mirror.enable(_SESSIONS[at][2])
         await self.actors[0].mirror.client.ok("CREATE Box")
-        await self._share()
+        await self._share(self.actors[0])
         stored = await self.stored()
         for user, name in ((OWNER, "INBOX"), (OWNER, "Box"), (GUEST, "Own")):
             users = (OWNER, GUEST) if name == "Box" else (user,)
@@ -78,9 +80,9 @@ class Play:
         shared = await self.house.stored_for_guest(own["Box"])
         return {OWNER: own, GUEST: {"Own": others["INBOX"], "Box": shared}}
 
-    async def _share(self) -> None:
+    async def _share(self, owner: Actor) -> None:
         text = f"SETACL Box {self.house.guest.address} lrswite"
-        assert (await self.actors[0].mirror.command(text)).ok
+        assert (await owner.mirror.command(text)).ok
 
     async def _mirror(self, user: str, where: int) -> Mirror:
         return Mirror(await self.house.connect(where, as_guest=user == GUEST), self.told, user)
@@ -99,8 +101,8 @@ class Play:
             case "rest":
                 await self._store_flags(step)
             case "rename" | "rename inbox" | "recreate":
-                owner = next(each for each in (actor, self.actors[0]) if each.mirror.user == OWNER)
-                await self._change_mailboxes(owner, step.kind)
+                actor = next(each for each in (actor, self.actors[0]) if each.mirror.user == OWNER)
+                await self._change_mailboxes(actor, step.kind)
             case "reconnect":
                 await self._reconnect(step.who, step)
             case _:
@@ -187,7 +189,7 @@ class Play:
                 assert b"* BYE The selected mailbox was deleted" in await each.mirror.client.rest()
                 await self._renew(at, _SESSIONS[at][1])
         assert (await actor.mirror.command("CREATE Box")).ok
-        await self._share()
+        await self._share(actor)
         validity = (await self.house.stored(rows=False))["Box"].uid_validity
         self.world.create("Box", validity, OWNER, GUEST)
 
