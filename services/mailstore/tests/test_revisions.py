@@ -5,6 +5,7 @@ from uuid import UUID
 
 import pytest
 
+from mailstore.mailboxes import rows
 from mailstore.mailboxes.packed_rows import packed_pages
 from postroom.mailstore.v1 import mailbox_pb2
 from postroom_contracts.errors import InvalidRequestError, MailboxNotFoundError
@@ -205,7 +206,8 @@ async def test_packed_rows_are_the_same_rows(box: Box) -> None:
             "UPDATE mailstore.mailbox_message SET uid = 4294967295 WHERE account_id = $1 AND uid = 4",
             box.account.id,
         )
-    pages = [page async for page in packed_pages(box.store.database, box.account.id, UUID(bytes=box.id), 3)]
+    loaded = packed_pages(box.store.database, box.account.id, UUID(bytes=box.id), 3)
+    pages = [page async for page, _ in loaded]
     assert [len(page.uids) for page in pages] == [12, 4]
     request = mailbox_pb2.LoadMailboxRequest(mailbox_id=box.id)
     rows = mailbox_pb2.Rows()
@@ -216,6 +218,24 @@ async def test_packed_rows_are_the_same_rows(box: Box) -> None:
         assert told == b"".join(number.to_bytes(size, "big") for number in getattr(rows, column)), column
     dates = b"".join(page.internal_dates for page in pages)
     assert dates == b"".join(number.to_bytes(8, "big", signed=True) for number in rows.internal_dates)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+async def test_a_keyword_comes_with_the_rows_that_have_it(
+    box: Box, packed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rows, "PAGE_ROWS", 3)
+    database, mailbox_id = box.store.database, UUID(bytes=box.id)
+    if packed:
+        loaded = packed_pages(database, box.account.id, mailbox_id, 3)
+    else:
+        loaded = rows.pages(database, box.account.id, mailbox_id)
+    _, before = await anext(loaded)
+    await box.flag(None, 0, ("$Late",), uids=(4, 4))
+    _, after = await anext(loaded)
+    await loaded.aclose()
+    assert "$Late" not in before
+    assert "$Late" in after
 
 
 async def test_packed_rows_come_for_who_asks_for_them(box: Box) -> None:

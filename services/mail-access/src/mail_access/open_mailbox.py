@@ -156,7 +156,7 @@ class OpenMailbox:
                 self._check_validity(page.mailbox.uid_validity)
                 modseq, highest = page.modseq, page.mailbox.highest_modseq
                 self.uid_validity, self.uid_next = page.mailbox.uid_validity, page.mailbox.uid_next
-                self._take_keywords(page.keywords)
+            self._take_keywords(page.keywords)
             rows = unpack(page.packed) if page.HasField("packed") else page.rows
             self.rows.apply(rows)
             if before:

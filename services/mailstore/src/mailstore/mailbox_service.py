@@ -151,12 +151,13 @@ class MailboxService(mailbox_pb2_grpc.MailboxServiceServicer):
             modseq=modseqs[0]["modseq"],
         )
         if request.packed and not owner.is_guest:
-            async for packed in packed_pages(self._database, owner.account_id, mailbox_id):
-                yield mailbox_pb2.LoadMailboxResponse(packed=packed)
+            async for packed, keywords in packed_pages(self._database, owner.account_id, mailbox_id):
+                named = keyword_messages(keywords)
+                yield mailbox_pb2.LoadMailboxResponse(packed=packed, keywords=named)
             return
-        async for page in pages(self._database, owner.account_id, mailbox_id):
-            rows = await self._as_seen(owner, mailbox_id, page)
-            yield mailbox_pb2.LoadMailboxResponse(rows=rows_message(rows))
+        async for page, keywords in pages(self._database, owner.account_id, mailbox_id):
+            rows = rows_message(await self._as_seen(owner, mailbox_id, page))
+            yield mailbox_pb2.LoadMailboxResponse(rows=rows, keywords=keyword_messages(keywords))
 
     async def GetChanges(
         self, request: mailbox_pb2.GetChangesRequest, context: _Context

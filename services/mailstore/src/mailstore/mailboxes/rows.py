@@ -30,8 +30,13 @@ _COLUMNS: Final = """
     array_agg(size ORDER BY uid) AS sizes,
     array_agg(extract(epoch FROM internal_date)::bigint ORDER BY uid) AS internal_dates
 """
+# The keywords come with the rows that have them: a bit without a name would be no flag.
+KEYWORD_COLUMNS: Final = """
+    ARRAY(SELECT name FROM mailstore.keyword WHERE account_id = $1 ORDER BY bit) AS keyword_names,
+    ARRAY(SELECT bit FROM mailstore.keyword WHERE account_id = $1 ORDER BY bit) AS keyword_bits
+"""
 _PAGE: Final = f"""
-SELECT {_COLUMNS} FROM (
+SELECT {_COLUMNS}, {KEYWORD_COLUMNS} FROM (
     SELECT uid, flags, keywords, modseq, size, internal_date FROM mailstore.mailbox_message
     WHERE account_id = $1 AND mailbox_id = $2 AND uid > $3 ORDER BY uid LIMIT $4
 ) AS page
@@ -42,12 +47,7 @@ SELECT {_COLUMNS} FROM (
     FROM {IN_RANGES}
 ) AS found
 """
-# The keywords come with the rows that have them: a bit without a name would be no flag.
-_OF_RANGES_AND_KEYWORDS: Final = f"""
-SELECT found.*, ARRAY(SELECT name FROM mailstore.keyword WHERE account_id = $1 ORDER BY bit) AS keyword_names,
-       ARRAY(SELECT bit FROM mailstore.keyword WHERE account_id = $1 ORDER BY bit) AS keyword_bits
-FROM ({_OF_RANGES}) AS found
-"""
+_OF_RANGES_AND_KEYWORDS: Final = f"SELECT found.*, {KEYWORD_COLUMNS} FROM ({_OF_RANGES}) AS found"
 # One row at least, with the state; `uid_next` is NULL when there is no such mailbox. WITH TIES: what one
 # transaction did is never cut in two here.
 _JOURNAL: Final = """
@@ -121,13 +121,16 @@ class _Page:
     after_uid: int = 0
 
 
-async def pages(database: Database, account_id: UUID, mailbox_id: UUID) -> AsyncGenerator[RowColumns]:
-    """All rows of a mailbox; the last page may be empty."""
+async def pages(
+    database: Database, account_id: UUID, mailbox_id: UUID
+) -> AsyncGenerator[tuple[RowColumns, dict[str, int]]]:
+    """All rows of a mailbox, each page with the keywords of then; the last one may be empty."""
     after = 0
     while True:
         async with database.connection() as connection:
-            page = _columns(await connection.fetchrow(_PAGE, account_id, mailbox_id, after, PAGE_ROWS))
-        yield page
+            found = await connection.fetchrow(_PAGE, account_id, mailbox_id, after, PAGE_ROWS)
+        page = _columns(found)
+        yield page, named_keywords(found)
         if len(page.uids) < PAGE_ROWS:
             return
         after = page.uids[-1]
@@ -157,7 +160,7 @@ async def changes_since(database: Database, account_id: UUID, mailbox_id: UUID, 
             found = await connection.fetchrow(
                 _OF_RANGES_AND_KEYWORDS, account_id, mailbox_id, *bounds(page.touched)
             )
-            rows, keywords = _columns(found), _keywords(found)
+            rows, keywords = _columns(found), named_keywords(found)
     vanished = _without(page.touched, compress(rows.uids))
     return Changes(
         page.modseq,
@@ -240,5 +243,6 @@ def _columns(row: Record | None) -> RowColumns:
     return RowColumns(*(row[each.name] for each in fields(RowColumns)))
 
 
-def _keywords(row: Record | None) -> dict[str, int]:
+def named_keywords(row: Record | None) -> dict[str, int]:
+    """The bit of each keyword, of a row with `KEYWORD_COLUMNS`."""
     return {} if row is None else dict(zip(row["keyword_names"], row["keyword_bits"], strict=True))

@@ -543,13 +543,15 @@ class LoadMailboxResponse(_message.Message):
     ROWS_FIELD_NUMBER: _builtins.int
     PACKED_FIELD_NUMBER: _builtins.int
     modseq: _builtins.int
-    """The account's MODSEQ that these rows are complete up to."""
+    """In the first page: the account's MODSEQ that the rows are complete up to."""
     @_builtins.property
     def mailbox(self) -> Global___Mailbox:
-        """In the first page."""
+        """In the first page, without rows."""
 
     @_builtins.property
-    def keywords(self) -> _containers.RepeatedCompositeFieldContainer[Global___Keyword]: ...
+    def keywords(self) -> _containers.RepeatedCompositeFieldContainer[Global___Keyword]:
+        """In each page those of the time of its rows, which may be later than the first page."""
+
     @_builtins.property
     def rows(self) -> Global___Rows: ...
     @_builtins.property
