@@ -167,6 +167,16 @@ def test_a_message_that_came_and_went_untold_was_never_there() -> None:
     assert view.updates(expunges=True) == ([], [], None, [])
 
 
+def test_of_a_range_of_uids_those_count_that_were_told() -> None:
+    mailbox = MailboxUids([1, 3, 5, 7])
+    view = mailbox.attach()
+    mailbox.remove(NumberRanges(((3, 3),)))
+    mailbox.append([8, 9])
+    assert [view.count(1, 9), view.count(2, 5), view.count(8, 9)] == [4, 2, 0]
+    view.updates(expunges=True)
+    assert [view.count(1, 9), view.count(2, 5), view.count(8, 9)] == [5, 1, 2]
+
+
 def test_only_what_neither_side_has_is_known_to_be_gone() -> None:
     mailbox = MailboxUids([10, 20, 30, 40])
     view = mailbox.attach()

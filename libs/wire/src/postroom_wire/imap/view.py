@@ -178,6 +178,10 @@ class SessionView:
                 left.append((start, last))
         return NumberRanges(tuple(left))
 
+    def count(self, first_uid: int, last_uid: int) -> int:
+        """How many messages from this UID to that one the client was told of."""
+        return self._count_below(last_uid + 1) - self._count_below(first_uid)
+
     def is_gone(self, uid: int) -> bool:
         """Whether the message was expunged and the client does not know yet."""
         at = bisect_left(self._gone, uid)

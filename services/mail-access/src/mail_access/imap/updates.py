@@ -97,12 +97,8 @@ def _lasting(names: Sequence[Flag], rights: Rights) -> list[Flag]:
 
 
 def count_recent(selected: Selected) -> int:
-    """How many messages are \\Recent to this session."""
-    count = 0
-    for recent in selected.recent:
-        for place in NumberRanges((recent,)).slices(selected.mailbox.rows.uids.array):
-            count += place.stop - place.start
-    return count
+    """How many of the messages that the client was told of are \\Recent to this session."""
+    return sum(selected.view.count(first, last) for first, last in selected.recent)
 
 
 def add_recent(selected: Selected, first: int, last: int) -> None:
