@@ -152,8 +152,7 @@ class MailboxService(mailbox_pb2_grpc.MailboxServiceServicer):
         )
         if request.packed and not owner.is_guest:
             async for packed, keywords in packed_pages(self._database, owner.account_id, mailbox_id):
-                named = keyword_messages(keywords)
-                yield mailbox_pb2.LoadMailboxResponse(packed=packed, keywords=named)
+                yield mailbox_pb2.LoadMailboxResponse(packed=packed, keywords=keyword_messages(keywords))
             return
         async for page, keywords in pages(self._database, owner.account_id, mailbox_id):
             rows = rows_message(await self._as_seen(owner, mailbox_id, page))
