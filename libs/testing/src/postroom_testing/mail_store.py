@@ -314,8 +314,9 @@ class _Parts:
         self.delivery = _module("delivery_service").DeliveryService(
             database, self.committer, self.uploads, verifier, lifecycle.stopping
         )
+        news = _module("news").News(hooks.publish, hooks.publish)
         self.mailbox = _module("mailbox_service").MailboxService(
-            database, self.reader, self.segment, self.uploads, verifier, hooks.publish
+            database, self.reader, self.segment, self.uploads, verifier, news
         )
         schedule = overrides.get("schedule", _module("queue.schedule").RetrySchedule())
         retrying = _module("queue.reports").Retrying(schedule)

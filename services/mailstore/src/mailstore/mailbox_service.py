@@ -1,6 +1,6 @@
 """The MailboxService: an account's mailboxes for the services that show them."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Any, Final
 from uuid import UUID
@@ -48,6 +48,7 @@ from mailstore.mailboxes.rows import RowColumns, Since, changes_since, pages
 from mailstore.mailboxes.sharing import Right, as_seen
 from mailstore.mailboxes.uid_ranges import parse_ranges, range_messages
 from mailstore.mailboxes.vanished import vanished_since
+from mailstore.news import News
 from mailstore.placement import SEEN
 from mailstore.scanning import MessageFacts, message_facts
 from postroom.mailstore.v1 import mailbox_pb2, mailbox_pb2_grpc
@@ -61,7 +62,6 @@ from postroom_storage.operations import operation_of
 _Context = grpc.aio.ServicerContext[Any, Any]
 
 _READING: Final = frozenset({Scope.IMAP, Scope.POP3, Scope.API})
-_ADMINISTERING: Final = frozenset({Scope.ADMIN})
 _MAX_READS: Final = 1_000
 _MAX_ACCOUNTS: Final = 10_000
 _MODSEQ: Final = """
@@ -80,11 +80,11 @@ class MailboxService(mailbox_pb2_grpc.MailboxServiceServicer):
         segment: OpenSegment,
         uploads: Uploads,
         verifier: CapabilityVerifier,
-        publish_changed: Callable[[UUID, int], Awaitable[None]],
+        news: News,
     ) -> None:
-        self._database, self._reader, self._segment = database, reader, segment
-        self._uploads, self._verifier, self._publish_changed = uploads, verifier, publish_changed
-        self._changes = MailboxChanges(database, publish_changed)
+        self._database, self._reader, self._segment, self._uploads = database, reader, segment, uploads
+        self._verifier, self._news = verifier, news
+        self._changes = MailboxChanges(database, news.changed)
         self._access = Access(database, verifier, _READING)
 
     async def ListMailboxes(
@@ -286,7 +286,7 @@ class MailboxService(mailbox_pb2_grpc.MailboxServiceServicer):
         owner, _ = await self._access.at(request.mailbox_id, Right.INSERT)
         appending, facts = await self._appending(owner, request)
         appended = await append_one(self._database, self._segment, owner, appending, facts)
-        await self._publish_changed(owner.account_id, appended.modseq)
+        await self._news.added(owner.account_id, appended.modseq)
         return mailbox_pb2.AppendMessageResponse(
             uid_validity=appended.placed.uid_validity, uid=appended.placed.uid, modseq=appended.modseq
         )
@@ -306,7 +306,7 @@ class MailboxService(mailbox_pb2_grpc.MailboxServiceServicer):
             _, replaced_id = await self._access.at(request.replaces.mailbox_id, removing)
             replaced = Replaced(replaced_id, request.replaces.uid)
         answer = await append_messages(self._database, self._segment, owner, operation, batch, replaced)
-        await self._publish_changed(owner.account_id, answer.modseq)
+        await self._news.added(owner.account_id, answer.modseq)
         return answer
 
     async def BeginAppendUpload(
@@ -361,7 +361,7 @@ class MailboxService(mailbox_pb2_grpc.MailboxServiceServicer):
         self, request: mailbox_pb2.RenewUidValidityRequest, context: _Context
     ) -> mailbox_pb2.RenewUidValidityResponse:
         """Other UIDs for an administrator who has restored the store."""
-        admin = await self._verifier.verify(capability_token(), scopes=_ADMINISTERING)
+        admin = await self._verifier.verify(capability_token(), scopes={Scope.ADMIN})
         return await self._changes.renew_uid_validity(Owner(admin.account_id, admin.tenant_id), request)
 
     async def _appending(

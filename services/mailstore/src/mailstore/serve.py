@@ -25,6 +25,7 @@ from mailstore.lanes import LOCAL_BELLS, lane_of_bell
 from mailstore.local_delivery.worker import FilingLimits, LocalDeliveryWorker
 from mailstore.mailbox_service import MailboxService
 from mailstore.mailboxes.retention import RetentionLimits
+from mailstore.news import News
 from mailstore.policy import POLICY
 from mailstore.queue.bounces import Bouncer
 from mailstore.queue.reports import Retrying
@@ -161,7 +162,8 @@ class _Parts:
         uploads = Uploads(database, self._objects, UploadLimits(message_size=settings.message_octets))
         schedule = RetrySchedule(settings.retry_seconds, most_seconds=settings.retry_max_seconds)
         delivery = DeliveryService(database, self._committer, uploads, verifier, lifecycle.closing)
-        mailbox = MailboxService(database, reader, self._segment, uploads, verifier, self._publish_changed)
+        news = News(changed=self._bus.publish_changed, added=self._publish_new)
+        mailbox = MailboxService(database, reader, self._segment, uploads, verifier, news)
         site_schedule = RetrySchedule(
             min(settings.retry_seconds, SITE_SCHEDULE.first_seconds),
             most_seconds=min(settings.retry_max_seconds, SITE_SCHEDULE.most_seconds),
@@ -190,7 +192,7 @@ class _Parts:
         self._worker = worker = LocalDeliveryWorker(
             database,
             self._reader,
-            self._publish_changed,
+            self._publish_new,
             name=settings.worker_name,
             lifecycle=lifecycle,
             limits=FilingLimits(lease_seconds=settings.lane_lease_seconds),
@@ -214,8 +216,8 @@ class _Parts:
             Janitor(database, self._objects, JanitorLimits(settings.deleted_octets_seconds)).run(),
         ]
 
-    async def _publish_changed(self, account_id: UUID, modseq: int) -> None:
-        """Tell all readers, and have what is new here read for searching."""
+    async def _publish_new(self, account_id: UUID, modseq: int) -> None:
+        """Tell all readers of new messages, and have these read for searching."""
         self._finding.wake()
         await self._bus.publish_changed(account_id, modseq)
 
