@@ -10,10 +10,12 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from operator import lt
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from postroom_wire.imap.errors import BAD_SEQUENCE_NUMBER, LocalProtocolError, RemoteProtocolError
 from postroom_wire.imap.sequence import NumberRanges, SequenceSet
+
+_NOTHING_SAVED: Final = array("I")  # one for all; a search saves an array of its own
 
 
 class Run(NamedTuple):
@@ -136,12 +138,12 @@ class SessionView:
     __slots__ = ("_changed", "_gone", "_known", "_mailbox", "saved")
 
     def __init__(self, mailbox: MailboxUids) -> None:
-        self.saved: array[int] = array("I")
+        self.saved: array[int] = _NOTHING_SAVED
         """The ascending UIDs that `$` means (RFC 5182); UIDs that are gone since mean nothing."""
         self._mailbox = mailbox
         self._known = len(mailbox)
         self._gone: list[int] = []
-        self._changed: set[int] = set()
+        self._changed: set[int] | None = None  # idle sessions are many, and an empty set is large
 
     @property
     def exists(self) -> int:
@@ -260,10 +262,10 @@ class SessionView:
             return Updates(expunged, vanished, exists, [])
         changed = [
             (number, uid)
-            for uid in sorted(self._changed)
+            for uid in sorted(self._changed or ())
             if not self.is_gone(uid) and (number := self.sequence_number(uid)) is not None
         ]
-        self._changed = set()
+        self._changed = None
         return Updates(expunged, vanished, exists, changed)
 
     def expunged(self, places: list[slice]) -> None:
@@ -277,6 +279,8 @@ class SessionView:
 
     def flags_changed(self, uids: Iterable[int]) -> None:
         """For `MailboxUids` only: the flags of these messages changed."""
+        if self._changed is None:
+            self._changed = set()
         self._changed.update(uids)
 
     def _with_saved(self, numbers: NumberRanges) -> NumberRanges:

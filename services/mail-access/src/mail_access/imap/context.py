@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Final
 from uuid import UUID
 
@@ -13,7 +14,6 @@ from mail_access.imap.refusals import NO_MAILBOX, UID_REQUIRED, CommandRefusedEr
 from mail_access.login import Login, LoginEndedError
 from mail_access.open_mailbox import OpenMailbox, Reader
 from mail_access.resources import Resources
-from mail_access.settings import Settings
 from mail_access.views import Place
 from postroom.mailstore.v1 import mailbox_pb2
 from postroom_contracts.errors import MailboxNotFoundError, PostroomError
@@ -162,7 +162,8 @@ class Context:
     def __init__(self, connection: Connection, resources: Resources) -> None:
         self.connection = connection
         self.resources = resources
-        self.engine = ServerSession(_limits(resources.settings))
+        settings = resources.settings
+        self.engine = ServerSession(_limits(settings.append_octets, settings.message_limit))
         self.output = Output(connection)
         self.selected: Selected | None = None
         self.enabled: frozenset[Extension] = frozenset()
@@ -322,9 +323,11 @@ class Context:
                 log.warning("own_write_not_seen", error=error.name)
 
 
-def _limits(settings: Settings) -> Limits:
-    messages = min(settings.message_limit, DEFAULT_LIMITS.max_append_messages)
-    return Limits(append_limit=settings.append_octets, max_append_messages=messages)
+@cache
+def _limits(append_octets: int, message_limit: int) -> Limits:
+    """One for all sessions, of which many are idle."""
+    messages = min(message_limit, DEFAULT_LIMITS.max_append_messages)
+    return Limits(append_limit=append_octets, max_append_messages=messages)
 
 
 def id_of(octets: bytes) -> UUID:
